@@ -1,0 +1,123 @@
+/* Growing bytes. n <= cap <= max always; the memory behind p is one byte longer than cap, because
+ * vsnprintf ends its text with a NUL that is never part of the content. What is put must not lie in
+ * the buffer itself: growing moves it. */
+#include "base/buf.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LEAST_CAP 256
+
+void np_buf_init(struct np_buf *b, size_t max_bytes)
+{
+    *b = (struct np_buf){.max = max_bytes < SIZE_MAX / 2 ? max_bytes : SIZE_MAX / 2};
+}
+
+void np_buf_free(struct np_buf *b)
+{
+    free(b->p);
+    np_buf_init(b, b->max);
+}
+
+void np_buf_reset(struct np_buf *b)
+{
+    b->n = 0;
+    b->failed = false;
+}
+
+enum np_err np_buf_reserve(struct np_buf *b, size_t more)
+{
+    if (more <= b->cap - b->n) {
+        return NP_OK;
+    }
+    if (more > b->max - b->n) {
+        b->failed = true;
+        return NP_E_FULL;
+    }
+    size_t cap = b->cap < LEAST_CAP / 2 ? LEAST_CAP : b->cap * 2;
+    cap = cap < b->n + more ? b->n + more : cap;
+    cap = cap > b->max ? b->max : cap;
+    char *p = realloc(b->p, cap + 1);
+    if (!p) {
+        b->failed = true;
+        return NP_E_NOMEM;
+    }
+    b->p = p;
+    b->cap = cap;
+    return NP_OK;
+}
+
+enum np_err np_buf_put(struct np_buf *b, const void *p, size_t n)
+{
+    if (n == 0) {
+        return NP_OK;
+    }
+    enum np_err err = np_buf_reserve(b, n);
+    if (err == NP_OK) {
+        memcpy(b->p + b->n, p, n);
+        b->n += n;
+    }
+    return err;
+}
+
+enum np_err np_buf_char(struct np_buf *b, char c)
+{
+    return np_buf_put(b, &c, 1);
+}
+
+enum np_err np_buf_vprintf(struct np_buf *b, const char *fmt, va_list ap)
+{
+    va_list again;
+    va_copy(again, ap);
+    size_t room = b->p ? b->cap - b->n + 1 : 0;
+    int n = vsnprintf(b->p ? b->p + b->n : NULL, room, fmt, ap);
+    enum np_err err = NP_OK;
+    if (n < 0) {
+        b->failed = true;
+        err = NP_E_INVALID;
+    } else if ((size_t)n >= room) {
+        err = np_buf_reserve(b, (size_t)n);
+        if (err == NP_OK && n > 0) {
+            vsnprintf(b->p + b->n, (size_t)n + 1, fmt, again);
+        }
+    }
+    if (err == NP_OK) {
+        b->n += (size_t)n;
+    }
+    va_end(again);
+    return err;
+}
+
+enum np_err np_buf_printf(struct np_buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    enum np_err err = np_buf_vprintf(b, fmt, ap);
+    va_end(ap);
+    return err;
+}
+
+enum np_err np_buf_i64(struct np_buf *b, int64_t v)
+{
+    char text[20]; /* "-9223372036854775808" */
+    char *p = text + sizeof text;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    do {
+        *--p = (char)('0' + u % 10);
+        u /= 10;
+    } while (u > 0);
+    if (v < 0) {
+        *--p = '-';
+    }
+    return np_buf_put(b, p, (size_t)(text + sizeof text - p));
+}
+
+void np_buf_drop(struct np_buf *b, size_t n)
+{
+    np_require(n <= b->n);
+    if (n > 0 && n < b->n) {
+        memmove(b->p, b->p + n, b->n - n);
+    }
+    b->n -= n;
+}

@@ -1,0 +1,57 @@
+/* Growing bytes with a maximum that is fixed at birth. A write that would pass the maximum, or
+ * find no memory, leaves the buffer as it was and marks it failed; writers may ignore single
+ * results and ask np_buf_failed once at the end. */
+#ifndef NP_BASE_BUF_H
+#define NP_BASE_BUF_H
+
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+
+struct np_buf {
+    char *p;
+    size_t n;
+    size_t cap;
+    size_t max;
+    bool failed;
+};
+
+/* No memory is taken before the first write. */
+void np_buf_init(struct np_buf *b, size_t max_bytes);
+void np_buf_free(struct np_buf *b);
+/* Empties it and clears the failure; keeps its memory. */
+void np_buf_reset(struct np_buf *b);
+enum np_err np_buf_reserve(struct np_buf *b, size_t more);
+enum np_err np_buf_put(struct np_buf *b, const void *p, size_t n);
+enum np_err np_buf_printf(struct np_buf *b, const char *fmt, ...) NP_PRINTF(2, 3);
+enum np_err np_buf_vprintf(struct np_buf *b, const char *fmt, va_list ap);
+/* Drops the first n bytes. */
+void np_buf_drop(struct np_buf *b, size_t n);
+
+static inline enum np_err np_buf_puts(struct np_buf *b, const char *s)
+{
+    return np_buf_put(b, s, strlen(s));
+}
+
+static inline enum np_err np_buf_span(struct np_buf *b, struct np_span s)
+{
+    return np_buf_put(b, s.p, s.n);
+}
+
+enum np_err np_buf_char(struct np_buf *b, char c);
+/* A decimal integer, faster than printf. */
+enum np_err np_buf_i64(struct np_buf *b, int64_t v);
+
+static inline bool np_buf_failed(const struct np_buf *b)
+{
+    return b->failed;
+}
+
+static inline struct np_span np_buf_view(const struct np_buf *b)
+{
+    return (struct np_span){b->p, b->n};
+}
+
+#endif

@@ -1,0 +1,313 @@
+/* The log. Its state is the process's: one file, one level, and for each thread the ring that it
+ * may have. A line is made on the stack, at most LINE_MAX_BYTES long, and leaves in one write(2) on a
+ * descriptor that appends, so lines of several threads never mix and no lock is needed. Reopening
+ * puts the new file under the old descriptor's number, which writers see as one step.
+ *
+ *     2026-11-24T17:20:44.123Z info reply sent id=req_01 model=gpt-4.1 cost=0.00318
+ *
+ * A line that would be longer ends in cut=true. Values are made harmless for terminals and for
+ * readers of lines: what is not plain text is quoted and escaped as in JSON. */
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define LINE_MAX_BYTES 4096 /* PIPE_BUF: a pipe takes it as one, too */
+#define CUT_MARK " cut=true"
+#define TEXT_MAX_BYTES (LINE_MAX_BYTES - (sizeof("\"" CUT_MARK "\n") - 1))
+
+static struct {
+    _Atomic int fd;
+    _Atomic int least;
+    char path[PATH_MAX]; /* "": standard error. Of the thread that opens and closes. */
+} state = {.fd = STDERR_FILENO, .least = NP_LOG_INFO};
+
+static _Thread_local struct np_ring *thread_ring;
+
+/* -------------------------------------------------------------------------------------- the file */
+
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+}
+
+/* Makes the open file fd (or standard error) the log's. */
+static enum np_err install(int fd)
+{
+    int old = atomic_load(&state.fd);
+    if (old == STDERR_FILENO || fd == STDERR_FILENO) {
+        atomic_store(&state.fd, fd);
+        if (old != STDERR_FILENO) {
+            close(old);
+        }
+        return NP_OK;
+    }
+    int got = dup3(fd, old, O_CLOEXEC);
+    close(fd);
+    return got == old ? NP_OK : NP_E_IO;
+}
+
+/* One thread opens, reopens and closes. A file that can't be opened leaves the log as it was. */
+enum np_err np_log_open(const char *path)
+{
+    if (!path || path[0] == '\0' || strlen(path) >= sizeof state.path) {
+        return NP_E_INVALID;
+    }
+    bool to_stderr = strcmp(path, "-") == 0;
+    int fd = to_stderr ? STDERR_FILENO : open_file(path);
+    if (fd < 0) {
+        return NP_E_IO;
+    }
+    enum np_err err = install(fd);
+    if (err == NP_OK) {
+        memmove(state.path, to_stderr ? "" : path, to_stderr ? 1 : strlen(path) + 1);
+    }
+    return err;
+}
+
+enum np_err np_log_reopen(void)
+{
+    return state.path[0] == '\0' ? NP_OK : np_log_open(state.path);
+}
+
+/* Back to standard error. No other thread may be writing directly. */
+void np_log_close(void)
+{
+    (void)install(STDERR_FILENO);
+    state.path[0] = '\0';
+}
+
+void np_log_level(enum np_log_level least)
+{
+    atomic_store_explicit(&state.least, (int)least, memory_order_relaxed);
+}
+
+void np_log_use_ring(struct np_ring *ring)
+{
+    thread_ring = ring;
+}
+
+/* What the file does not take is lost: there is nobody to tell. */
+void np_log_write(struct np_span lines)
+{
+    int fd = atomic_load_explicit(&state.fd, memory_order_acquire);
+    int saved = errno;
+    while (lines.n > 0) {
+        ssize_t n = write(fd, lines.p, lines.n);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            break;
+        }
+        lines = np_span_make(lines.p + n, lines.n - (size_t)n);
+    }
+    errno = saved;
+}
+
+/* -------------------------------------------------------------------------------------- one line */
+
+struct line {
+    char p[LINE_MAX_BYTES];
+    size_t n;
+    bool cut; /* something did not fit; nothing is added after it */
+};
+
+static bool fits(const struct line *l, size_t n)
+{
+    return !l->cut && n <= TEXT_MAX_BYTES && l->n <= TEXT_MAX_BYTES - n;
+}
+
+/* All of it or nothing. Room for a closing quote and the line's end is always left. */
+static void put(struct line *l, const char *p, size_t n)
+{
+    if (!fits(l, n)) {
+        l->cut = true;
+        return;
+    }
+    memcpy(l->p + l->n, p, n);
+    l->n += n;
+}
+
+static void put_text(struct line *l, const char *text)
+{
+    put(l, text, strlen(text));
+}
+
+/* The bytes of the code point that starts at p (n > 0 are there), 0 when it is not UTF-8: no overlong
+ * forms, no surrogates, none past U+10FFFF. */
+static size_t decode(const unsigned char *p, size_t n, uint32_t *out)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (p[0] > 0xf4 || len > n || len == 0) {
+        return 0;
+    }
+    uint32_t c = len == 1 ? p[0] : p[0] & (0x7fU >> len);
+    for (size_t i = 1; i < len; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+        c = c << 6 | (p[i] & 0x3fU);
+    }
+    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
+        return 0;
+    }
+    *out = c;
+    return len;
+}
+
+/* Controls (C0, DEL, C1), line separators and what turns the direction of writing. */
+static bool is_harmful(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
+static void put_escape(struct line *l, uint32_t c)
+{
+    char text[8];
+    const char *brief = c == '\n' ? "\\n" : c == '\r' ? "\\r" : c == '\t' ? "\\t" : NULL;
+    if (brief) {
+        put_text(l, brief);
+    } else {
+        snprintf(text, sizeof text, "\\u%04x", c & 0xffffU);
+        put(l, text, 6);
+    }
+}
+
+/* Text with what is harmful escaped; inside quotes, quotes and backslashes too. */
+static void put_escaped(struct line *l, struct np_span s, bool quoted)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    for (size_t i = 0; i < s.n && !l->cut;) {
+        uint32_t c = 0xfffd;
+        size_t len = decode(p + i, s.n - i, &c);
+        if (len == 0 || is_harmful(c)) {
+            put_escape(l, c);
+        } else if (quoted && (c == '"' || c == '\\')) {
+            char pair[2] = {'\\', (char)c};
+            put(l, pair, 2);
+        } else {
+            put(l, s.p + i, len);
+        }
+        i += len ? len : 1;
+    }
+}
+
+/* Whether a value may stand without quotes. */
+static bool is_plain(struct np_span s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7f) {
+            return false;
+        }
+        if (c >= 0x80) {
+            uint32_t point;
+            size_t len = decode((const unsigned char *)s.p + i, s.n - i, &point);
+            if (len == 0 || is_harmful(point)) {
+                return false;
+            }
+            i += len - 1;
+        }
+    }
+    return s.n > 0;
+}
+
+static void put_value(struct line *l, struct np_span s)
+{
+    if (is_plain(s)) {
+        if (fits(l, s.n)) {
+            put(l, s.p, s.n);
+        } else {
+            put_escaped(l, s, false);
+        }
+        return;
+    }
+    put_text(l, "\"");
+    bool opened = !l->cut;
+    put_escaped(l, s, true);
+    if (opened) {
+        l->p[l->n++] = '"';
+    }
+}
+
+/* Nano-dollars as dollars, up to 9 decimals without trailing zeros. */
+static void put_nusd(struct line *l, int64_t nusd)
+{
+    const uint64_t per_dollar = 1000000000;
+    uint64_t u = nusd < 0 ? 0 - (uint64_t)nusd : (uint64_t)nusd;
+    char text[40];
+    int n = snprintf(text, sizeof text, "%s%llu.%09llu", nusd < 0 ? "-" : "",
+                     (unsigned long long)(u / per_dollar), (unsigned long long)(u % per_dollar));
+    while (text[n - 1] == '0') {
+        n--;
+    }
+    if (text[n - 1] == '.') {
+        n--;
+    }
+    put(l, text, (size_t)n);
+}
+
+/* A value that does not fit is shortened if it is text, else the pair is left out. */
+static void put_pair(struct line *l, const struct np_kv *kv)
+{
+    char number[24];
+    size_t before = l->n;
+    put_text(l, " ");
+    put_text(l, kv->key);
+    put_text(l, "=");
+    bool named = !l->cut;
+    switch (kv->kind) {
+    case NP_KV_SPAN:
+        put_value(l, kv->span);
+        break;
+    case NP_KV_I64:
+        snprintf(number, sizeof number, "%lld", (long long)kv->i64);
+        put_text(l, number);
+        break;
+    case NP_KV_NUSD:
+        put_nusd(l, kv->i64);
+        break;
+    case NP_KV_BOOL:
+        put_text(l, kv->i64 ? "true" : "false");
+        break;
+    }
+    if (l->cut && (!named || kv->kind != NP_KV_SPAN)) {
+        l->n = before;
+    }
+}
+
+void np_log_line(enum np_log_level level, const char *message, const struct np_kv *kv, size_t n)
+{
+    static const char *const names[] = {" debug ", " info ", " warn ", " error "};
+    if ((int)level < atomic_load_explicit(&state.least, memory_order_relaxed)) {
+        return;
+    }
+    struct line l;
+    np_clock_format_utc(np_clock_wall_ms(&np_clock_live), l.p, sizeof l.p);
+    l.n = strlen(l.p);
+    l.cut = false;
+    put_text(&l, names[level]);
+    put_escaped(&l, np_span_of(message), false);
+    for (size_t i = 0; i < n && !l.cut; i++) {
+        put_pair(&l, &kv[i]);
+    }
+    if (l.cut) {
+        memcpy(l.p + l.n, CUT_MARK, sizeof CUT_MARK - 1);
+        l.n += sizeof CUT_MARK - 1;
+    }
+    l.p[l.n++] = '\n';
+    if (thread_ring) {
+        (void)np_ring_put(thread_ring, NP_RING_TAG_LOG, np_span_make(l.p, l.n));
+    } else {
+        np_log_write(np_span_make(l.p, l.n));
+    }
+}

@@ -1,0 +1,135 @@
+/* The ring: a power of two of bytes in which whole records lie, each behind a head of 8 bytes and
+ * padded to 8. A record never wraps: where it does not fit before the end, a skip mark fills the rest
+ * and it starts at 0. So a record of up to half the ring always fits into an empty one.
+ *
+ * `written` belongs to the producer, `taken` to the consumer; both only grow. Each side keeps the
+ * last that it saw of the other's, to leave the other's cache line alone. */
+#include "base/ring.h"
+
+#include "base/err.h"
+
+#include <stdalign.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define LEAST_BYTES ((size_t)64)
+#define MOST_BYTES ((size_t)1 << 30)
+#define SKIP UINT32_MAX
+#define LINE 64 /* bytes of a cache line */
+
+struct head {
+    uint32_t bytes;
+    uint32_t tag;
+};
+
+struct np_ring {
+    alignas(LINE) _Atomic uint64_t written;
+    uint64_t taken_seen;
+    _Atomic uint64_t dropped;
+    alignas(LINE) _Atomic uint64_t taken;
+    uint64_t written_seen;
+    alignas(LINE) size_t cap;
+    alignas(LINE) char data[];
+};
+
+/* NULL also for more than 1 GiB. */
+struct np_ring *np_ring_new(size_t bytes)
+{
+    size_t cap = LEAST_BYTES;
+    if (bytes > MOST_BYTES) {
+        return NULL;
+    }
+    while (cap < bytes) {
+        cap *= 2;
+    }
+    struct np_ring *r = aligned_alloc(LINE, sizeof *r + cap);
+    if (r) {
+        memset(r, 0, sizeof *r);
+        r->cap = cap;
+    }
+    return r;
+}
+
+void np_ring_free(struct np_ring *r)
+{
+    free(r);
+}
+
+/* What a record of n bytes takes in the ring. */
+static size_t taking(size_t n)
+{
+    return sizeof(struct head) + ((n + 7) & ~(size_t)7);
+}
+
+static struct head *head_at(struct np_ring *r, uint64_t position)
+{
+    return (struct head *)(void *)(r->data + (position & (r->cap - 1)));
+}
+
+static bool fits(struct np_ring *r, uint64_t written, size_t need)
+{
+    if (need <= r->cap - (size_t)(written - r->taken_seen)) {
+        return true;
+    }
+    r->taken_seen = atomic_load_explicit(&r->taken, memory_order_acquire);
+    return need <= r->cap - (size_t)(written - r->taken_seen);
+}
+
+bool np_ring_put(struct np_ring *r, uint32_t tag, struct np_span record)
+{
+    uint64_t written = atomic_load_explicit(&r->written, memory_order_relaxed);
+    size_t to_end = r->cap - (size_t)(written & (r->cap - 1));
+    size_t need = record.n < r->cap ? taking(record.n) : SIZE_MAX / 2;
+    size_t skipped = need > to_end ? to_end : 0;
+
+    if (!fits(r, written, skipped + need)) {
+        atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
+        return false;
+    }
+    if (skipped) {
+        *head_at(r, written) = (struct head){SKIP, 0};
+        written += skipped;
+    }
+    struct head *head = head_at(r, written);
+    *head = (struct head){(uint32_t)record.n, tag};
+    if (record.n > 0) {
+        memcpy(head + 1, record.p, record.n);
+    }
+    atomic_store_explicit(&r->written, written + need, memory_order_release);
+    return true;
+}
+
+bool np_ring_peek(struct np_ring *r, uint32_t *tag, struct np_span *record)
+{
+    uint64_t taken = atomic_load_explicit(&r->taken, memory_order_relaxed);
+    if (taken == r->written_seen) {
+        r->written_seen = atomic_load_explicit(&r->written, memory_order_acquire);
+        if (taken == r->written_seen) {
+            return false;
+        }
+    }
+    const struct head *head = head_at(r, taken);
+    if (head->bytes == SKIP) { /* a record follows: both were published at once */
+        taken += r->cap - (size_t)(taken & (r->cap - 1));
+        atomic_store_explicit(&r->taken, taken, memory_order_release);
+        head = head_at(r, taken);
+    }
+    *tag = head->tag;
+    *record = np_span_make((const char *)(head + 1), head->bytes);
+    return true;
+}
+
+/* Only after a peek that gave a record. */
+void np_ring_pop(struct np_ring *r)
+{
+    uint64_t taken = atomic_load_explicit(&r->taken, memory_order_relaxed);
+    np_require(taken != r->written_seen);
+    const struct head *head = head_at(r, taken);
+    np_require(head->bytes != SKIP);
+    atomic_store_explicit(&r->taken, taken + taking(head->bytes), memory_order_release);
+}
+
+uint64_t np_ring_dropped(const struct np_ring *r)
+{
+    return atomic_load_explicit(&r->dropped, memory_order_relaxed);
+}
