@@ -14,3 +14,6 @@ read_globals = {
 files["**/*_test.lua"] = {
   globals = { "test", "play", "expect", "recorded" },
 }
+
+-- The other side of the benchmark runs in nginx.
+files["tests/bench/**/*.lua"] = { std = "ngx_lua" }
