@@ -1,0 +1,247 @@
+/* Accounts by their names, for policies, the admin API and metrics; never on a request's way unless
+ * a policy asks. */
+#include "ledger/ledger_impl.h"
+
+#include "base/hash.h"
+
+#include <stdio.h>
+
+static const char *const kind_prefix[] = {
+    [NP_ACCOUNT_GLOBAL] = "global",  [NP_ACCOUNT_EACH_TENANT] = "tenant:",
+    [NP_ACCOUNT_TENANT] = "tenant:", [NP_ACCOUNT_ENDPOINT] = "endpoint:",
+    [NP_ACCOUNT_MODEL] = "model:",   [NP_ACCOUNT_PROVIDER] = "provider:"};
+
+void np_account_name(char out[96], enum np_account_kind kind, const char *name,
+                     enum np_window window)
+{
+    snprintf(out, 96, "%s%s/%s", kind_prefix[kind], kind == NP_ACCOUNT_GLOBAL ? "" : name,
+             np_window_name(window));
+}
+
+void np_account_look(struct np_ledger *l, const struct np_account_key *key, int64_t wall_ms,
+                     struct np_account_view *out)
+{
+    pthread_mutex_lock(&l->lock);
+    wall_ms = wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
+    const struct np_record *r = np_record_find(l, key, np_window_start(key->window, wall_ms));
+    out->spent_nusd = r ? r->spent_nusd : 0;
+    out->reserved_nusd = r ? r->reserved_nusd : 0;
+    pthread_mutex_unlock(&l->lock);
+    out->resets_wall_ms = np_window_end(key->window, wall_ms);
+}
+
+/* --- what a budget's name stands for --------------------------------------------------------------- */
+
+static const struct np_tenant *tenant_named(const struct np_catalog *c, struct np_span name)
+{
+    for (size_t i = 0; i < c->n_tenants; i++) {
+        if (np_span_is(name, c->tenants[i].name)) {
+            return &c->tenants[i];
+        }
+    }
+    return c->anonymous && np_span_is(name, c->anonymous->name) ? c->anonymous : NULL;
+}
+
+/* The id of what is called so; false when the catalogue has none. */
+static bool entity_id(const struct np_catalog *c, enum np_account_kind kind, struct np_span name,
+                      uint64_t *id)
+{
+    *id = 0;
+    if (kind == NP_ACCOUNT_GLOBAL) {
+        return name.n == 0;
+    }
+    if (kind == NP_ACCOUNT_TENANT) {
+        const struct np_tenant *t = tenant_named(c, name);
+        *id = t ? t->slot : 0;
+        return t != NULL;
+    }
+    if (kind == NP_ACCOUNT_ENDPOINT) {
+        const struct np_endpoint *e = np_catalog_endpoint(c, name);
+        *id = e ? e->slot : 0;
+        return e != NULL;
+    }
+    if (kind == NP_ACCOUNT_MODEL) {
+        *id = np_fnv1a(name.p, name.n);
+        return true;
+    }
+    for (size_t i = 0; i < c->n_providers; i++) {
+        if (np_span_is(name, c->providers[i].name)) {
+            *id = c->providers[i].slot;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a budget is one of this account's; key's window is not looked at. */
+static bool budget_covers(const struct np_budget *b, enum np_account_kind kind, struct np_span name)
+{
+    return np_account_kind_of(b) == kind &&
+           (b->kind == NP_ACCOUNT_EACH_TENANT || np_span_is(name, b->name));
+}
+
+/* The lowest limit of the budgets of one account and window; *first is the first of them. */
+static int64_t lowest_limit(const struct np_catalog *c, enum np_account_kind kind,
+                            struct np_span name, enum np_window window, size_t *first)
+{
+    int64_t lowest = INT64_MAX;
+    *first = c->n_budgets;
+    for (size_t i = 0; i < c->n_budgets; i++) {
+        const struct np_budget *b = &c->budgets[i];
+        if (b->window == window && budget_covers(b, kind, name)) {
+            *first = *first < i ? *first : i;
+            lowest = b->limit_nusd < lowest ? b->limit_nusd : lowest;
+        }
+    }
+    return lowest;
+}
+
+/* --- one account by its name ----------------------------------------------------------------------- */
+
+/* Splits "tenant:acme" into kind and name. */
+static bool account_split(struct np_span account, enum np_account_kind *kind, struct np_span *name)
+{
+    static const enum np_account_kind kinds[] = {NP_ACCOUNT_TENANT, NP_ACCOUNT_ENDPOINT,
+                                                 NP_ACCOUNT_MODEL, NP_ACCOUNT_PROVIDER};
+    *name = NP_SPAN_NONE;
+    *kind = NP_ACCOUNT_GLOBAL;
+    if (np_span_is(account, kind_prefix[NP_ACCOUNT_GLOBAL])) {
+        return true;
+    }
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        size_t n = strlen(kind_prefix[kinds[i]]);
+        if (np_span_starts(account, kind_prefix[kinds[i]])) {
+            *kind = kinds[i];
+            *name = np_span_make(account.p + n, account.n - n);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* window NP_WINDOW_KINDS: that of the first budget. */
+static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, struct np_span account,
+                           unsigned window, int64_t wall_ms, struct np_account_view *out)
+{
+    struct np_account_key key;
+    struct np_span name;
+    if (!account_split(account, &key.kind, &name) || !entity_id(c, key.kind, name, &key.id)) {
+        return NP_E_NOTFOUND;
+    }
+    for (size_t i = 0; i < c->n_budgets && window == NP_WINDOW_KINDS; i++) {
+        if (budget_covers(&c->budgets[i], key.kind, name)) {
+            window = c->budgets[i].window;
+        }
+    }
+    if (window == NP_WINDOW_KINDS) {
+        return NP_E_NOTFOUND;
+    }
+    key.window = (enum np_window)window;
+    size_t first;
+    out->limit_nusd = lowest_limit(c, key.kind, name, key.window, &first);
+    if (first == c->n_budgets) {
+        return NP_E_NOTFOUND;
+    }
+    snprintf(out->name, sizeof out->name, "%.*s/%s", (int)account.n, account.p,
+             np_window_name(key.window));
+    np_account_look(l, &key, wall_ms, out);
+    return NP_OK;
+}
+
+/* The part after the last slash as a window; NP_WINDOW_KINDS when it is none. */
+static unsigned window_of(struct np_span name, struct np_span *account)
+{
+    const char *slash = name.n > 0 ? memrchr(name.p, '/', name.n) : NULL;
+    if (!slash) {
+        return NP_WINDOW_KINDS;
+    }
+    *account = np_span_make(name.p, (size_t)(slash - name.p));
+    struct np_span last = np_span_make(slash + 1, name.n - account->n - 1);
+    unsigned w = 0;
+    while (w < NP_WINDOW_KINDS && !np_span_is(last, np_window_name((enum np_window)w))) {
+        w++;
+    }
+    return w;
+}
+
+/* A name is tried as a whole first: the path of an endpoint may end like a window. */
+enum np_err np_ledger_account(struct np_ledger *l, const struct np_catalog *c, struct np_span name,
+                              int64_t wall_ms, struct np_account_view *out)
+{
+    struct np_span account;
+    enum np_err err = look_up(l, c, name, NP_WINDOW_KINDS, wall_ms, out);
+    unsigned window = window_of(name, &account);
+    if (err == NP_E_NOTFOUND && window < NP_WINDOW_KINDS) {
+        err = look_up(l, c, account, window, wall_ms, out);
+    }
+    return err;
+}
+
+/* --- all accounts ---------------------------------------------------------------------------------- */
+
+struct list {
+    struct np_ledger *l;
+    const struct np_catalog *c;
+    int64_t wall_ms;
+    struct np_account_view *out;
+    size_t n, max;
+};
+
+static double fullness(const struct np_account_view *v)
+{
+    double held = (double)v->spent_nusd + (double)v->reserved_nusd;
+    return v->limit_nusd > 0 ? held / (double)v->limit_nusd : held + 1;
+}
+
+/* Puts the account that budget `at` gives `name` into its place, unless a budget before it did. */
+static void list_add(struct list *list, size_t at, const char *name, uint64_t id)
+{
+    const struct np_budget *b = &list->c->budgets[at];
+    struct np_account_key key = {.id = id, .kind = np_account_kind_of(b), .window = b->window};
+    struct np_account_view v;
+    size_t first;
+    v.limit_nusd = lowest_limit(list->c, key.kind, np_span_of(name), b->window, &first);
+    if (first != at) {
+        return;
+    }
+    np_account_name(v.name, key.kind, name, key.window);
+    np_account_look(list->l, &key, list->wall_ms, &v);
+    size_t place = list->n;
+    while (place > 0 && fullness(&list->out[place - 1]) < fullness(&v)) {
+        place--;
+    }
+    if (place == list->max) {
+        return;
+    }
+    size_t behind = (list->n < list->max ? list->n : list->max - 1) - place;
+    memmove(&list->out[place + 1], &list->out[place], behind * sizeof v);
+    list->out[place] = v;
+    list->n += list->n < list->max;
+}
+
+static void list_tenants(struct list *list, size_t at)
+{
+    const struct np_catalog *c = list->c;
+    for (size_t i = 0; i < c->n_tenants; i++) {
+        list_add(list, at, c->tenants[i].name, c->tenants[i].slot);
+    }
+    if (c->n_tenants == 0 && c->anonymous) {
+        list_add(list, at, c->anonymous->name, c->anonymous->slot);
+    }
+}
+
+size_t np_ledger_list(struct np_ledger *l, const struct np_catalog *c, int64_t wall_ms,
+                      struct np_account_view *out, size_t max)
+{
+    struct list list = {.l = l, .c = c, .wall_ms = wall_ms, .out = out, .max = max};
+    for (size_t i = 0; i < c->n_budgets; i++) {
+        const struct np_budget *b = &c->budgets[i];
+        uint64_t id;
+        if (b->kind == NP_ACCOUNT_EACH_TENANT) {
+            list_tenants(&list, i);
+        } else if (entity_id(c, b->kind, np_span_of(b->name), &id)) {
+            list_add(&list, i, b->name, id);
+        }
+    }
+    return list.n;
+}
