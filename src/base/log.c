@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -140,29 +141,6 @@ static void put_text(struct line *l, const char *text)
     put(l, text, strlen(text));
 }
 
-/* The bytes of the code point that starts at p (n > 0 are there), 0 when it is not UTF-8: no overlong
- * forms, no surrogates, none past U+10FFFF. */
-static size_t decode(const unsigned char *p, size_t n, uint32_t *out)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc0 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    if (p[0] > 0xf4 || len > n || len == 0) {
-        return 0;
-    }
-    uint32_t c = len == 1 ? p[0] : p[0] & (0x7fU >> len);
-    for (size_t i = 1; i < len; i++) {
-        if ((p[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        c = c << 6 | (p[i] & 0x3fU);
-    }
-    if (c < least[len] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff)) {
-        return 0;
-    }
-    *out = c;
-    return len;
-}
-
 /* Controls (C0, DEL, C1), line separators and what turns the direction of writing. */
 static bool is_harmful(uint32_t c)
 {
@@ -185,12 +163,11 @@ static void put_escape(struct line *l, uint32_t c)
 /* Text with what is harmful escaped; inside quotes, quotes and backslashes too. */
 static void put_escaped(struct line *l, struct np_span s, bool quoted)
 {
-    const unsigned char *p = (const unsigned char *)s.p;
     for (size_t i = 0; i < s.n && !l->cut;) {
-        uint32_t c = 0xfffd;
-        size_t len = decode(p + i, s.n - i, &c);
+        uint32_t c;
+        size_t len = np_utf8_next(s.p + i, s.p + s.n, &c);
         if (len == 0 || is_harmful(c)) {
-            put_escape(l, c);
+            put_escape(l, len ? c : 0xfffd);
         } else if (quoted && (c == '"' || c == '\\')) {
             char pair[2] = {'\\', (char)c};
             put(l, pair, 2);
@@ -204,19 +181,13 @@ static void put_escaped(struct line *l, struct np_span s, bool quoted)
 /* Whether a value may stand without quotes. */
 static bool is_plain(struct np_span s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c <= ' ' || c == '"' || c == '\\' || c == '=' || c == 0x7f) {
+    for (size_t i = 0; i < s.n;) {
+        uint32_t c;
+        size_t len = np_utf8_next(s.p + i, s.p + s.n, &c);
+        if (len == 0 || c == ' ' || c == '"' || c == '\\' || c == '=' || is_harmful(c)) {
             return false;
         }
-        if (c >= 0x80) {
-            uint32_t point;
-            size_t len = decode((const unsigned char *)s.p + i, s.n - i, &point);
-            if (len == 0 || is_harmful(point)) {
-                return false;
-            }
-            i += len - 1;
-        }
+        i += len;
     }
     return s.n > 0;
 }
