@@ -17,7 +17,7 @@ build='ca-certificates curl gcc libc6-dev cmake ninja-build pkg-config
 test='ccache check clang-format jq libsubunit-dev lua-check lua5.4 openssl procps prometheus python3
     shellcheck socat'
 bench='jq libnginx-mod-http-lua lua-cjson nginx openssl procps python3 wrk'
-fuzz='clang llvm'
+fuzz='clang libclang-rt-dev llvm'
 
 # Packages of the above that bring a service of the same name.
 services='nginx prometheus'
@@ -64,6 +64,10 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 
 echo "packages ($set_name): installing$missing"
+if ! $as_root true; then
+    echo "$0: sudo refused" >&2
+    exit 3
+fi
 
 log=$(mktemp)
 guard=/usr/sbin/policy-rc.d
