@@ -1,0 +1,217 @@
+/* What libcurl reports of a reply: header lines are kept (bounded), the body's bytes are copied to
+ * the upstream's scratch until libcurl has returned. */
+#include "provider/pool.h"
+
+/* Bytes of one call in scratch; the bytes follow. */
+struct segment {
+    uint32_t next;
+    uint32_t n;
+};
+
+/* A byte came. The timer has to move only where what ends the call next has come nearer. */
+static void touch(struct np_call *call)
+{
+    call->last_byte_ns = np_loop_now_ns(call->u->loop);
+    if (call->first_byte_ns == 0) {
+        call->first_byte_ns = call->last_byte_ns;
+        np_call_rearm(call);
+    }
+}
+
+/* ------------------------------------------------------------------------------------------- head */
+
+/* One line of a head, from *from on: its name and its value without blanks around it. False at the
+ * end. Lines without a colon (the status line, continuations) have an empty name. */
+static bool next_line(struct np_span head, size_t *from, struct np_span *name,
+                      struct np_span *value)
+{
+    if (*from >= head.n) {
+        return false;
+    }
+    const char *line = head.p + *from;
+    const char *end = memchr(line, '\n', head.n - *from);
+    size_t n = end ? (size_t)(end - line) : head.n - *from;
+    *from += n + 1;
+    const char *colon = memchr(line, ':', n);
+    *name = *value = np_span_make(line, 0);
+    if (!colon || line[0] == ' ' || line[0] == '\t') {
+        return true;
+    }
+    *name = np_span_make(line, (size_t)(colon - line));
+    const char *p = colon + 1, *last = line + n;
+    while (p < last && (*p == ' ' || *p == '\t')) {
+        p++;
+    }
+    while (last > p && (last[-1] == ' ' || last[-1] == '\t' || last[-1] == '\r')) {
+        last--;
+    }
+    *value = np_span_make(p, (size_t)(last - p));
+    return true;
+}
+
+struct np_span np_call_header(const struct np_call *call, const char *name)
+{
+    struct np_span wanted = np_span_of(name), have, value;
+    size_t from = 0;
+    while (call->head_done && next_line(np_buf_view(&call->head), &from, &have, &value)) {
+        if (have.n == wanted.n && np_span_eq_nocase(have, wanted)) {
+            return value;
+        }
+    }
+    return NP_SPAN_NONE;
+}
+
+static bool is_field(struct np_span line, const char *name)
+{
+    size_t n = strlen(name);
+    return line.n > n && line.p[n] == ':' &&
+           np_span_eq_nocase(np_span_make(line.p, n), np_span_make(name, n));
+}
+
+/* Whether the line says that the reply is encoded, which was not asked for. libcurl would leave a
+ * content encoding alone, but undo a transfer encoding, however large it unfolds. */
+static bool says_encoded(struct np_span line)
+{
+    size_t from = 0;
+    struct np_span name, value;
+    if (is_field(line, "Content-Encoding")) {
+        return next_line(line, &from, &name, &value) && value.n > 0 &&
+               !np_span_eq_nocase(value, NP_SPAN("identity"));
+    }
+    return is_field(line, "Transfer-Encoding") && next_line(line, &from, &name, &value) &&
+           !np_span_eq_nocase(value, NP_SPAN("chunked"));
+}
+
+static bool end_head(struct np_call *call)
+{
+    long status = 0;
+    curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status < 200) {
+        return true; /* interim: another head follows */
+    }
+    call->status = (unsigned)status;
+    call->head_done = true;
+    if (call->encoded) {
+        np_call_fail(call, NP_CALL_BAD_FRAMING, "the reply has an encoding that was not asked for");
+        return false;
+    }
+    call->head_due = true;
+    np_call_enqueue(call);
+    return true;
+}
+
+/* A line of a head into the call's memory. */
+static bool keep_line(struct np_call *call, struct np_span line)
+{
+    if (line.n > 5 && memcmp(line.p, "HTTP/", 5) == 0) {
+        np_buf_reset(&call->head);
+        call->encoded = false;
+    }
+    call->encoded = call->encoded || says_encoded(line);
+    if (np_buf_span(&call->head, line) != NP_OK) {
+        np_call_fail(call, NP_CALL_NO_MEMORY, "no memory for the reply's headers");
+        return false;
+    }
+    return true;
+}
+
+size_t np_reply_header(char *p, size_t size, size_t n, void *ctx)
+{
+    struct np_call *call = ctx;
+    n *= size;
+    if (call->failed) {
+        return 0;
+    }
+    touch(call);
+    call->head_bytes += n;
+    if (call->head_bytes > NP_HEAD_MAX_BYTES) {
+        np_call_fail(call, NP_CALL_TOO_LARGE, "the reply's headers are larger than 64 KB");
+        return 0;
+    }
+    if (call->head_done) {
+        return n; /* trailers: nobody asks for them */
+    }
+    if (!keep_line(call, np_span_make(p, n))) {
+        return 0;
+    }
+    bool last = n <= 2 && (p[0] == '\r' || p[0] == '\n');
+    return !last || end_head(call) ? n : 0;
+}
+
+/* ------------------------------------------------------------------------------------------- body */
+
+/* Appends to the call's pending bytes; false when scratch is full. */
+static bool store(struct np_call *call, const char *p, uint32_t n)
+{
+    struct np_upstream *u = call->u;
+    uint32_t at = (u->scratch_n + 3U) & ~3U;
+    if (n > NP_SCRATCH_BYTES - sizeof(struct segment) ||
+        at > NP_SCRATCH_BYTES - sizeof(struct segment) - n) {
+        return false;
+    }
+    struct segment *last = NULL;
+    if (call->segment_last != NP_NO_SEGMENT) {
+        last = (struct segment *)(void *)(u->scratch + call->segment_last);
+        if (call->segment_last + sizeof *last + last->n == u->scratch_n) {
+            memcpy(u->scratch + u->scratch_n, p, n);
+            last->n += n;
+            u->scratch_n += n;
+            return true;
+        }
+        last->next = at;
+    } else {
+        call->segment_first = at;
+    }
+    *(struct segment *)(void *)(u->scratch + at) = (struct segment){NP_NO_SEGMENT, n};
+    memcpy(u->scratch + at + sizeof *last, p, n);
+    call->segment_last = at;
+    u->scratch_n = at + (uint32_t)sizeof *last + n;
+    return true;
+}
+
+size_t np_reply_body(char *p, size_t size, size_t n, void *ctx)
+{
+    struct np_call *call = ctx;
+    n *= size;
+    if (call->failed || n == 0) {
+        return 0;
+    }
+    if (!call->head_done) {
+        np_call_fail(call, NP_CALL_BAD_FRAMING, "bytes before the reply's head");
+        return 0;
+    }
+    touch(call);
+    if (n > call->max_reply_bytes - call->received) {
+        np_call_fail(call, NP_CALL_TOO_LARGE, "the reply is larger than allowed");
+        return 0;
+    }
+    if (call->paused) {
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (!store(call, p, (uint32_t)n)) {
+        if (!call->held) {
+            call->held = true;
+            TAILQ_INSERT_TAIL(&call->u->held, call, held_link);
+        }
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    call->received += n;
+    np_call_enqueue(call);
+    return n;
+}
+
+/* Takes the first pending bytes out; false when there are none. */
+bool np_reply_next(struct np_call *call, struct np_span *bytes)
+{
+    if (call->segment_first == NP_NO_SEGMENT) {
+        return false;
+    }
+    char *at = call->u->scratch + call->segment_first;
+    struct segment *first = (struct segment *)(void *)at;
+    *bytes = np_span_make(at + sizeof *first, first->n);
+    call->segment_first = first->next;
+    if (first->next == NP_NO_SEGMENT) {
+        call->segment_last = NP_NO_SEGMENT;
+    }
+    return true;
+}

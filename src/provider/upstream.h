@@ -1,0 +1,97 @@
+/* The provider side of HTTP: calls over libcurl's multi interface on one loop. It performs what it
+ * is told and reports times and bytes; it never retries, follows, decompresses or decides.
+ *
+ * Events of a call: head once (status and headers are in), data any number of times, done once, last
+ * (not after np_call_abort). None comes from inside np_upstream_start. */
+#ifndef NP_PROVIDER_UPSTREAM_H
+#define NP_PROVIDER_UPSTREAM_H
+
+#include "base/loop.h"
+#include "base/span.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct np_upstream;
+struct np_call;
+
+/* How a call ended. */
+enum np_call_how {
+    NP_CALL_COMPLETE,      /* the whole reply came */
+    NP_CALL_NO_NAME,       /* DNS */
+    NP_CALL_NO_CONNECTION, /* refused, unreachable */
+    NP_CALL_NO_TLS,        /* handshake or certificate */
+    NP_CALL_RESET, /* sent (perhaps in part), then the connection failed before a whole reply */
+    NP_CALL_CONNECT_TIMEOUT,
+    NP_CALL_FIRST_BYTE_TIMEOUT, /* sent, no first byte of the body in time */
+    NP_CALL_IDLE_TIMEOUT,
+    NP_CALL_TOTAL_TIMEOUT,
+    NP_CALL_TOO_LARGE,   /* headers over 64 KB or body over max_reply_bytes */
+    NP_CALL_BAD_FRAMING, /* not HTTP, or an encoding that was not asked for */
+    NP_CALL_NO_MEMORY
+};
+
+const char *np_call_how_name(enum np_call_how how); /* "connection refused", … for `error` */
+
+struct np_call_end {
+    enum np_call_how how;
+    unsigned status;        /* 0: none came */
+    bool request_sent;      /* at least one byte of the request may have reached the provider */
+    uint64_t connect_ns;    /* how long DNS, TCP and TLS took; 0 on a reused connection */
+    uint64_t first_byte_ns; /* monotonic time; 0: none came */
+    char detail[96];        /* libcurl's words, control bytes removed, no URL and no secret */
+};
+
+struct np_call_ops {
+    void (*head)(void *ctx, struct np_call *call, unsigned status);
+    void (*data)(void *ctx, struct np_call *call, struct np_span bytes);
+    void (*done)(void *ctx, struct np_call *call, const struct np_call_end *end);
+};
+
+/* One header line of a request, "Name: value" without CR, LF, NUL (checked; NP_E_INVALID). */
+struct np_call_spec {
+    struct np_span base_url; /* of the provider, from the operator's file */
+    struct np_span path;     /* "/chat/completions": appended; already percent-encoded */
+    const struct np_call_field {
+        struct np_span name;
+        struct np_span value;
+    } * fields;
+    size_t n_fields;
+    struct np_span body; /* must live until done or abort */
+    uint32_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
+    uint64_t deadline_ns; /* monotonic, total */
+    size_t max_reply_bytes;
+};
+
+struct np_upstream_config {
+    const char *ca_file;   /* NULL: the system's store */
+    unsigned per_multi;    /* calls in flight of one CURLM; 64 */
+    unsigned reuse_idle_s; /* a connection idle for longer is not used again; 20 */
+};
+
+struct np_upstream *np_upstream_new(struct np_loop *loop, const struct np_upstream_config *config);
+/* Calls under way are aborted without events. */
+void np_upstream_free(struct np_upstream *u);
+
+/* Starts a call. On an error nothing was started and no event comes. */
+enum np_err np_upstream_start(struct np_upstream *u, const struct np_call_spec *spec,
+                              const struct np_call_ops *ops, void *ctx,
+                              struct np_call **out) NP_MUST_CHECK;
+/* Ends it at once; its connection is closed unless the reply was whole. No event follows. */
+void np_call_abort(struct np_call *call);
+/* Stops and continues reading (a slow client). */
+void np_call_pause(struct np_call *call);
+void np_call_resume(struct np_call *call);
+/* A reply's header, from head on; p NULL when it is not there. */
+struct np_span np_call_header(const struct np_call *call, const char *name);
+
+/* Opens up to n connections to a provider ahead of need; silently gives up on failure. */
+void np_upstream_warm(struct np_upstream *u, struct np_span base_url, unsigned n);
+
+/* Whether a base URL may be called at all: http or https, a host, no user, query or fragment, not a
+ * link-local or metadata address. *why says what is wrong. */
+bool np_upstream_url_ok(struct np_span base_url, const char **why);
+
+const char *np_upstream_version(void);
+
+#endif
