@@ -1,0 +1,76 @@
+/* neap's public header: make an engine, feed it, stop it.
+ *
+ * Every function returns one of the exit statuses that the command line has: NEAP_GOOD, NEAP_NO (the
+ * answer is no: a policy is invalid), NEAP_USAGE (an option is wrong), NEAP_FAILED (it could not run).
+ * Where it is not NEAP_GOOD, `why` holds one or more lines that say what, where and what would be
+ * right. */
+#ifndef NEAP_NEAP_H
+#define NEAP_NEAP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+enum neap_status { NEAP_GOOD = 0, NEAP_NO = 1, NEAP_USAGE = 2, NEAP_FAILED = 3 };
+
+#define NEAP_WHY 8192
+
+/* What `neap serve` is told. Zero and NULL mean the default. Strings must live as long as the engine. */
+struct neap_options {
+    const char *policies;  /* folder; ./policies, else the installed one */
+    const char *listen;    /* ADDR:PORT; 127.0.0.1:8080 */
+    const char *admin;     /* ADDR:PORT; 127.0.0.1:9090 */
+    const char *store;     /* memory: */
+    const char *state;     /* folder */
+    unsigned workers;      /* one a core */
+    const char *hosts;     /* "name,name" that Host may be beside loopback and the listen address */
+    const char *log;       /* file or "-" (standard error) */
+    const char *decisions; /* file; none */
+    bool record_bodies;
+    unsigned log_max_mb;    /* 100 */
+    unsigned drain_seconds; /* 30; UINT_MAX: 0 */
+    bool simulate;
+    const char *scenario;    /* of the imitation providers; NULL: the built-in one */
+    const char *admin_token; /* asked for as bearer token on the admin socket */
+    const char *ca_file;     /* trusted for providers instead of the system's store */
+};
+
+struct neap_engine;
+
+/* Loads the policies, opens the sockets and starts all threads; ready to answer when it returns. */
+enum neap_status neap_engine_start(const struct neap_options *options, struct neap_engine **out,
+                                   char why[NEAP_WHY]);
+/* Reads the policies anew, in the background; what came of it is logged. Any thread. */
+void neap_engine_reload(struct neap_engine *e);
+/* Opens log and decision files anew. Any thread. */
+void neap_engine_reopen(struct neap_engine *e);
+/* Stops accepting, waits until what is in flight is finished, at most drain_seconds. True when all
+ * was finished. A second call from another thread (or neap_engine_hurry) ends the wait. */
+bool neap_engine_drain(struct neap_engine *e);
+void neap_engine_hurry(struct neap_engine *e);
+/* Ends all threads and frees everything. */
+void neap_engine_stop(struct neap_engine *e);
+/* The ports that were really opened. */
+unsigned neap_engine_port(const struct neap_engine *e);
+unsigned neap_engine_admin_port(const struct neap_engine *e);
+
+/* Checks a policy set; problems, one a line, go to out (a malloc'ed text, the caller's to free). */
+enum neap_status neap_check(const char *dir, bool deny_warnings, char **out);
+
+/* Imitation providers on a socket of their own; runs until neap_mock_stop. */
+struct neap_mock;
+enum neap_status neap_mock_start(const char *listen, const char *scenario, struct neap_mock **out,
+                                 char why[NEAP_WHY]);
+unsigned neap_mock_port(const struct neap_mock *m);
+void neap_mock_stop(struct neap_mock *m);
+
+/* Makes a key: the text to give away ("neap_…", 256 random bits with a checksum) and its SHA-256 as
+ * tenants.lua wants it ("sha256:…"). */
+void neap_key_new(char key[64], char hash[80]);
+/* The hash of a key. */
+void neap_key_hash(const char *key, size_t length, char hash[80]);
+
+/* "0.1.0", and the versions of the libraries as loaded at run time, one a line. */
+const char *neap_version(void);
+void neap_version_libraries(char *out, size_t size);
+
+#endif

@@ -1,0 +1,35 @@
+/* The command line: one command is one file and one row of the table in main.c. */
+#ifndef NP_CLI_CLI_H
+#define NP_CLI_CLI_H
+
+#include <neap/neap.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct np_command {
+    const char *name;
+    const char *summary; /* one line */
+    const char *usage;   /* whole text, after "usage: neap " */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+};
+
+extern const struct np_command np_cmd_serve, np_cmd_check, np_cmd_mock, np_cmd_key, np_cmd_version;
+
+/* One flag of a command, with its environment twin (NEAP_ and the name in capitals). */
+struct np_flag {
+    const char *name; /* "--listen" */
+    enum { NP_FLAG_TEXT, NP_FLAG_NUMBER, NP_FLAG_SWITCH } kind;
+    void *into;        /* const char **, unsigned *, bool * */
+    unsigned min, max; /* of a number */
+};
+
+/* Reads the environment twins, then the arguments ("--flag VALUE" or "--flag=VALUE"). Positional
+ * arguments are left in rest, at most max_rest. False after the fault was said on standard error. */
+bool np_flags_read(const struct np_command *cmd, const struct np_flag *flags, size_t n, int argc,
+                   char **argv, const char **rest, size_t max_rest, size_t *n_rest);
+
+/* Says a fault on standard error as "neap COMMAND: …". */
+void np_say(const struct np_command *cmd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+#endif

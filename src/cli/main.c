@@ -1,0 +1,68 @@
+/* neap: the table of commands. */
+#include "cli/cli.h"
+
+#include "base/span.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct np_command *const commands[] = {
+    &np_cmd_serve, &np_cmd_check, &np_cmd_mock, &np_cmd_key, &np_cmd_version,
+};
+
+#define N_COMMANDS (sizeof commands / sizeof *commands)
+
+static void usage(FILE *to)
+{
+    (void)fputs("neap stands between an application and its LLM providers.\n\n"
+                "usage: neap COMMAND [FLAGS]\n\n",
+                to);
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        (void)fprintf(to, "    %-8s  %s\n", commands[i]->name, commands[i]->summary);
+    (void)fputs("\nneap COMMAND --help says more. Every flag has an environment twin: --listen is "
+                "NEAP_LISTEN.\n",
+                to);
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+            return true;
+    }
+    return false;
+}
+
+static int unknown(const char *name)
+{
+    const char *names[N_COMMANDS];
+    for (size_t i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i]->name;
+    const char *guess = np_span_guess(np_span_of(name), names, N_COMMANDS);
+    (void)fprintf(stderr, "neap: unknown command \"%s\"%s%s%s; neap --help lists them\n", name,
+                  guess ? ", did you mean " : "", guess ? guess : "", guess ? "?" : "");
+    return NEAP_USAGE;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return NEAP_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+        strcmp(argv[1], "help") == 0) {
+        usage(stdout);
+        return NEAP_GOOD;
+    }
+    const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1];
+    for (size_t i = 0; i < N_COMMANDS; i++) {
+        if (strcmp(name, commands[i]->name) != 0)
+            continue;
+        if (!asks_for_help(argc - 1, argv + 1))
+            return commands[i]->run(argc - 1, argv + 1);
+        (void)printf("usage: neap %s\n", commands[i]->usage);
+        return NEAP_GOOD;
+    }
+    return unknown(argv[1]);
+}

@@ -1,0 +1,126 @@
+/* neap serve: the gateway itself, from flags to signals. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+static void *wait_for_second(void *arg)
+{
+    sigset_t *set = arg;
+    int sig;
+    do {
+        if (sigwait(set, &sig) != 0)
+            return NULL;
+    } while (sig != SIGTERM && sig != SIGINT);
+    /* A second SIGTERM exits at once. */
+    _exit(NEAP_GOOD);
+}
+
+/* SIGHUP, SIGUSR1 until SIGTERM or SIGINT. */
+static void serve_signals(struct neap_engine *e, const sigset_t *set)
+{
+    for (;;) {
+        int sig;
+        if (sigwait(set, &sig) != 0)
+            continue;
+        if (sig == SIGHUP)
+            neap_engine_reload(e);
+        else if (sig == SIGUSR1)
+            neap_engine_reopen(e);
+        else
+            return;
+    }
+}
+
+/* Blocks the signals that serve_signals takes, in this thread and all that it starts. */
+static void block_signals(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGHUP);
+    (void)sigaddset(set, SIGUSR1);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static bool read_options(struct neap_options *o, int argc, char **argv)
+{
+    const struct np_flag flags[] = {
+        {"--policies", NP_FLAG_TEXT, &o->policies, 0, 0},
+        {"--listen", NP_FLAG_TEXT, &o->listen, 0, 0},
+        {"--admin", NP_FLAG_TEXT, &o->admin, 0, 0},
+        {"--store", NP_FLAG_TEXT, &o->store, 0, 0},
+        {"--workers", NP_FLAG_NUMBER, &o->workers, 1, 64},
+        {"--hosts", NP_FLAG_TEXT, &o->hosts, 0, 0},
+        {"--log", NP_FLAG_TEXT, &o->log, 0, 0},
+        {"--decisions", NP_FLAG_TEXT, &o->decisions, 0, 0},
+        {"--record-bodies", NP_FLAG_SWITCH, &o->record_bodies, 0, 0},
+        {"--drain-seconds", NP_FLAG_NUMBER, &o->drain_seconds, 0, 86400},
+        {"--simulate", NP_FLAG_SWITCH, &o->simulate, 0, 0},
+        {"--scenario", NP_FLAG_TEXT, &o->scenario, 0, 0},
+        {"--ca-file", NP_FLAG_TEXT, &o->ca_file, 0, 0},
+    };
+    size_t n_rest;
+    o->drain_seconds = 30;
+    o->admin_token = getenv("NEAP_ADMIN_TOKEN");
+    if (!np_flags_read(&np_cmd_serve, flags, sizeof flags / sizeof *flags, argc, argv, NULL, 0,
+                       &n_rest))
+        return false;
+    if (o->drain_seconds == 0)
+        o->drain_seconds = UINT_MAX;
+    return true;
+}
+
+static int run(int argc, char **argv)
+{
+    struct neap_options options = {0};
+    if (!read_options(&options, argc, argv))
+        return NEAP_USAGE;
+    sigset_t set;
+    block_signals(&set);
+    /* Keys live in this process: no core file, no ptrace by others. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    struct neap_engine *e = NULL;
+    char why[NEAP_WHY] = "";
+    enum neap_status status = neap_engine_start(&options, &e, why);
+    if (status) {
+        np_say(&np_cmd_serve, "%s", why);
+        return status;
+    }
+    serve_signals(e, &set);
+    pthread_t second;
+    if (pthread_create(&second, NULL, wait_for_second, &set) == 0)
+        (void)pthread_detach(second);
+    (void)neap_engine_drain(e);
+    neap_engine_stop(e);
+    return NEAP_GOOD;
+}
+
+const struct np_command np_cmd_serve = {
+    "serve", "answer clients",
+    "serve [FLAGS]\n\n"
+    "    --policies DIR        the policy set (./policies, else the installed one)\n"
+    "    --listen ADDR:PORT    for clients (127.0.0.1:8080)\n"
+    "    --admin ADDR:PORT     for operators (127.0.0.1:9090); off loopback NEAP_ADMIN_TOKEN is needed\n"
+    "    --store memory:       where budgets are kept\n"
+    "    --workers N           threads that serve (one a core)\n"
+    "    --hosts NAME,…        names that Host may have beside loopback and the listen address\n"
+    "    --log FILE|-          the log (standard error)\n"
+    "    --decisions FILE      one JSON line a request: what was decided, and why\n"
+    "    --record-bodies       prompts and replies too, in the decision records\n"
+    "    --drain-seconds N     how long SIGTERM waits for what is in flight (30)\n"
+    "    --ca-file FILE        certificates trusted for providers instead of the system's\n"
+    "    --simulate            imitation providers inside the process: no key, no network\n"
+    "    --scenario FILE.lua   how the imitation providers behave\n\n"
+    "SIGHUP reloads the policies, SIGUSR1 reopens log files, SIGTERM drains and ends, a second one\n"
+    "ends at once. Exit status: 0 good, 1 the policies are not valid, 2 a flag is wrong, 3 it could\n"
+    "not run.",
+    run};

@@ -1,0 +1,67 @@
+/* What a finished exchange leaves behind. */
+#include "engine/account.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "model/record.h"
+
+#define RECORD_MAX_BYTES (4u << 20)
+
+static unsigned status_of(const struct np_exchange *x)
+{
+    return x->client_gone && !x->outcome.status ? 499 : x->outcome.status;
+}
+
+static void count(const struct np_account_env *env, const struct np_exchange *x)
+{
+    uint32_t endpoint = x->endpoint->slot;
+    unsigned status = status_of(x);
+    uint64_t took_ns = x->end_ns - x->accept_ns;
+    uint64_t own_ns = took_ns > x->upstream_ns ? took_ns - x->upstream_ns : 0;
+    bool caller = (status >= 400 && status < 500) || x->client_gone;
+    np_meter_add(env->meters, NP_FAMILY_requests, endpoint, status, x->outcome.degraded, 1);
+    np_meter_observe(env->meters, NP_FAMILY_request_duration, endpoint, 0, (int64_t)took_ns);
+    np_meter_observe(env->meters, NP_FAMILY_overhead, endpoint, 0, (int64_t)own_ns);
+    if (x->outcome.degraded)
+        np_meter_add(env->meters, NP_FAMILY_degraded, endpoint, (uint32_t)x->outcome.reason, 0, 1);
+    np_stat_exchange(env->guard, x->endpoint, x->end_ns, took_ns, status >= 500, !caller,
+                     x->outcome.degraded, x->cost_nusd);
+}
+
+static void record(const struct np_account_env *env, const struct np_exchange *x)
+{
+    struct np_buf b;
+    np_buf_init(&b, RECORD_MAX_BYTES);
+    np_record_decision(&b, x, env->bodies);
+    if (!np_buf_failed(&b))
+        (void)np_ring_put(env->decisions, NP_RING_TAG_DECISION, np_buf_view(&b));
+    np_buf_free(&b);
+}
+
+static void log_line(const struct np_exchange *x)
+{
+    const struct np_attempt *last = x->n_attempts ? &x->attempts[x->n_attempts - 1] : NULL;
+    int64_t tokens = 0;
+    for (size_t i = 0; i < x->n_attempts; i++)
+        tokens += x->attempts[i].usage.prompt + x->attempts[i].usage.completion;
+    const char *model = x->answered_by ? x->answered_by->name : last ? last->model->name : "-";
+    const char *outcome = x->client_gone          ? "cancelled"
+                          : x->outcome.refused    ? np_refusal_name(x->outcome.refusal.type)
+                          : x->outcome.degraded   ? np_reason_name(x->outcome.reason)
+                                                  : "ok";
+    np_log(NP_LOG_INFO, "request", NP_KVS("request", x->id), NP_KVS("endpoint", x->endpoint->path),
+           NP_KVS("tenant", x->tenant->name), NP_KVI("status", status_of(x)),
+           NP_KVS("outcome", outcome), NP_KVS("model", model), NP_KVI("tokens", tokens),
+           NP_KVM("cost_usd", x->cost_nusd), NP_KVI("attempts", x->n_attempts),
+           NP_KVI("ms", (x->end_ns - x->accept_ns) / NP_NS_PER_MS), NP_KVS("policy", x->policy));
+}
+
+void np_account_close(const struct np_account_env *env, struct np_exchange *x)
+{
+    np_require(x->reserved_nusd == 0);
+    count(env, x);
+    if (env->decisions)
+        record(env, x);
+    log_line(x);
+    np_exchange_free(x);
+}

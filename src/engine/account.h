@@ -1,0 +1,21 @@
+/* The end of an exchange: from what happened to metrics, statistics, decision record and log line, and
+ * then its memory is freed. This is the only place that does any of it. */
+#ifndef NP_ENGINE_ACCOUNT_H
+#define NP_ENGINE_ACCOUNT_H
+
+#include "base/ring.h"
+#include "guard/guard.h"
+#include "metrics/meters.h"
+#include "model/exchange.h"
+
+struct np_account_env {
+    struct np_guard *guard;
+    struct np_meters *meters;
+    struct np_ring *decisions; /* NULL: none are written */
+    bool bodies;               /* prompts and replies go into the records */
+};
+
+/* x->end_ns is set, its driver is idle. Frees x. */
+void np_account_close(const struct np_account_env *env, struct np_exchange *x);
+
+#endif

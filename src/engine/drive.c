@@ -1,0 +1,309 @@
+/* Events of an exchange, and the walk along its plan. */
+#include "engine/drive.h"
+
+#include "base/log.h"
+#include "engine/drive_impl.h"
+
+int64_t np_drive_left_ms(const struct np_exchange *x, struct np_now now)
+{
+    if (now.mono_ns >= x->deadline_ns)
+        return 0;
+    return (int64_t)((x->deadline_ns - now.mono_ns) / NP_NS_PER_MS);
+}
+
+int64_t np_drive_likely_ms(const struct np_drive_env *env, const struct np_model *m,
+                           struct np_now now)
+{
+    double p95 = np_stat_model_p95_ms(env->guard, m->slot, now.mono_ns);
+    return p95 < 0 ? NP_UNKNOWN_P95_MS : (int64_t)p95 + 1;
+}
+
+struct np_script *np_drive_script(const struct np_drive_env *env, struct np_exchange *x)
+{
+    return env->script(env->script_ctx, x);
+}
+
+bool np_drive_hook_done(struct np_drive_env *env, struct np_exchange *x, enum np_hook hook,
+                        const struct np_hook_report *rep)
+{
+    if (rep->result == NP_HOOK_ABSENT)
+        return false;
+    np_meter_observe(env->meters, NP_FAMILY_hook_duration, (uint32_t)hook, 0, (int64_t)rep->ns);
+    if (rep->result != NP_HOOK_FAILED)
+        return false;
+    np_meter_add(env->meters, NP_FAMILY_hook_errors, (uint32_t)hook, (uint32_t)rep->failure, 0, 1);
+    np_log(NP_LOG_WARN, "hook failed", NP_KVS("request", x->id), NP_KVS("hook", np_hook_name(hook)),
+           NP_KVS("policy", x->policy), NP_KVS("error", rep->error));
+    return x->endpoint->on_error[hook] == NP_ON_ERROR_REFUSE;
+}
+
+void np_drive_refuse_failed_hook(struct np_drive_env *env, struct np_exchange *x, enum np_hook hook,
+                                 struct np_now now)
+{
+    char *text = np_arena_printf(x->arena, "the policy's %s hook failed", np_hook_name(hook));
+    struct np_refusal r = {.type = NP_REFUSAL_policy_failed,
+                           .status = np_refusal_status(NP_REFUSAL_policy_failed),
+                           .message = np_span_of(text),
+                           .retry_after_s = -1};
+    np_drive_refuse(env, x, &r, now);
+}
+
+/* The endpoint's models in their order, those that the tenant may use. */
+static void default_plan(struct np_exchange *x)
+{
+    x->n_plan = 0;
+    for (size_t i = 0; i < x->endpoint->n_models && x->n_plan < NP_MAX_PLAN; i++)
+        x->plan[x->n_plan++] =
+            (struct np_candidate){.model = x->endpoint->models[i], .max_tokens = -1};
+}
+
+/* Drops what the tenant may not use; false when nothing is left although something was there. */
+static bool keep_allowed(struct np_exchange *x)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < x->n_plan; i++) {
+        if (np_tenant_may_use_model(x->tenant, x->plan[i].model))
+            x->plan[kept++] = x->plan[i];
+    }
+    bool lost_all = x->n_plan > 0 && kept == 0;
+    x->n_plan = kept;
+    return !lost_all;
+}
+
+/* Asks admit and route. False when the exchange has ended. */
+static bool make_plan(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_script *s = np_drive_script(env, x);
+    struct np_hook_report rep = {0};
+    struct np_refusal refusal = {.retry_after_s = -1};
+    np_hook_admit(s, x, &refusal, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_admit, &rep)) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_admit, now);
+        return false;
+    }
+    if (rep.result == NP_HOOK_GAVE) {
+        np_drive_refuse(env, x, &refusal, now);
+        return false;
+    }
+    np_hook_route(s, x, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_route, &rep)) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_route, now);
+        return false;
+    }
+    if (rep.result != NP_HOOK_GAVE)
+        default_plan(x);
+    if (!keep_allowed(x)) {
+        struct np_refusal r = {.type = NP_REFUSAL_forbidden,
+                               .status = np_refusal_status(NP_REFUSAL_forbidden),
+                               .message = NP_SPAN("this key may not use any of the models that were "
+                                                  "chosen for the request"),
+                               .retry_after_s = -1};
+        np_drive_refuse(env, x, &r, now);
+        return false;
+    }
+    return true;
+}
+
+void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_arena_alloc(x->arena, sizeof *d);
+    np_require(d); /* the arena is fresh and larger than this */
+    d->last_retry_after_ms = -1;
+    d->obstacle = NP_REASON_exhausted;
+    x->drive = d;
+    struct np_refusal refusal = {.retry_after_s = -1};
+    enum np_err err = np_request_parse(x->arena, x->body, &x->request, &refusal);
+    if (err == NP_E_NOMEM)
+        refusal = (struct np_refusal){.type = NP_REFUSAL_overloaded,
+                                      .status = np_refusal_status(NP_REFUSAL_overloaded),
+                                      .message = NP_SPAN("no memory for this request now"),
+                                      .retry_after_s = 1};
+    if (err == NP_OK && x->request.stream) {
+        refusal = (struct np_refusal){.type = NP_REFUSAL_invalid_request,
+                                      .status = np_refusal_status(NP_REFUSAL_invalid_request),
+                                      .message = NP_SPAN("streams are not served yet: leave stream "
+                                                         "out or set it to false"),
+                                      .param = NP_SPAN("stream"),
+                                      .retry_after_s = -1};
+        err = NP_E_INVALID;
+    }
+    if (err) {
+        np_drive_refuse(env, x, &refusal, now);
+        return;
+    }
+    if (make_plan(env, x, now))
+        np_drive_advance(env, x, now);
+}
+
+void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    while (x->at < x->n_plan) {
+        if (x->counted_attempts >= x->endpoint->max_attempts || x->n_attempts == NP_MAX_ATTEMPTS)
+            break;
+        if (np_drive_left_ms(x, now) < NP_LEAST_ATTEMPT_MS) {
+            d->obstacle = NP_REASON_deadline;
+            break;
+        }
+        switch (np_drive_try(env, x, now)) {
+        case NP_TRIED_CALLING:
+            d->state = NP_DRIVE_CALLING;
+            d->phase_ns = now.mono_ns;
+            return;
+        case NP_TRIED_ENDED:
+            return;
+        case NP_TRIED_PASSED:
+            x->at++;
+            d->again = d->other_key = false;
+            break;
+        }
+    }
+    np_drive_exhausted(env, x, now);
+}
+
+/* An answer for a call that brought no whole reply, by how it ended. */
+static void answer_of_failure(struct np_exchange *x, const struct np_call_end *end,
+                              struct np_now now, struct np_answer *out)
+{
+    *out = (struct np_answer){.retry_after_ms = -1, .limit_tokens = -1};
+    switch (end->how) {
+    case NP_CALL_CONNECT_TIMEOUT:
+    case NP_CALL_FIRST_BYTE_TIMEOUT:
+    case NP_CALL_IDLE_TIMEOUT:
+    case NP_CALL_TOTAL_TIMEOUT:
+        out->class = np_drive_left_ms(x, now) == 0 ? NP_CLASS_deadline : NP_CLASS_timeout;
+        break;
+    case NP_CALL_TOO_LARGE:
+    case NP_CALL_BAD_FRAMING:
+        out->class = NP_CLASS_bad_reply;
+        break;
+    default:
+        out->class = NP_CLASS_network;
+        break;
+    }
+    const char *words = end->detail[0] ? end->detail : np_call_how_name(end->how);
+    out->error = np_arena_dup(x->arena, np_span_of(words));
+}
+
+/* Counts an attempt that has ended, in guards and meters. */
+static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct np_now now)
+{
+    const struct np_provider *p = a->model->provider;
+    a->end_ns = now.mono_ns;
+    a->ended = true;
+    np_inflight_give(env->guard, p);
+    np_breaker_report(env->guard, a->model, now.mono_ns, a->class, a->retry_after_ms, a->probe);
+    if (a->key)
+        np_key_report(env->guard, p, (size_t)(a->key - p->keys), now.mono_ns, a->class,
+                      a->retry_after_ms);
+    np_stat_attempt(env->guard, a->model, now.mono_ns, now.mono_ns - a->start_ns,
+                    a->class == NP_CLASS_ok, a->usage.completion);
+
+    uint32_t slot = a->model->slot;
+    np_meter_add(env->meters, NP_FAMILY_llm_inflight, slot, 0, 0, -1);
+    np_meter_add(env->meters, NP_FAMILY_llm_attempts, slot, (uint32_t)a->class, 0, 1);
+    np_meter_observe(env->meters, NP_FAMILY_llm_latency, slot, 0, (int64_t)(a->end_ns - a->start_ns));
+    if (a->connect_ns)
+        np_meter_observe(env->meters, NP_FAMILY_llm_connect, slot, 0, (int64_t)a->connect_ns);
+    if (a->cost_nusd > 0)
+        np_meter_add(env->meters, NP_FAMILY_llm_cost_total, slot, 0, 0, a->cost_nusd);
+    if (a->settled != NP_SETTLED_VOID) {
+        np_meter_observe(env->meters, NP_FAMILY_llm_cost, slot, 0, a->cost_nusd);
+        if (!a->model->price.priced)
+            np_meter_add(env->meters, NP_FAMILY_llm_unpriced, slot, 0, 0, 1);
+    }
+    const int64_t tokens[] = {a->usage.prompt, a->usage.completion, a->usage.cached,
+                              a->usage.cache_write + a->usage.cache_write_1h, a->usage.reasoning};
+    for (uint32_t kind = NP_TOK_PROMPT; kind <= NP_TOK_REASONING; kind++) {
+        if (tokens[kind] > 0)
+            np_meter_add(env->meters, NP_FAMILY_llm_tokens, slot, kind, 0, tokens[kind]);
+    }
+}
+
+/* A call that was read to its end after the client had left: booked, and that is all. */
+static void drained(struct np_drive_env *env, struct np_exchange *x)
+{
+    np_require(env->draining_calls > 0);
+    env->draining_calls--;
+    np_drive_of(x)->state = NP_DRIVE_DONE;
+}
+
+void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
+                   const struct np_call_result *result, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    np_require(d->state == NP_DRIVE_CALLING);
+    struct np_attempt *a = np_drive_attempt(x);
+    struct np_answer answer;
+    x->upstream_ns += now.mono_ns - d->phase_ns;
+    if (result->end.how != NP_CALL_COMPLETE) {
+        answer_of_failure(x, &result->end, now, &answer);
+    } else if (np_adapter_answer(np_drive_script(env, x), x, a->model, &result->reply, &answer)) {
+        answer = (struct np_answer){.class = NP_CLASS_bad_reply,
+                                    .error = NP_SPAN("no memory to read the reply"),
+                                    .retry_after_ms = -1,
+                                    .limit_tokens = -1};
+    }
+    if (x->client_gone)
+        answer.class = NP_CLASS_cancelled;
+    a->class = answer.class;
+    a->status = result->end.status;
+    a->error = answer.error;
+    a->provider_request_id = answer.provider_request_id;
+    a->retry_after_ms = answer.retry_after_ms;
+    a->first_byte_ns = result->end.first_byte_ns;
+    a->connect_ns = result->end.connect_ns;
+    np_drive_settle(env, x, a, &result->end, &answer);
+    attempt_ended(env, a, now);
+    d->last_retry_after_ms = answer.retry_after_ms;
+    d->again = d->other_key = false;
+    if (x->client_gone) {
+        drained(env, x);
+        return;
+    }
+    if (a->class == NP_CLASS_ok) {
+        x->answer = answer;
+        x->answered_by = a->model;
+        np_drive_answer(env, x, now);
+        return;
+    }
+    np_drive_decide(env, x, &answer, now);
+}
+
+void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    np_require(d->state == NP_DRIVE_WAITING);
+    x->upstream_ns += now.mono_ns - d->phase_ns;
+    d->state = NP_DRIVE_NEW;
+    np_drive_advance(env, x, now);
+}
+
+void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    x->client_gone = true;
+    if (!d || d->state == NP_DRIVE_DONE)
+        return;
+    x->done = true;
+    if (d->state == NP_DRIVE_CALLING) {
+        if (x->endpoint->drain_on_disconnect && env->draining_calls < NP_MAX_DRAINING) {
+            env->draining_calls++;
+            return;
+        }
+        struct np_attempt *a = np_drive_attempt(x);
+        struct np_call_end end = {.how = NP_CALL_RESET};
+        end.request_sent = env->ground->abort(env->ground->ctx, x);
+        x->upstream_ns += now.mono_ns - d->phase_ns;
+        a->class = NP_CLASS_cancelled;
+        np_drive_settle(env, x, a, &end, NULL);
+        attempt_ended(env, a, now);
+    }
+    d->state = NP_DRIVE_DONE;
+}
+
+bool np_drive_idle(const struct np_exchange *x)
+{
+    const struct np_drive *d = np_drive_of(x);
+    return !d || d->state == NP_DRIVE_DONE;
+}

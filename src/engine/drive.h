@@ -1,0 +1,75 @@
+/* The driver: a state machine that carries one exchange from its body to its one reply. It takes events
+ * (request in, call done, wait over, client gone), asks its ground for actions (call, wait, reply) and
+ * decides with hooks, guards and ledger. It does no I/O and reads no clock: every event brings the
+ * time. The same driver runs on the live and on the simulated ground.
+ *
+ * States: NEW → (CALLING | WAITING)* → DONE. In DONE the exchange's outcome stands; the ground's reply
+ * was asked for exactly once, unless the client was gone before. */
+#ifndef NP_ENGINE_DRIVE_H
+#define NP_ENGINE_DRIVE_H
+
+#include "base/rng.h"
+#include "guard/guard.h"
+#include "ledger/ledger.h"
+#include "metrics/meters.h"
+#include "model/exchange.h"
+#include "provider/upstream.h"
+#include "script/adapter.h"
+#include "script/hooks.h"
+
+/* When an event happened. */
+struct np_now {
+    uint64_t mono_ns;
+    int64_t wall_ms;
+};
+
+/* What the driver asks for a call, beside the wire request. */
+struct np_call_order {
+    const struct np_model *model;
+    const struct np_wire *wire; /* in the exchange's arena */
+    uint64_t deadline_ns;       /* monotonic: when the call is cut */
+};
+
+/* The ground: who performs. None of these may call back into the driver before returning. */
+struct np_ground {
+    /* Starts the exchange's one call; np_drive_done follows unless abort comes first. */
+    enum np_err (*call)(void *ctx, struct np_exchange *x, const struct np_call_order *order);
+    /* Ends the call; np_drive_done does not follow. True when a byte of the request may have left. */
+    bool (*abort)(void *ctx, struct np_exchange *x);
+    /* np_drive_wake follows at this time, not earlier. At most one wait an exchange. */
+    void (*wait)(void *ctx, struct np_exchange *x, uint64_t at_ns);
+    /* Gives x->outcome to the client; comes once. */
+    void (*reply)(void *ctx, struct np_exchange *x);
+    void *ctx;
+};
+
+/* What the driver of one worker works with; not its own. script is that of the exchange's generation:
+ * it is asked for at each event. */
+struct np_drive_env {
+    const struct np_ground *ground;
+    struct np_guard *guard;
+    struct np_ledger *ledger;
+    struct np_meters *meters;
+    struct np_rng *rng;
+    struct np_script *(*script)(void *ctx, struct np_exchange *x);
+    void *script_ctx;
+    unsigned draining_calls; /* calls read on for exact usage after their client left */
+};
+
+/* A call's end as the driver wants it: how it ended, and the reply where one came. */
+struct np_call_result {
+    struct np_call_end end;
+    struct np_wire_reply reply; /* spans live until np_drive_done returns */
+};
+
+/* Starts: endpoint, tenant, catalogue, policy, id, times and body of x are set. */
+void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+void np_drive_done(struct np_drive_env *env, struct np_exchange *x, const struct np_call_result *result,
+                   struct np_now now);
+void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* The client went away before its reply. */
+void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* Nothing of the exchange is under way at a provider any more and its outcome stands. */
+bool np_drive_idle(const struct np_exchange *x);
+
+#endif

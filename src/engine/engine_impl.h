@@ -1,0 +1,144 @@
+/* The engine's threads and what they share. Workers (one loop each) carry exchanges; the keeper reads
+ * policies and frees old states; the admin thread answers operators; the writer drains the rings of
+ * logs and records. What workers share is in guard, ledger and the shared store, each with its own
+ * short locks. */
+#ifndef NP_ENGINE_ENGINE_IMPL_H
+#define NP_ENGINE_ENGINE_IMPL_H
+
+#include <neap/neap.h>
+
+#include "base/loop.h"
+#include "base/ring.h"
+#include "engine/account.h"
+#include "engine/drive.h"
+#include "engine/lend.h"
+#include "http/front.h"
+#include "script/shared.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define NP_MAX_WORKERS 64
+#define NP_KEPT_GENERATIONS 5
+
+struct np_worker;
+struct np_keeper;
+struct np_admin;
+struct np_writer;
+
+struct neap_engine {
+    struct neap_options options; /* with defaults filled in */
+    struct np_slots slots;
+    struct np_guard *guard;
+    struct np_ledger *ledger;
+    struct np_shared *shared;
+    struct np_watchdog *watchdog;
+    struct neap_mock *mock;  /* --simulate */
+    char simulate_url[64];  /* "http://127.0.0.1:PORT"; empty: real providers */
+    char *hosts_text; /* what hosts point into */
+    const char *hosts[16];
+    size_t n_hosts;
+    struct np_worker *workers[NP_MAX_WORKERS];
+    struct np_meters *meters[NP_MAX_WORKERS + 1]; /* by worker; the last is the admin thread's */
+    size_t n_workers;
+    struct np_keeper *keeper;
+    struct np_admin *admin;
+    struct np_writer *writer;
+    int listen_fds[NP_MAX_WORKERS], admin_fd;
+    unsigned port, admin_port;
+    int64_t started_wall_ms;
+    _Atomic bool draining;
+    _Atomic bool hurry;
+};
+
+/* One generation as one worker holds it: the set, this worker's Lua state, and the exchanges that
+ * began with it. Made by the keeper, used by the worker, freed by the keeper. */
+struct np_here {
+    struct np_policyset *set;
+    struct np_script *script;
+    struct np_lender lender;
+    struct np_powers powers;
+    struct np_worker *worker;
+    unsigned exchanges;
+    bool retired; /* a newer one is in place; goes back to the keeper with its last exchange */
+};
+
+/* --- generation.c */
+struct np_here *np_here_new(struct np_worker *w, struct np_policyset *set);
+void np_here_free(struct np_here *here);
+
+/* --- worker.c */
+struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int listen_fd,
+                                struct np_policyset *first);
+enum np_err np_worker_start(struct np_worker *w) NP_MUST_CHECK;
+/* On the worker's thread: puts a generation in place between two requests, then calls done(ctx). */
+void np_worker_swap(struct np_worker *w, struct np_here *next, void (*done)(void *ctx), void *ctx);
+void np_worker_drain(struct np_worker *w);
+/* Calls of clients that are not answered yet, and calls that are read on for their usage. */
+size_t np_worker_open(const struct np_worker *w);
+struct np_ring *np_worker_ring(struct np_worker *w);
+struct np_loop *np_worker_loop(struct np_worker *w);
+/* Ends its thread. */
+void np_worker_join(struct np_worker *w);
+/* Ends every connection and frees it; its thread has ended. */
+void np_worker_free(struct np_worker *w);
+
+/* --- keeper.c */
+struct np_reload_verdict {
+    char version[16];
+    const char *result; /* ok unchanged rejected rolled_back */
+    struct np_problems problems;
+};
+enum np_reload_kind { NP_RELOAD_ASKED, NP_RELOAD_ROLLBACK };
+
+struct np_generation_view {
+    unsigned number;
+    char version[16];
+    int64_t loaded_wall_ms;
+    const char *state; /* running kept rejected */
+    char error[512];
+};
+
+struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *first);
+enum np_err np_keeper_start(struct np_keeper *k) NP_MUST_CHECK;
+/* From any thread: reads the policies anew (or goes back one), then calls done on the keeper's thread;
+ * done NULL: the verdict is only logged. */
+void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind,
+                      void (*done)(void *ctx, const struct np_reload_verdict *v), void *ctx);
+/* From any thread: frees a retired generation's state. */
+void np_keeper_bury(struct np_keeper *k, struct np_here *here);
+/* The running set, held for the caller. */
+struct np_policyset *np_keeper_current(struct np_keeper *k);
+size_t np_keeper_generations(struct np_keeper *k, struct np_generation_view *out, size_t max);
+/* Reloads so far by result: ok unchanged rejected rolled_back. */
+void np_keeper_counts(struct np_keeper *k, uint64_t out[4]);
+/* Ends its thread; before the workers' threads, which answer its swaps. */
+void np_keeper_join(struct np_keeper *k);
+/* Frees it and what was left to bury; after the workers are freed. */
+void np_keeper_free(struct np_keeper *k);
+
+/* --- admin.c */
+struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd);
+enum np_err np_admin_start(struct np_admin *a) NP_MUST_CHECK;
+void np_admin_stop(struct np_admin *a);
+
+/* --- status.c: what the admin socket shows */
+void np_status_metrics(struct neap_engine *e, struct np_buf *out);
+void np_status_json(struct neap_engine *e, struct np_buf *out);
+void np_status_breakers(struct neap_engine *e, struct np_buf *out);
+void np_status_budgets(struct neap_engine *e, struct np_buf *out);
+void np_status_policies(struct neap_engine *e, struct np_buf *out);
+
+/* --- writer.c */
+struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why, size_t size);
+enum np_err np_writer_start(struct np_writer *w) NP_MUST_CHECK;
+void np_writer_reopen(struct np_writer *w);
+/* Drains every ring a last time, then ends. After the workers' threads have ended. */
+void np_writer_stop(struct np_writer *w);
+
+/* --- options.c */
+/* Fills in defaults and checks; NEAP_USAGE and *why otherwise. */
+enum neap_status np_options_check(struct neap_engine *e, const struct neap_options *given,
+                                  char why[NEAP_WHY]);
+
+#endif

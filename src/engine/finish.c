@@ -1,0 +1,171 @@
+/* The ways in which an exchange ends. Each writes the outcome and asks the ground for the one reply. */
+#include "engine/drive_impl.h"
+
+#include "model/template.h"
+
+static void give(struct np_drive_env *env, struct np_exchange *x)
+{
+    struct np_drive *d = np_drive_of(x);
+    np_require(!x->done && d->state != NP_DRIVE_DONE);
+    d->state = NP_DRIVE_DONE;
+    x->done = true;
+    env->ground->reply(env->ground->ctx, x);
+}
+
+void np_drive_refuse(struct np_drive_env *env, struct np_exchange *x, const struct np_refusal *r,
+                     struct np_now now)
+{
+    (void)now;
+    x->outcome = (struct np_outcome){.status = r->status,
+                                     .refused = true,
+                                     .refusal = *r,
+                                     .retry_after_s = r->retry_after_s};
+    give(env, x);
+}
+
+static int64_t up_to_s(int64_t ms)
+{
+    return (ms + 999) / 1000;
+}
+
+/* After how many seconds asking again may help; -1 when nothing is known. */
+static int64_t retry_after_s(struct np_drive_env *env, const struct np_exchange *x,
+                             enum np_reason reason, struct np_now now)
+{
+    const struct np_drive *d = np_drive_of(x);
+    uint64_t wait_ns = UINT64_MAX;
+    switch (reason) {
+    case NP_REASON_budget:
+        if (!d->blocked_by_budget || d->block.resets_wall_ms == INT64_MAX)
+            return -1;
+        return up_to_s(d->block.resets_wall_ms - now.wall_ms);
+    case NP_REASON_breaker:
+        for (size_t i = 0; i < x->n_plan; i++) {
+            uint64_t w = np_breaker_wait_ns(env->guard, x->plan[i].model, now.mono_ns);
+            wait_ns = w < wait_ns ? w : wait_ns;
+        }
+        return wait_ns == UINT64_MAX ? -1 : 1 + (int64_t)(wait_ns / NP_NS_PER_S);
+    case NP_REASON_shed:
+        return 1;
+    case NP_REASON_exhausted:
+        return d->last_retry_after_ms < 0 ? -1 : up_to_s(d->last_retry_after_ms);
+    default:
+        return -1;
+    }
+}
+
+/* The text that the set's template for the reason gives, or the built-in one. */
+static struct np_span template_text(struct np_exchange *x, enum np_reason reason,
+                                    int64_t retry_after)
+{
+    const struct np_template *t =
+        np_catalog_template(x->catalog, np_span_of(np_reason_name(reason)));
+    struct np_span source = t ? t->text : np_span_of(np_template_builtin(reason));
+    struct np_buf b;
+    np_buf_init(&b, 65536);
+    np_template_fill(&b, source, x, reason, retry_after, NULL, 0);
+    struct np_span text = np_arena_dup(x->arena, np_buf_view(&b));
+    np_buf_free(&b);
+    while (text.n > 0 && (text.p[text.n - 1] == '\n' || text.p[text.n - 1] == '\r'))
+        text.n--;
+    return text.p ? text : np_span_of(np_template_builtin(reason));
+}
+
+void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_reason reason,
+                      struct np_now now)
+{
+    int64_t wait_s = retry_after_s(env, x, reason, now);
+    x->outcome = (struct np_outcome){
+        .status = 200,
+        .degraded = true,
+        .reason = reason,
+        .finish = reason == NP_REASON_filtered ? NP_FINISH_content_filter : NP_FINISH_degraded,
+        .retry_after_s = wait_s};
+    struct np_hook_report rep = {0};
+    np_hook_degrade(np_drive_script(env, x), x, reason, &rep);
+    (void)np_drive_hook_done(env, x, NP_HOOK_degrade, &rep);
+    if (x->outcome.text.p == NULL)
+        x->outcome.text = template_text(x, reason, x->outcome.retry_after_s);
+    give(env, x);
+}
+
+void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_hook_report rep = {0};
+    struct np_verdict v = {.kind = NP_VERDICT_NONE};
+    np_hook_respond(np_drive_script(env, x), x, &v, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_respond, &rep)) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_respond, now);
+        return;
+    }
+    if (rep.result == NP_HOOK_GAVE && v.kind == NP_VERDICT_DEGRADE) {
+        np_drive_degrade(env, x, NP_REASON_policy, now);
+        return;
+    }
+    x->outcome = (struct np_outcome){.status = 200,
+                                     .text = x->answer.text,
+                                     .finish = x->answer.finish,
+                                     .retry_after_s = -1};
+    give(env, x);
+}
+
+/* The refusal for a budget whose on_exceeded is "reject". Figures only where the account is the
+ * tenant's own. */
+static void refuse_budget(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    const struct np_budget_block *b = &np_drive_of(x)->block;
+    struct np_buf text;
+    np_buf_init(&text, 512);
+    if (b->own) {
+        (void)np_buf_printf(&text, "the budget of account %s is used up: limit ", b->account);
+        np_money_put(&text, b->limit_nusd);
+        (void)np_buf_puts(&text, " USD, spent ");
+        np_money_put(&text, b->spent_nusd);
+        (void)np_buf_puts(&text, " USD, reserved ");
+        np_money_put(&text, b->reserved_nusd);
+        (void)np_buf_puts(&text, " USD");
+    } else {
+        (void)np_buf_printf(&text, "a shared budget (%s) is used up", b->account);
+    }
+    struct np_refusal r = {.type = NP_REFUSAL_budget_exceeded,
+                           .status = np_refusal_status(NP_REFUSAL_budget_exceeded),
+                           .message = np_arena_dup(x->arena, np_buf_view(&text)),
+                           .retry_after_s = retry_after_s(env, x, NP_REASON_budget, now)};
+    np_buf_free(&text);
+    np_drive_refuse(env, x, &r, now);
+}
+
+/* No model of the plan has room for the prompt. */
+static void refuse_too_long(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    char *text = np_arena_printf(
+        x->arena,
+        "the prompt is too long: it has about %lld tokens without the context that may be dropped, "
+        "and the largest model that may be used takes %lld together with the answer",
+        (long long)np_request_prompt_tokens(&x->request),
+        (long long)np_drive_of(x)->too_small_room);
+    struct np_refusal r = {.type = NP_REFUSAL_invalid_request,
+                           .status = np_refusal_status(NP_REFUSAL_invalid_request),
+                           .message = np_span_of(text),
+                           .retry_after_s = -1};
+    np_drive_refuse(env, x, &r, now);
+}
+
+void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    const struct np_drive *d = np_drive_of(x);
+    enum np_reason reason = d->obstacle;
+    if (x->n_plan > 0 && d->too_small == x->n_plan) {
+        refuse_too_long(env, x, now);
+        return;
+    }
+    /* "breaker" says that every pair is open, which it is not when a call was made. */
+    if (reason == NP_REASON_breaker && x->n_attempts > 0)
+        reason = NP_REASON_exhausted;
+    if (reason == NP_REASON_budget && d->blocked_by_budget && d->block.budget &&
+        d->block.budget->reject) {
+        refuse_budget(env, x, now);
+        return;
+    }
+    np_drive_degrade(env, x, reason, now);
+}

@@ -1,0 +1,221 @@
+/* The client side of a worker: who may call what, the birth of an exchange, and its client's end. */
+#include "base/log.h"
+#include "engine/worker_impl.h"
+#include "http/dialect.h"
+
+#include <strings.h>
+
+#define ARENA_SPARE_BYTES (40u << 20)
+
+/* A call that was refused before it became an exchange carries no user pointer. */
+
+static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_type type,
+                   const char *message, const struct np_endpoint *endpoint)
+{
+    char id[NP_ID_CLIENT_MAX + 1];
+    struct np_span given = np_http_header(c, "x-request-id");
+    if (given.p && np_id_valid(given)) {
+        memcpy(id, given.p, given.n);
+        id[given.n] = '\0';
+    } else {
+        np_id_make(&w->rng, np_clock_wall_ms(&np_clock_live), id);
+    }
+    struct np_refusal r = {.type = type,
+                           .status = np_refusal_status(type),
+                           .message = np_span_of(message),
+                           .retry_after_s = type == NP_REFUSAL_draining ? 1 : -1};
+    if (endpoint) {
+        np_meter_add(w->meters, NP_FAMILY_requests, endpoint->slot, r.status, 0, 1);
+    } else {
+        np_meter_add(w->meters, NP_FAMILY_http_refused, NP_HTTP_REFUSAL_path, 0, 0, 1);
+    }
+    np_log(NP_LOG_INFO, "refused", NP_KVS("request", id), NP_KVI("status", r.status),
+           NP_KVS("type", np_refusal_name(type)));
+    np_http_refuse(c, &r, id, type == NP_REFUSAL_method_not_allowed ? "POST" : NULL);
+}
+
+/* The key that a call carries; p NULL: none. */
+static struct np_span key_of(const struct np_http_call *c)
+{
+    struct np_span auth = np_http_header(c, "authorization");
+    if (auth.p && auth.n > 7 && strncasecmp(auth.p, "bearer ", 7) == 0) {
+        struct np_span key = np_span_make(auth.p + 7, auth.n - 7);
+        while (key.n > 0 && key.p[0] == ' ') {
+            key.p++;
+            key.n--;
+        }
+        return key;
+    }
+    return np_http_header(c, "x-api-key");
+}
+
+/* The tenant of a call; NULL after it was refused. Unknown, expired and disabled keys get one answer. */
+static const struct np_tenant *authenticate(struct np_worker *w, struct np_http_call *c,
+                                            const struct np_catalog *catalog,
+                                            const struct np_endpoint *endpoint)
+{
+    if (catalog->n_tenants == 0)
+        return catalog->anonymous;
+    struct np_span key = key_of(c);
+    if (!key.p || key.n == 0) {
+        refuse(w, c, NP_REFUSAL_unauthorized,
+               "a key is required: Authorization: Bearer KEY, or x-api-key: KEY", endpoint);
+        return NULL;
+    }
+    uint8_t hash[NP_SHA256_BYTES];
+    np_sha256(key.p, key.n, hash);
+    const struct np_tenant *t = np_catalog_tenant(catalog, hash);
+    int64_t wall_ms = np_clock_wall_ms(&np_clock_live);
+    if (!t || t->disabled || (t->expires_ms > 0 && wall_ms >= t->expires_ms)) {
+        refuse(w, c, NP_REFUSAL_unauthorized, "the key is unknown, expired or disabled", endpoint);
+        return NULL;
+    }
+    if (!np_tenant_may_use_endpoint(t, endpoint)) {
+        refuse(w, c, NP_REFUSAL_forbidden, "this key may not use this endpoint", endpoint);
+        return NULL;
+    }
+    return t;
+}
+
+/* The exchange of an admitted call; NULL without memory. */
+static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
+                                 const struct np_endpoint *endpoint, const struct np_tenant *tenant)
+{
+    struct np_here *here = w->here;
+    struct np_exchange *x = np_exchange_new(endpoint->body_bytes * 8 + ARENA_SPARE_BYTES);
+    if (!x)
+        return NULL;
+    struct np_live *live = np_arena_alloc(x->arena, sizeof *live);
+    if (!live) {
+        np_exchange_free(x);
+        return NULL;
+    }
+    struct np_span given = np_http_header(c, "x-request-id");
+    x->at_wall_ms = np_clock_wall_ms(&np_clock_live);
+    if (given.p && np_id_valid(given))
+        memcpy(x->id, given.p, given.n);
+    else
+        np_id_make(&w->rng, x->at_wall_ms, x->id);
+    x->accept_ns = np_http_accept_ns(c);
+    x->deadline_ns = x->accept_ns + (uint64_t)endpoint->deadline_ms * NP_NS_PER_MS;
+    x->endpoint = endpoint;
+    x->tenant = tenant;
+    x->catalog = np_policyset_catalog(here->set);
+    x->policy = np_policyset_version(here->set);
+    x->gen = here;
+    x->ground = live;
+    live->worker = w;
+    live->client = c;
+    np_buf_init(&live->reply, 16u << 20);
+    np_buf_init(&live->body, 32u << 20);
+    here->exchanges++;
+    atomic_fetch_add_explicit(&w->open, 1, memory_order_relaxed);
+    np_http_set_user(c, x);
+    return x;
+}
+
+static bool media_ok(struct np_worker *w, struct np_http_call *c, const struct np_endpoint *e)
+{
+    if (!np_http_is_json(np_http_header(c, "content-type"))) {
+        refuse(w, c, NP_REFUSAL_unsupported_media_type,
+               "the body must be JSON, with Content-Type: application/json", e);
+        return false;
+    }
+    struct np_span coding = np_http_header(c, "content-encoding");
+    if (coding.p && !np_span_eq_nocase(coding, NP_SPAN("identity"))) {
+        refuse(w, c, NP_REFUSAL_unsupported_media_type,
+               "the body must be sent without Content-Encoding", e);
+        return false;
+    }
+    return true;
+}
+
+static void on_head(void *ctx, struct np_http_call *c)
+{
+    struct np_worker *w = ctx;
+    const struct np_catalog *catalog = np_policyset_catalog(w->here->set);
+    const struct np_endpoint *endpoint = np_catalog_endpoint(catalog, np_http_path(c));
+    if (!endpoint) {
+        refuse(w, c, NP_REFUSAL_not_found, "there is no such endpoint", NULL);
+        return;
+    }
+    if (!np_span_is(np_http_method(c), "POST")) {
+        refuse(w, c, NP_REFUSAL_method_not_allowed, "only POST is served here", endpoint);
+        return;
+    }
+    if (atomic_load_explicit(&w->engine->draining, memory_order_relaxed)) {
+        refuse(w, c, NP_REFUSAL_draining, "this instance is shutting down", endpoint);
+        return;
+    }
+    const struct np_tenant *tenant = authenticate(w, c, catalog, endpoint);
+    if (!tenant || !media_ok(w, c, endpoint))
+        return;
+    if (!birth(w, c, endpoint, tenant)) {
+        refuse(w, c, NP_REFUSAL_overloaded, "no memory for this request now", endpoint);
+        return;
+    }
+    np_http_accept(c, endpoint->body_bytes);
+}
+
+static void on_whole(void *ctx, struct np_http_call *c)
+{
+    struct np_worker *w = ctx;
+    struct np_exchange *x = np_http_user(c);
+    if (!x)
+        return;
+    x->body = np_http_body(c);
+    /* A call that is read on after its client left outlives the front's copy of the body. */
+    if (x->endpoint->drain_on_disconnect)
+        x->body = np_arena_dup(x->arena, x->body);
+    np_drive_request(&w->drive, x, np_worker_now(w));
+}
+
+static void client_left(struct np_worker *w, struct np_exchange *x)
+{
+    struct np_live *live = x->ground;
+    np_timer_stop(np_loop_timers(w->loop), &live->timer);
+    np_drive_gone(&w->drive, x, np_worker_now(w));
+}
+
+static void on_left(void *ctx, struct np_http_call *c)
+{
+    struct np_exchange *x = np_http_user(c);
+    if (x && !x->client_gone && !x->done)
+        client_left(ctx, x);
+}
+
+static void on_gone(void *ctx, struct np_http_call *c, enum np_http_end end)
+{
+    struct np_worker *w = ctx;
+    struct np_exchange *x = np_http_user(c);
+    if (!x)
+        return;
+    struct np_live *live = x->ground;
+    if (end == NP_HTTP_LEFT && !x->client_gone)
+        client_left(w, x);
+    /* The front itself refused the body: it was too large, or came too slowly. */
+    if (end == NP_HTTP_SENT && !x->done)
+        x->outcome = (struct np_outcome){.status = np_refusal_status(NP_REFUSAL_too_large),
+                                         .refused = true,
+                                         .refusal = {.type = NP_REFUSAL_too_large},
+                                         .retry_after_s = -1};
+    live->client = NULL;
+    x->end_ns = np_loop_refresh_ns(w->loop);
+    np_live_settle(x);
+}
+
+static void on_refused(void *ctx, enum np_http_refusal cause)
+{
+    struct np_worker *w = ctx;
+    np_meter_add(w->meters, NP_FAMILY_http_refused, (uint32_t)cause, 0, 0, 1);
+}
+
+struct np_front_ops np_intake_ops(struct np_worker *w)
+{
+    return (struct np_front_ops){.head = on_head,
+                                 .whole = on_whole,
+                                 .gone = on_gone,
+                                 .left = on_left,
+                                 .refused = on_refused,
+                                 .ctx = w};
+}

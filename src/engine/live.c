@@ -1,0 +1,173 @@
+/* The live ground: what the driver asks for, done with the front, the upstream and the loop's timers. */
+#include "engine/worker_impl.h"
+#include "http/dialect.h"
+#include "model/record.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define REPLY_MAX_BYTES (16u << 20)
+#define BODY_MAX_BYTES (32u << 20)
+
+static struct np_live *live_of(const struct np_exchange *x)
+{
+    return x->ground;
+}
+
+void np_live_settle(struct np_exchange *x)
+{
+    struct np_live *live = live_of(x);
+    if (live->client || !np_drive_idle(x))
+        return;
+    struct np_worker *w = live->worker;
+    struct np_here *here = x->gen;
+    np_timer_stop(np_loop_timers(w->loop), &live->timer);
+    np_require(!live->call);
+    np_buf_free(&live->reply);
+    np_buf_free(&live->body);
+    np_account_close(&w->account, x);
+    np_require(here->exchanges > 0);
+    here->exchanges--;
+    if (here->retired && here->exchanges == 0)
+        np_keeper_bury(w->engine->keeper, here);
+    atomic_fetch_sub_explicit(&w->open, 1, memory_order_relaxed);
+}
+
+static void on_head(void *ctx, struct np_call *call, unsigned status)
+{
+    (void)ctx;
+    (void)call;
+    (void)status;
+}
+
+static void on_data(void *ctx, struct np_call *call, struct np_span bytes)
+{
+    struct np_exchange *x = ctx;
+    (void)call; /* the upstream ends a reply that passes REPLY_MAX_BYTES */
+    (void)np_buf_span(&live_of(x)->reply, bytes);
+}
+
+static void on_done(void *ctx, struct np_call *call, const struct np_call_end *end)
+{
+    struct np_exchange *x = ctx;
+    struct np_live *live = live_of(x);
+    struct np_now now = np_worker_now(live->worker);
+    struct np_call_result result = {.end = *end};
+    if (np_buf_failed(&live->reply))
+        result.end.how = NP_CALL_NO_MEMORY;
+    struct np_span id = np_call_header(call, "x-request-id");
+    result.reply = (struct np_wire_reply){
+        .status = end->status,
+        .content_type = np_call_header(call, "content-type"),
+        .retry_after = np_call_header(call, "retry-after"),
+        .retry_after_ms = np_call_header(call, "retry-after-ms"),
+        .request_id = id.p ? id : np_call_header(call, "request-id"),
+        .body = np_buf_view(&live->reply),
+        .wall_ms = now.wall_ms,
+    };
+    live->call = NULL;
+    np_drive_done(&live->worker->drive, x, &result, now);
+    np_live_settle(x);
+}
+
+static const struct np_call_ops call_ops = {on_head, on_data, on_done};
+
+/* Where a provider is: its own base URL, or its place among the imitations. */
+static struct np_span base_url(const struct neap_engine *e, const struct np_provider *p, char *buf,
+                               size_t size)
+{
+    if (!e->simulate_url[0])
+        return np_span_of(p->base_url);
+    int n = snprintf(buf, size, "%s/%s%s", e->simulate_url, p->name,
+                     p->adapter == NP_ADAPTER_OPENAI ? "/v1" : "");
+    np_require(n > 0 && (size_t)n < size);
+    return np_span_make(buf, (size_t)n);
+}
+
+static enum np_err ground_call(void *ctx, struct np_exchange *x, const struct np_call_order *order)
+{
+    struct np_worker *w = ctx;
+    struct np_live *live = live_of(x);
+    const struct np_provider *p = order->model->provider;
+    char url[256];
+    struct np_call_field fields[NP_WIRE_FIELDS];
+    for (size_t i = 0; i < order->wire->n_fields; i++)
+        fields[i] = (struct np_call_field){order->wire->fields[i].name, order->wire->fields[i].value};
+    struct np_call_spec spec = {
+        .base_url = base_url(w->engine, p, url, sizeof url),
+        .path = order->wire->path,
+        .fields = fields,
+        .n_fields = order->wire->n_fields,
+        .body = order->wire->body,
+        .connect_timeout_ms = p->connect_timeout_ms,
+        .first_byte_timeout_ms = p->first_token_timeout_ms,
+        .idle_timeout_ms = p->idle_timeout_ms,
+        .deadline_ns = order->deadline_ns,
+        .max_reply_bytes = REPLY_MAX_BYTES,
+    };
+    np_buf_reset(&live->reply);
+    return np_upstream_start(w->upstream, &spec, &call_ops, x, &live->call);
+}
+
+static bool ground_abort(void *ctx, struct np_exchange *x)
+{
+    (void)ctx;
+    struct np_live *live = live_of(x);
+    bool sent = np_call_sent(live->call);
+    np_call_abort(live->call);
+    live->call = NULL;
+    return sent;
+}
+
+static void on_wake(void *ctx, uint64_t now_ns)
+{
+    struct np_exchange *x = ctx;
+    struct np_live *live = live_of(x);
+    struct np_now now = {now_ns, np_clock_wall_ms(&np_clock_live)};
+    np_drive_wake(&live->worker->drive, x, now);
+    np_live_settle(x);
+}
+
+static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
+{
+    struct np_worker *w = ctx;
+    struct np_live *live = live_of(x);
+    np_timer_init(&live->timer, on_wake, x);
+    np_timer_set(np_loop_timers(w->loop), &live->timer, at_ns);
+}
+
+static void ground_reply(void *ctx, struct np_exchange *x)
+{
+    (void)ctx;
+    struct np_live *live = live_of(x);
+    if (!live->client)
+        return;
+    char retry_after[24];
+    struct np_http_field fields[2] = {{"X-Request-Id", x->id}};
+    size_t n = 1;
+    if (x->outcome.retry_after_s >= 0) {
+        (void)snprintf(retry_after, sizeof retry_after, "%" PRId64, x->outcome.retry_after_s);
+        fields[n++] = (struct np_http_field){"Retry-After", retry_after};
+    }
+    if (x->outcome.refused)
+        np_record_error(&live->body, &x->outcome.refusal, x->id);
+    else
+        np_record_reply(&live->body, x);
+    struct np_http_reply reply = {.status = x->outcome.status,
+                                  .content_type = "application/json",
+                                  .fields = fields,
+                                  .n_fields = n,
+                                  .body = np_buf_view(&live->body),
+                                  .borrowed = true};
+    if (np_buf_failed(&live->body)) {
+        reply.status = x->outcome.status = 503;
+        reply.body = NP_SPAN("{\"error\":{\"type\":\"overloaded\",\"message\":\"no memory for the "
+                             "reply\",\"param\":null,\"requestId\":null}}");
+    }
+    np_http_reply(live->client, &reply);
+}
+
+struct np_ground np_live_ground(struct np_worker *w)
+{
+    return (struct np_ground){ground_call, ground_abort, ground_wait, ground_reply, w};
+}

@@ -1,0 +1,142 @@
+/* The money of attempts: worst cost held before, what was billed booked after. See the table of who
+ * pays in README.md. */
+#include "engine/drive_impl.h"
+
+#include "model/tokens.h"
+
+/* The greatest completion that keeps the attempt under `room_nusd`, at most completion_max; -1 when
+ * that is under the floor. */
+static int64_t lowered(const struct np_candidate *c, int64_t room_nusd)
+{
+    int64_t fits = np_price_fit(&c->model->price, c->prompt_bound, room_nusd);
+    int64_t floor = c->completion_max < NP_COMPLETION_FLOOR ? c->completion_max : NP_COMPLETION_FLOOR;
+    if (fits < floor)
+        return -1;
+    return fits < c->completion_max ? fits : c->completion_max;
+}
+
+/* What the exchange may still spend under its endpoint's cap. */
+static int64_t cap_left(const struct np_exchange *x)
+{
+    if (x->endpoint->max_cost_nusd < 0)
+        return INT64_MAX;
+    return x->endpoint->max_cost_nusd - x->cost_nusd - x->reserved_nusd;
+}
+
+enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c,
+                             struct np_now now, struct np_reservation *out)
+{
+    struct np_drive *d = np_drive_of(x);
+    int64_t cap = cap_left(x);
+    /* Room shrinks between asking and holding when others are quicker: then it is asked again. */
+    for (int round = 0; round < 3; round++) {
+        struct np_budget_block block = {0};
+        int64_t room = np_ledger_room(env->ledger, x, c->model, now.wall_ms, &block);
+        int64_t completion = lowered(c, room < cap ? room : cap);
+        if (completion < 0) {
+            if (room < cap) {
+                d->block = block;
+                d->blocked_by_budget = true;
+            }
+            return NP_E_REFUSED;
+        }
+        c->completion_max = completion;
+        enum np_err err =
+            np_price_worst(&c->model->price, c->prompt_bound, completion, &c->worst_nusd);
+        if (err)
+            return err;
+        err = np_ledger_reserve(env->ledger, x, c->model, c->worst_nusd, now.wall_ms, out, &block);
+        if (!err) {
+            x->reserved_nusd += c->worst_nusd;
+            if (x->cost_nusd + x->reserved_nusd > x->reserved_max_nusd)
+                x->reserved_max_nusd = x->cost_nusd + x->reserved_nusd;
+            return NP_OK;
+        }
+        d->block = block;
+        d->blocked_by_budget = true;
+        if (err != NP_E_REFUSED)
+            return err;
+    }
+    return NP_E_REFUSED;
+}
+
+/* Whether one of the budgets that this attempt touches books unknown usage at the worst cost. */
+static bool unknown_is_worst(const struct np_exchange *x, const struct np_attempt *a)
+{
+    for (size_t i = 0; i < x->catalog->n_budgets; i++) {
+        const struct np_budget *b = &x->catalog->budgets[i];
+        const char *who = "";
+        switch (b->kind) {
+        case NP_ACCOUNT_TENANT:
+            who = x->tenant->name;
+            break;
+        case NP_ACCOUNT_ENDPOINT:
+            who = x->endpoint->path;
+            break;
+        case NP_ACCOUNT_MODEL:
+            who = a->model->name;
+            break;
+        case NP_ACCOUNT_PROVIDER:
+            who = a->model->provider->name;
+            break;
+        default:
+            break;
+        }
+        if (b->unknown_worst && strcmp(b->name, who) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Usage of a call of which nothing came back: the prompt, and the p95 of completions (all that was
+ * allowed where that is unknown or policy wants the worst). */
+static void presume(const struct np_drive_env *env, const struct np_exchange *x,
+                    struct np_attempt *a)
+{
+    const struct np_candidate *c = &x->plan[a->candidate];
+    int64_t p95 = np_stat_completion_p95(env->guard, a->model->slot, a->start_ns);
+    bool worst = unknown_is_worst(x, a);
+    a->usage = (struct np_usage){.prompt = worst ? c->prompt_bound : c->prompt_tokens,
+                                 .completion = c->completion_max};
+    if (!worst && p95 >= 0 && p95 < c->completion_max)
+        a->usage.completion = p95;
+    a->settled = NP_SETTLED_PRESUMED;
+}
+
+/* Usage counted from what came, where the provider told none or an impossible one. */
+static void count_text(const struct np_exchange *x, struct np_attempt *a,
+                       const struct np_answer *answer)
+{
+    const struct np_candidate *c = &x->plan[a->candidate];
+    int64_t completion = np_tokens_estimate(answer->text, false);
+    a->usage = (struct np_usage){.prompt = c->prompt_tokens,
+                                 .completion = completion < c->completion_max ? completion
+                                                                              : c->completion_max};
+    a->settled = NP_SETTLED_ESTIMATED;
+}
+
+void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
+                     const struct np_call_end *end, const struct np_answer *answer)
+{
+    a->usage_reported = answer && answer->usage_reported;
+    a->usage_flagged = answer && answer->usage_flagged;
+    if (!end->request_sent) {
+        a->settled = NP_SETTLED_VOID;
+    } else if (a->usage_reported && !a->usage_flagged) {
+        a->usage = answer->usage;
+        a->settled = NP_SETTLED_EXACT;
+    } else if (end->how == NP_CALL_COMPLETE && end->status >= 300) {
+        a->settled = NP_SETTLED_VOID;
+    } else if (answer && (a->usage_flagged || answer->text.n > 0)) {
+        count_text(x, a, answer);
+    } else {
+        presume(env, x, a);
+    }
+    a->cost_nusd = 0;
+    if (a->settled != NP_SETTLED_VOID &&
+        np_price_cost(&a->model->price, &a->usage, &a->cost_nusd) != NP_OK)
+        a->cost_nusd = a->reservation.amount_nusd;
+    x->reserved_nusd -= a->reservation.amount_nusd;
+    x->cost_nusd += a->cost_nusd;
+    np_ledger_settle(env->ledger, &a->reservation, a->settled, a->cost_nusd);
+}

@@ -1,0 +1,86 @@
+/* The options of `neap serve`: defaults, and clear words for what is wrong. */
+#include "engine/engine_impl.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "http/dialect.h"
+
+static enum neap_status wrong(char why[NEAP_WHY], const char *fmt, ...) NP_PRINTF(2, 3);
+
+static enum neap_status wrong(char why[NEAP_WHY], const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    (void)vsnprintf(why, NEAP_WHY, fmt, ap);
+    va_end(ap);
+    return NEAP_USAGE;
+}
+
+/* "a,b" into e->hosts. The copy lives as long as the process: options are read once. */
+static enum neap_status split_hosts(struct neap_engine *e, const char *hosts, char why[NEAP_WHY])
+{
+    char *copy = hosts ? strdup(hosts) : NULL;
+    e->hosts_text = copy;
+    char *save = NULL;
+    for (char *h = copy ? strtok_r(copy, ",", &save) : NULL; h; h = strtok_r(NULL, ",", &save)) {
+        if (e->n_hosts == sizeof e->hosts / sizeof *e->hosts)
+            return wrong(why, "--hosts: at most %zu names", sizeof e->hosts / sizeof *e->hosts);
+        e->hosts[e->n_hosts++] = h;
+    }
+    return NEAP_GOOD;
+}
+
+static enum neap_status check_store(const char *store, char why[NEAP_WHY])
+{
+    if (strcmp(store, "memory:") == 0)
+        return NEAP_GOOD;
+    if (strncmp(store, "sqlite:", 7) == 0 || strncmp(store, "redis://", 8) == 0 ||
+        strncmp(store, "rediss://", 9) == 0)
+        return wrong(why,
+                     "--store %.*s…: only memory: is built yet; budgets then start anew with each "
+                     "start",
+                     6, store);
+    return wrong(why, "--store: memory:, sqlite:PATH or redis://HOST:PORT/DB is wanted");
+}
+
+static unsigned cores(void)
+{
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > NP_MAX_WORKERS ? NP_MAX_WORKERS : (unsigned)n;
+}
+
+/* ./policies when it is there, else the installed set. */
+static const char *default_policies(void)
+{
+    return access("policies", R_OK) == 0 ? "policies" : NEAP_DATADIR "/policies";
+}
+
+enum neap_status np_options_check(struct neap_engine *e, const struct neap_options *given,
+                                  char why[NEAP_WHY])
+{
+    struct neap_options *o = &e->options;
+    *o = *given;
+    o->policies = o->policies ? o->policies : default_policies();
+    o->listen = o->listen ? o->listen : "127.0.0.1:8080";
+    o->admin = o->admin ? o->admin : "127.0.0.1:9090";
+    o->store = o->store ? o->store : "memory:";
+    o->log = o->log ? o->log : "-";
+    o->workers = o->workers ? o->workers : cores();
+    o->drain_seconds = o->drain_seconds == UINT_MAX ? 0
+                       : o->drain_seconds           ? o->drain_seconds
+                                                    : 30;
+    if (o->workers > NP_MAX_WORKERS)
+        return wrong(why, "--workers must be from 1 to %d, got %u", NP_MAX_WORKERS, o->workers);
+    if (o->record_bodies && !o->decisions)
+        return wrong(why, "--record-bodies needs --decisions FILE, where the bodies would go");
+    if (!np_http_is_loopback(o->admin) && !(o->admin_token && o->admin_token[0]))
+        return wrong(why,
+                     "--admin %s is not loopback: set NEAP_ADMIN_TOKEN, which then is asked for",
+                     o->admin);
+    enum neap_status s = check_store(o->store, why);
+    return s ? s : split_hosts(e, given->hosts, why);
+}

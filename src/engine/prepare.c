@@ -1,0 +1,253 @@
+/* Everything between choosing a candidate and its first byte: breaker, key, fit, the budget hook,
+ * places and money. What is taken on the way is given back where a later step says no. */
+#include "engine/drive_impl.h"
+
+#include "base/log.h"
+
+enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enum np_skip why,
+                            enum np_reason obstacle)
+{
+    const struct np_model *m = np_drive_candidate(x)->model;
+    np_exchange_note_skip(x, m, why);
+    np_meter_add(env->meters, NP_FAMILY_llm_skipped, m->slot, (uint32_t)why, 0, 1);
+    np_drive_of(x)->obstacle = obstacle;
+    return NP_TRIED_PASSED;
+}
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* How many tokens the answer may have before the prompt is looked at. */
+static int64_t wanted_completion(const struct np_exchange *x, const struct np_candidate *c)
+{
+    int64_t n = x->endpoint->max_tokens;
+    if (x->request.max_tokens >= 0)
+        n = least(n, x->request.max_tokens);
+    if (c->max_tokens >= 0)
+        n = least(n, c->max_tokens);
+    if (c->model->max_output > 0)
+        n = least(n, c->model->max_output);
+    return n;
+}
+
+/* Leaves out context until the prompt fits into room tokens: as the truncate hook says, by priority
+ * where it says nothing or too much. NP_E_REFUSED: the hook failed and its on_error is refuse. */
+static enum np_err truncate_context(struct np_drive_env *env, struct np_exchange *x,
+                                    const struct np_candidate *c, int64_t room)
+{
+    struct np_hook_report rep = {0};
+    np_hook_truncate(np_drive_script(env, x), x, c, room, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_truncate, &rep))
+        return NP_E_REFUSED;
+    if (rep.result != NP_HOOK_GAVE || np_request_prompt_tokens(&x->request) > room)
+        (void)np_request_keep_by_priority(&x->request, room);
+    return NP_OK;
+}
+
+/* Makes prompt and answer fit the model's context. NP_E_RANGE: they can't. */
+static enum np_err fit(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c)
+{
+    struct np_drive *d = np_drive_of(x);
+    struct np_request *r = &x->request;
+    for (size_t i = 0; i < r->n_context; i++)
+        r->context[i].kept = true;
+    int64_t limit = d->limit_tokens[x->at] > 0 ? d->limit_tokens[x->at] : c->model->context;
+    int64_t completion = wanted_completion(x, c);
+    int64_t floor = least(completion, NP_COMPLETION_FLOOR);
+    if (limit > 0 && np_request_prompt_tokens(r) > limit - completion) {
+        /* A context that is smaller than the answer that may be wanted leaves half to each. */
+        int64_t room = limit - completion > 0 ? limit - completion : limit / 2;
+        enum np_err err = truncate_context(env, x, c, room);
+        if (err)
+            return err;
+    }
+    c->prompt_tokens = np_request_prompt_tokens(r);
+    c->prompt_bound = np_request_prompt_bound(r);
+    if (limit > 0) {
+        if (c->prompt_tokens > limit - floor) {
+            d->too_small++;
+            d->too_small_room = limit > d->too_small_room ? limit : d->too_small_room;
+            return NP_E_RANGE;
+        }
+        completion = least(completion, limit - c->prompt_tokens);
+    }
+    c->completion_max = completion;
+    return NP_OK;
+}
+
+/* What the candidate is likely to cost, and at most, before the budget hook sees it. */
+static enum np_err estimate(struct np_drive_env *env, struct np_candidate *c, struct np_now now)
+{
+    int64_t likely = np_stat_completion_p95(env->guard, c->model->slot, now.mono_ns);
+    struct np_usage u = {.prompt = c->prompt_tokens,
+                         .completion = likely < 0 ? c->completion_max
+                                                  : least(likely, c->completion_max)};
+    enum np_err err = np_price_cost(&c->model->price, &u, &c->estimated_nusd);
+    if (!err)
+        err = np_price_worst(&c->model->price, c->prompt_bound, c->completion_max, &c->worst_nusd);
+    return err;
+}
+
+/* Asks the budget hook. NP_TRIED_CALLING: go on. */
+static enum np_tried ask_budget(struct np_drive_env *env, struct np_exchange *x,
+                                struct np_candidate *c, struct np_now now)
+{
+    struct np_hook_report rep = {0};
+    struct np_verdict v = {.kind = NP_VERDICT_NONE};
+    np_hook_budget(np_drive_script(env, x), x, c, &v, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_budget, &rep)) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_budget, now);
+        return NP_TRIED_ENDED;
+    }
+    switch (rep.result == NP_HOOK_GAVE ? v.kind : NP_VERDICT_NONE) {
+    case NP_VERDICT_NEXT:
+        return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
+    case NP_VERDICT_DEGRADE:
+        np_drive_degrade(env, x, NP_REASON_budget, now);
+        return NP_TRIED_ENDED;
+    case NP_VERDICT_REFUSE:
+        np_drive_refuse(env, x, &v.refusal, now);
+        return NP_TRIED_ENDED;
+    case NP_VERDICT_LOWER:
+        c->completion_max = least(c->completion_max, v.max_tokens);
+        break;
+    default:
+        break;
+    }
+    return NP_TRIED_CALLING;
+}
+
+/* When a call that starts now is cut: its own limits, and room for the next candidate's answer. */
+static uint64_t cut_at(const struct np_drive_env *env, const struct np_exchange *x,
+                       const struct np_candidate *c, struct np_now now)
+{
+    int64_t left = np_drive_left_ms(x, now);
+    int64_t total = least(left, (int64_t)c->model->provider->timeout_ms);
+    if (c->timeout_ms > 0)
+        total = least(total, (int64_t)c->timeout_ms);
+    bool others = x->at + 1 < x->n_plan && x->counted_attempts + 1 < x->endpoint->max_attempts;
+    if (others) {
+        int64_t next = np_drive_likely_ms(env, x->plan[x->at + 1].model, now);
+        total = least(total, left - least(next, left / 2));
+    }
+    if (total >= left)
+        return x->deadline_ns;
+    return now.mono_ns + (uint64_t)total * NP_NS_PER_MS;
+}
+
+/* The attempt's row, and the order to the ground. */
+static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
+                              struct np_candidate *c, const struct np_secret *key, bool probe,
+                              const struct np_reservation *held, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    struct np_attempt *a = &x->attempts[x->n_attempts];
+    *a = (struct np_attempt){.number = (unsigned)x->n_attempts + 1,
+                             .model = c->model,
+                             .candidate = x->at,
+                             .key = key,
+                             .retry_after_ms = -1,
+                             .retry_in_ms = -1,
+                             .start_ns = now.mono_ns,
+                             .again = d->again,
+                             .probe = probe,
+                             .reservation = *held};
+    char error[256] = "";
+    enum np_err err = np_adapter_request(np_drive_script(env, x), x, c, key, &d->wire, error);
+    if (err) {
+        np_log(NP_LOG_ERROR, "adapter failed", NP_KVS("request", x->id),
+               NP_KVS("provider", c->model->provider->name), NP_KVS("error", error));
+        return err;
+    }
+    struct np_call_order order = {
+        .model = c->model, .wire = &d->wire, .deadline_ns = cut_at(env, x, c, now)};
+    return env->ground->call(env->ground->ctx, x, &order);
+}
+
+/* Counts an attempt whose call has begun. */
+static void count_start(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c)
+{
+    struct np_drive *d = np_drive_of(x);
+    x->n_attempts++;
+    x->counted_attempts++;
+    if (!d->other_key)
+        c->tries++;
+    if (!d->again)
+        np_retry_budget_first(env->guard, c->model->provider);
+    np_meter_add(env->meters, NP_FAMILY_llm_inflight, c->model->slot, 0, 0, 1);
+    if (x->n_attempts > 1) {
+        const struct np_attempt *before = &x->attempts[x->n_attempts - 2];
+        np_meter_add(env->meters, NP_FAMILY_llm_retry, before->model->slot, before->status,
+                     (uint32_t)x->n_attempts, 1);
+    }
+    d->again = d->other_key = false;
+}
+
+/* Takes the breaker's leave, the money and starts. The place in flight is taken already. */
+static enum np_tried take_and_start(struct np_drive_env *env, struct np_exchange *x,
+                                    struct np_candidate *c, size_t key, struct np_now now)
+{
+    const struct np_provider *p = c->model->provider;
+    struct np_drive *d = np_drive_of(x);
+    enum np_tried tried;
+    struct np_reservation held = {0};
+    enum np_pass pass = np_breaker_ask(env->guard, c->model, now.mono_ns);
+    if (pass == NP_PASS_NO) {
+        tried = np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
+        goto give_place;
+    }
+    if (np_drive_reserve(env, x, c, now, &held)) {
+        tried = np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
+        goto give_probe;
+    }
+    if (start_call(env, x, c, p->n_keys ? &p->keys[key] : NULL, pass == NP_PASS_PROBE, &held, now)) {
+        tried = np_drive_skip(env, x, NP_SKIP_busy, NP_REASON_shed);
+        goto give_money;
+    }
+    d->keys_tried[x->at] |= UINT32_C(1) << key;
+    count_start(env, x, c);
+    return NP_TRIED_CALLING;
+
+give_money:
+    x->reserved_nusd -= held.amount_nusd;
+    np_ledger_settle(env->ledger, &held, NP_SETTLED_VOID, 0);
+give_probe:
+    if (pass == NP_PASS_PROBE)
+        np_breaker_release(env->guard, c->model, now.mono_ns);
+give_place:
+    np_inflight_give(env->guard, p);
+    return tried;
+}
+
+enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    struct np_candidate *c = np_drive_candidate(x);
+    const struct np_provider *p = c->model->provider;
+    if (!np_breaker_would_pass(env->guard, c->model, now.mono_ns))
+        return np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
+    uint64_t wait_ns = 0;
+    size_t key = np_key_pick(env->guard, p, d->other_key ? d->keys_tried[x->at] : 0, now.mono_ns,
+                             &wait_ns);
+    if (p->n_keys > 0 && key == p->n_keys)
+        return np_drive_skip(env, x, NP_SKIP_quota, NP_REASON_exhausted);
+    enum np_err err = fit(env, x, c);
+    if (err == NP_E_REFUSED) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_truncate, now);
+        return NP_TRIED_ENDED;
+    }
+    if (err == NP_E_RANGE) {
+        d->obstacle = NP_REASON_exhausted;
+        return NP_TRIED_PASSED;
+    }
+    if (estimate(env, c, now))
+        return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
+    enum np_tried tried = ask_budget(env, x, c, now);
+    if (tried != NP_TRIED_CALLING)
+        return tried;
+    if (!np_inflight_take(env->guard, p))
+        return np_drive_skip(env, x, NP_SKIP_busy, NP_REASON_shed);
+    return take_and_start(env, x, c, key, now);
+}

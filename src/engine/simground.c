@@ -1,0 +1,316 @@
+/* Virtual time: one heap of timers, run in order. */
+#include "engine/simground.h"
+
+#include "engine/account.h"
+#include "engine/lend.h"
+#include "script/shared.h"
+
+#include <stdlib.h>
+
+#define START_NS NP_NS_PER_S
+#define START_WALL_MS INT64_C(1793448000000) /* a fixed day, so that windows are the same */
+#define ARENA_MAX_BYTES (64u << 20)
+
+struct np_sim {
+    struct np_policyset *set;
+    struct np_script *script;
+    struct np_lender lender;
+    struct np_powers powers;
+    struct np_shared *shared;
+    struct np_clock clock;
+    struct np_rng rng;
+    struct np_guard *guard;
+    struct np_ledger *ledger;
+    struct np_meters *meters;
+    struct np_timers *timers;
+    struct np_ground ground;
+    struct np_drive_env drive;
+    struct np_account_env account;
+    struct np_sim_source source;
+    uint64_t now_ns;
+    size_t open;
+};
+
+/* An exchange on this ground; in its arena. */
+struct sim_live {
+    struct np_sim *sim;
+    struct np_exchange *x;
+    struct np_timer arrive, leave, wait, call;
+    struct np_sim_reply reply;
+    bool answered;
+};
+
+static uint64_t mono_ns(void *ctx)
+{
+    const struct np_sim *s = ctx;
+    return s->now_ns;
+}
+
+static int64_t wall_ms(void *ctx)
+{
+    const struct np_sim *s = ctx;
+    return START_WALL_MS + (int64_t)((s->now_ns - START_NS) / NP_NS_PER_MS);
+}
+
+static struct np_now now_of(struct np_sim *s)
+{
+    return (struct np_now){s->now_ns, wall_ms(s)};
+}
+
+/* Closes the exchange when its client and its driver are through with it. */
+static void settle(struct sim_live *live)
+{
+    struct np_exchange *x = live->x;
+    struct np_sim *s = live->sim;
+    if (!(live->answered || x->client_gone) || !np_drive_idle(x))
+        return;
+    np_timer_stop(s->timers, &live->leave);
+    np_timer_stop(s->timers, &live->wait);
+    np_timer_stop(s->timers, &live->call);
+    x->end_ns = s->now_ns;
+    if (s->source.closed)
+        s->source.closed(s->source.ctx, x);
+    np_account_close(&s->account, x);
+    s->open--;
+}
+
+/* --- the ground ---------------------------------------------------------------------------------- */
+
+static struct np_span keep(struct np_exchange *x, struct np_span text)
+{
+    return text.p ? np_arena_dup(x->arena, text) : text;
+}
+
+static enum np_err ground_call(void *ctx, struct np_exchange *x, const struct np_call_order *order)
+{
+    struct np_sim *s = ctx;
+    struct sim_live *live = x->ground;
+    struct np_sim_reply r = {.how = NP_CALL_COMPLETE, .status = 200};
+    s->source.call(s->source.ctx, x, order, &s->rng, &r);
+    r.content_type = keep(x, r.content_type.p ? r.content_type : NP_SPAN("application/json"));
+    r.retry_after = keep(x, r.retry_after);
+    r.body = keep(x, r.body);
+    live->reply = r;
+    uint64_t at_ns = s->now_ns + r.takes_ns;
+    if (at_ns > order->deadline_ns) {
+        at_ns = order->deadline_ns;
+        live->reply = (struct np_sim_reply){.how = NP_CALL_TOTAL_TIMEOUT};
+    }
+    np_timer_set(s->timers, &live->call, at_ns);
+    return NP_OK;
+}
+
+static void on_call(void *ctx, uint64_t now_ns)
+{
+    struct sim_live *live = ctx;
+    struct np_sim *s = live->sim;
+    const struct np_sim_reply *r = &live->reply;
+    (void)now_ns;
+    struct np_call_result result = {
+        .end = {.how = r->how,
+                .status = r->status,
+                .request_sent = !r->not_sent,
+                .first_byte_ns = r->status ? s->now_ns : 0},
+        .reply = {.status = r->status,
+                  .content_type = r->content_type,
+                  .retry_after = r->retry_after,
+                  .body = r->body,
+                  .wall_ms = wall_ms(s)}};
+    np_drive_done(&s->drive, live->x, &result, now_of(s));
+    settle(live);
+}
+
+static bool ground_abort(void *ctx, struct np_exchange *x)
+{
+    struct np_sim *s = ctx;
+    struct sim_live *live = x->ground;
+    np_timer_stop(s->timers, &live->call);
+    return !live->reply.not_sent;
+}
+
+static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
+{
+    struct np_sim *s = ctx;
+    struct sim_live *live = x->ground;
+    np_timer_set(s->timers, &live->wait, at_ns);
+}
+
+static void on_wait(void *ctx, uint64_t now_ns)
+{
+    struct sim_live *live = ctx;
+    (void)now_ns;
+    np_drive_wake(&live->sim->drive, live->x, now_of(live->sim));
+    settle(live);
+}
+
+static void ground_reply(void *ctx, struct np_exchange *x)
+{
+    struct sim_live *live = x->ground;
+    (void)ctx;
+    np_require(!live->answered);
+    live->answered = true;
+}
+
+/* --- clients ------------------------------------------------------------------------------------- */
+
+static void on_arrive(void *ctx, uint64_t now_ns)
+{
+    struct sim_live *live = ctx;
+    (void)now_ns;
+    np_drive_request(&live->sim->drive, live->x, now_of(live->sim));
+    settle(live);
+}
+
+static void on_leave(void *ctx, uint64_t now_ns)
+{
+    struct sim_live *live = ctx;
+    (void)now_ns;
+    np_timer_stop(live->sim->timers, &live->wait);
+    np_drive_gone(&live->sim->drive, live->x, now_of(live->sim));
+    settle(live);
+}
+
+static const struct np_tenant *find_tenant(const struct np_catalog *c, const char *name)
+{
+    if (c->n_tenants == 0)
+        return c->anonymous;
+    for (size_t i = 0; i < c->n_tenants; i++) {
+        if (!name || strcmp(c->tenants[i].name, name) == 0)
+            return &c->tenants[i];
+    }
+    return NULL;
+}
+
+enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
+{
+    const struct np_catalog *c = np_policyset_catalog(s->set);
+    const struct np_endpoint *endpoint = np_catalog_endpoint(c, np_span_of(client->endpoint));
+    const struct np_tenant *tenant = find_tenant(c, client->tenant);
+    if (!endpoint || !tenant)
+        return NP_E_NOTFOUND;
+    struct np_exchange *x = np_exchange_new(ARENA_MAX_BYTES);
+    struct sim_live *live = x ? np_arena_alloc(x->arena, sizeof *live) : NULL;
+    if (!live) {
+        if (x)
+            np_exchange_free(x);
+        return NP_E_NOMEM;
+    }
+    *live = (struct sim_live){.sim = s, .x = x};
+    uint64_t at_ns = client->at_ns > s->now_ns ? client->at_ns : s->now_ns;
+    x->accept_ns = at_ns;
+    x->at_wall_ms = START_WALL_MS + (int64_t)((at_ns - START_NS) / NP_NS_PER_MS);
+    x->deadline_ns = at_ns + (uint64_t)endpoint->deadline_ms * NP_NS_PER_MS;
+    x->endpoint = endpoint;
+    x->tenant = tenant;
+    x->catalog = c;
+    x->policy = np_policyset_version(s->set);
+    x->body = np_arena_dup(x->arena, client->body);
+    x->ground = live;
+    x->gen = s;
+    np_id_make(&s->rng, x->at_wall_ms, x->id);
+    np_timer_init(&live->arrive, on_arrive, live);
+    np_timer_init(&live->leave, on_leave, live);
+    np_timer_init(&live->wait, on_wait, live);
+    np_timer_init(&live->call, on_call, live);
+    np_timer_set(s->timers, &live->arrive, at_ns);
+    if (client->leaves_after_ns > 0)
+        np_timer_set(s->timers, &live->leave, at_ns + client->leaves_after_ns);
+    s->open++;
+    return NP_OK;
+}
+
+void np_sim_run(struct np_sim *s)
+{
+    for (uint64_t next; (next = np_timers_next(s->timers)) != UINT64_MAX;) {
+        s->now_ns = next > s->now_ns ? next : s->now_ns;
+        (void)np_timers_run(s->timers, s->now_ns);
+        np_script_idle(s->script);
+    }
+}
+
+/* --- life ---------------------------------------------------------------------------------------- */
+
+static struct np_script *script_of(void *ctx, struct np_exchange *x)
+{
+    (void)x;
+    const struct np_sim *s = ctx;
+    return s->script;
+}
+
+struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed, const struct np_sim_source *source)
+{
+    struct np_sim *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->set = np_policyset_hold(set);
+    s->source = *source;
+    s->now_ns = START_NS;
+    s->clock = (struct np_clock){mono_ns, wall_ms, s};
+    np_rng_seed(&s->rng, seed);
+    s->guard = np_guard_new(seed);
+    s->ledger = np_ledger_new();
+    s->meters = np_meters_new();
+    s->timers = np_timers_new();
+    s->shared = np_shared_new();
+    s->lender = (struct np_lender){s->guard, s->ledger, np_policyset_catalog(set), &s->clock};
+    s->powers = np_lend(&s->lender, &s->rng, s->shared);
+    s->script = np_script_new(set, &s->powers, NULL);
+    if (!s->guard || !s->ledger || !s->meters || !s->timers || !s->shared || !s->script) {
+        np_sim_free(s);
+        return NULL;
+    }
+    s->ground = (struct np_ground){ground_call, ground_abort, ground_wait, ground_reply, s};
+    s->drive = (struct np_drive_env){.ground = &s->ground,
+                                     .guard = s->guard,
+                                     .ledger = s->ledger,
+                                     .meters = s->meters,
+                                     .rng = &s->rng,
+                                     .script = script_of,
+                                     .script_ctx = s};
+    s->account = (struct np_account_env){.guard = s->guard, .meters = s->meters};
+    return s;
+}
+
+void np_sim_free(struct np_sim *s)
+{
+    if (!s)
+        return;
+    np_require(s->open == 0);
+    if (s->script)
+        np_script_free(s->script);
+    if (s->timers)
+        np_timers_free(s->timers);
+    np_shared_free(s->shared);
+    np_meters_free(s->meters);
+    if (s->ledger)
+        np_ledger_free(s->ledger);
+    if (s->guard)
+        np_guard_free(s->guard);
+    np_policyset_drop(s->set);
+    free(s);
+}
+
+uint64_t np_sim_now_ns(const struct np_sim *s)
+{
+    return s->now_ns;
+}
+
+struct np_guard *np_sim_guard(struct np_sim *s)
+{
+    return s->guard;
+}
+
+struct np_ledger *np_sim_ledger(struct np_sim *s)
+{
+    return s->ledger;
+}
+
+struct np_meters *np_sim_meters(struct np_sim *s)
+{
+    return s->meters;
+}
+
+size_t np_sim_open(const struct np_sim *s)
+{
+    return s->open;
+}

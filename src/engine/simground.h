@@ -1,0 +1,53 @@
+/* The simulated ground: the real driver, Lua state, guards and ledger on virtual time, seeded chance and
+ * scripted providers. No sockets, no threads, no waiting. Hooks are bounded by steps, not time, so
+ * that the same seed and source give the same decisions everywhere. */
+#ifndef NP_ENGINE_SIMGROUND_H
+#define NP_ENGINE_SIMGROUND_H
+
+#include "engine/drive.h"
+
+struct np_sim;
+
+/* How one call ends; texts are copied. */
+struct np_sim_reply {
+    enum np_call_how how;
+    unsigned status;
+    uint64_t takes_ns; /* cut at the call's deadline, as the live ground does */
+    bool not_sent;     /* the request never left (connection refused, …) */
+    struct np_span content_type, retry_after, body;
+};
+
+struct np_sim_source {
+    /* Asked once a call, when it starts. */
+    void (*call)(void *ctx, const struct np_exchange *x, const struct np_call_order *order,
+                 struct np_rng *rng, struct np_sim_reply *out);
+    /* The exchange has its outcome (or its client has left); it is freed afterwards. */
+    void (*closed)(void *ctx, const struct np_exchange *x);
+    void *ctx;
+};
+
+/* set is held; NULL without memory. */
+struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed, const struct np_sim_source *source);
+void np_sim_free(struct np_sim *s);
+
+struct np_sim_client {
+    struct np_span body;
+    const char *endpoint;    /* must be in the catalogue */
+    const char *tenant;      /* NULL: the first of the catalogue, else anonymous */
+    uint64_t at_ns;          /* virtual time at which the request comes, not before now */
+    uint64_t leaves_after_ns; /* 0: it stays */
+};
+
+/* Adds a client. NP_E_NOTFOUND: no such endpoint or tenant. */
+enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client) NP_MUST_CHECK;
+/* Lets time pass until nothing is left to happen. */
+void np_sim_run(struct np_sim *s);
+uint64_t np_sim_now_ns(const struct np_sim *s);
+struct np_guard *np_sim_guard(struct np_sim *s);
+struct np_ledger *np_sim_ledger(struct np_sim *s);
+/* The meters of the simulated worker. */
+struct np_meters *np_sim_meters(struct np_sim *s);
+/* Exchanges that are not closed. */
+size_t np_sim_open(const struct np_sim *s);
+
+#endif

@@ -1,0 +1,335 @@
+/* What the admin socket shows: metrics, status, breakers, budgets, generations. */
+#include "engine/engine_impl.h"
+
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ACCOUNTS_SHOWN 100
+
+static uint64_t now_ns(void)
+{
+    return np_clock_mono_ns(&np_clock_live);
+}
+
+static int64_t wall_ms(void)
+{
+    return np_clock_wall_ms(&np_clock_live);
+}
+
+/* --- metrics ------------------------------------------------------------------------------------- */
+
+static void provider_model(struct np_buf *labels, const struct np_model *m)
+{
+    np_buf_reset(labels);
+    np_prom_label(labels, "provider", m->provider->name);
+    np_prom_label(labels, "model", m->name);
+    (void)np_buf_char(labels, '\0');
+}
+
+static void one_label(struct np_buf *labels, const char *name, const char *value)
+{
+    np_buf_reset(labels);
+    np_prom_label(labels, name, value);
+    (void)np_buf_char(labels, '\0');
+}
+
+static void guard_metrics(struct neap_engine *e, const struct np_catalog *c, struct np_buf *out,
+                          struct np_buf *labels)
+{
+    np_prom_head(out, "llm_breaker_state", "gauge", "0 closed, 1 half open, 2 open");
+    for (size_t i = 0; i < c->n_models; i++) {
+        provider_model(labels, &c->models[i]);
+        np_prom_i64(out, "llm_breaker_state", labels->p,
+                    (int64_t)np_breaker_get(e->guard, &c->models[i], now_ns()));
+    }
+    np_prom_head(out, "llm_retry_budget_tokens", "gauge",
+                 "What is left of a provider's retry budget, of 10");
+    for (size_t i = 0; i < c->n_providers; i++) {
+        one_label(labels, "provider", c->providers[i].name);
+        np_prom_f64(out, "llm_retry_budget_tokens", labels->p,
+                    np_retry_budget_tokens(e->guard, &c->providers[i]));
+    }
+}
+
+static double objective_value(const struct np_endpoint *e, enum np_objective o)
+{
+    switch (o) {
+    case NP_OBJ_P95:
+        return e->slo.p95_ms;
+    case NP_OBJ_ERRORS:
+        return e->slo.error_rate;
+    case NP_OBJ_DEGRADED:
+        return e->slo.degraded_rate;
+    default:
+        return (double)e->slo.cost_nusd / 1e9; /* shown, never reckoned with */
+    }
+}
+
+static void slo_labels(struct np_buf *labels, const struct np_endpoint *e, enum np_objective o,
+                       const char *window)
+{
+    np_buf_reset(labels);
+    np_prom_label(labels, "endpoint", e->path);
+    np_prom_label(labels, "objective", np_objective_name(o));
+    if (window)
+        np_prom_label(labels, "window", window);
+    (void)np_buf_char(labels, '\0');
+}
+
+static void slo_metrics(struct neap_engine *e, const struct np_catalog *c, struct np_buf *out,
+                        struct np_buf *labels)
+{
+    np_prom_head(out, "neap_slo_objective", "gauge", "An endpoint's objective");
+    for (size_t i = 0; i < c->n_endpoints; i++) {
+        for (int o = 0; o < NP_OBJ_COUNT; o++) {
+            slo_labels(labels, &c->endpoints[i], (enum np_objective)o, NULL);
+            np_prom_f64(out, "neap_slo_objective", labels->p,
+                        objective_value(&c->endpoints[i], (enum np_objective)o));
+        }
+    }
+    np_prom_head(out, "neap_slo_burn_rate", "gauge",
+                 "How many times faster than allowed an objective's budget is used up");
+    for (size_t i = 0; i < c->n_endpoints; i++) {
+        for (int o = 0; o < NP_OBJ_COUNT * NP_BURN_COUNT; o++) {
+            enum np_objective objective = (enum np_objective)(o / NP_BURN_COUNT);
+            enum np_burn_window window = (enum np_burn_window)(o % NP_BURN_COUNT);
+            slo_labels(labels, &c->endpoints[i], objective, np_burn_window_name(window));
+            np_prom_f64(out, "neap_slo_burn_rate", labels->p,
+                        np_slo_burn(e->guard, &c->endpoints[i], objective, window, now_ns()));
+        }
+    }
+}
+
+static void budget_metrics(struct neap_engine *e, const struct np_catalog *c, struct np_buf *out,
+                           struct np_buf *labels)
+{
+    static const char *const names[] = {"neap_budget_limit_usd", "neap_budget_spent_usd",
+                                        "neap_budget_reserved_usd"};
+    static const char *const helps[] = {"What an account may spend in its window",
+                                        "What an account has spent in its window",
+                                        "What is held for calls under way"};
+    struct np_account_view *views = calloc(MAX_ACCOUNTS_SHOWN, sizeof *views);
+    size_t n = views ? np_ledger_list(e->ledger, c, wall_ms(), views, MAX_ACCOUNTS_SHOWN) : 0;
+    for (size_t k = 0; k < 3; k++) {
+        np_prom_head(out, names[k], "gauge", helps[k]);
+        for (size_t i = 0; i < n; i++) {
+            one_label(labels, "account", views[i].name);
+            np_prom_nusd(out, names[k], labels->p,
+                         k == 0   ? views[i].limit_nusd
+                         : k == 1 ? views[i].spent_nusd
+                                  : views[i].reserved_nusd);
+        }
+    }
+    free(views);
+    struct np_ledger_totals totals;
+    np_ledger_totals(e->ledger, &totals);
+    np_prom_head(out, "neap_budget_settled_usd_total", "counter",
+                 "Booked money, by how well its amount is known");
+    for (int s = NP_SETTLED_EXACT; s <= NP_SETTLED_PRESUMED; s++) {
+        one_label(labels, "class", np_settled_name((enum np_settled)s));
+        np_prom_nusd(out, "neap_budget_settled_usd_total", labels->p, totals.settled_nusd[s]);
+    }
+    np_prom_head(out, "neap_budget_excess_usd_total", "counter",
+                 "Billed above what was reserved for it");
+    np_prom_nusd(out, "neap_budget_excess_usd_total", NULL, totals.excess_nusd);
+}
+
+static void process_metrics(struct neap_engine *e, const char *version, struct np_buf *out,
+                            struct np_buf *labels)
+{
+    static const char *const results[] = {"ok", "unchanged", "rejected", "rolled_back"};
+    uint64_t counts[4];
+    np_keeper_counts(e->keeper, counts);
+    np_prom_head(out, "neap_policy_reloads_total", "counter", "Reloads by what came of them");
+    for (size_t i = 0; i < 4; i++) {
+        one_label(labels, "result", results[i]);
+        np_prom_i64(out, "neap_policy_reloads_total", labels->p, (int64_t)counts[i]);
+    }
+    np_prom_head(out, "neap_policy_info", "gauge", "The running policy set");
+    one_label(labels, "version", version);
+    np_prom_i64(out, "neap_policy_info", labels->p, 1);
+    np_prom_head(out, "neap_build_info", "gauge", "The running program");
+    one_label(labels, "version", neap_version());
+    np_prom_i64(out, "neap_build_info", labels->p, 1);
+    np_prom_head(out, "neap_store_up", "gauge", "Whether the ledger's store can be reached");
+    np_prom_i64(out, "neap_store_up", NULL, 1);
+    np_prom_process(out);
+}
+
+void np_status_metrics(struct neap_engine *e, struct np_buf *out)
+{
+    struct np_policyset *set = np_keeper_current(e->keeper);
+    const struct np_catalog *c = np_policyset_catalog(set);
+    struct np_buf labels;
+    np_buf_init(&labels, 4096);
+    np_prometheus_write(out, e->meters, e->n_workers + 1, &e->slots);
+    guard_metrics(e, c, out, &labels);
+    slo_metrics(e, c, out, &labels);
+    budget_metrics(e, c, out, &labels);
+    process_metrics(e, np_policyset_version(set), out, &labels);
+    np_buf_free(&labels);
+    np_policyset_drop(set);
+}
+
+/* --- JSON ---------------------------------------------------------------------------------------- */
+
+static void money(struct np_json_w *w, const char *key, int64_t nusd)
+{
+    char text[NP_MONEY_TEXT];
+    size_t n = np_money_format(nusd, text);
+    np_json_w_raw(w, key, np_span_make(text, n));
+}
+
+static void finish(struct np_json_w *w, struct np_buf *out)
+{
+    np_json_w_end(w, '}');
+    (void)np_buf_char(out, '\n');
+}
+
+static void time_field(struct np_json_w *w, const char *key, int64_t at_ms)
+{
+    char text[32];
+    np_clock_format_utc(at_ms, text, sizeof text);
+    np_json_w_cstr(w, key, text);
+}
+
+static void endpoints_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
+{
+    np_json_w_begin_key(w, "endpoints", '[');
+    for (size_t i = 0; i < c->n_endpoints; i++) {
+        const struct np_endpoint *ep = &c->endpoints[i];
+        double p95 = np_stat_endpoint_p95_ms(e->guard, ep->slot, now_ns());
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "path", ep->path);
+        np_json_w_begin_key(w, "objectives", '{');
+        for (int o = 0; o < NP_OBJ_COUNT; o++)
+            np_json_w_f64(w, np_objective_name((enum np_objective)o),
+                          objective_value(ep, (enum np_objective)o));
+        np_json_w_end(w, '}');
+        if (p95 < 0)
+            np_json_w_null(w, "p95Ms");
+        else
+            np_json_w_f64(w, "p95Ms", p95);
+        np_json_w_f64(w, "errorRate", np_stat_endpoint_error_rate(e->guard, ep->slot, now_ns()));
+        np_json_w_begin_key(w, "burn1h", '{');
+        for (int o = 0; o < NP_OBJ_COUNT; o++)
+            np_json_w_f64(w, np_objective_name((enum np_objective)o),
+                          np_slo_burn(e->guard, ep, (enum np_objective)o, NP_BURN_1H, now_ns()));
+        np_json_w_end(w, '}');
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, ']');
+}
+
+static void breakers_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
+{
+    np_json_w_begin_key(w, "breakers", '[');
+    for (size_t i = 0; i < c->n_models; i++) {
+        const struct np_model *m = &c->models[i];
+        struct np_breaker_view v;
+        np_breaker_view(e->guard, m, now_ns(), &v);
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "provider", m->provider->name);
+        np_json_w_cstr(w, "model", m->name);
+        np_json_w_cstr(w, "state", np_breaker_state_name(v.state));
+        np_json_w_i64(w, "failuresInRow", v.failures_in_row);
+        np_json_w_i64(w, "calls", v.calls);
+        np_json_w_i64(w, "failed", v.failed);
+        np_json_w_i64(w, "opened", (int64_t)v.opened);
+        np_json_w_i64(w, "waitMs", (int64_t)(v.wait_ns / NP_NS_PER_MS));
+        np_json_w_cstr(w, "lastClass",
+                       v.last_class == NP_CLASS_COUNT ? NULL : np_class_name(v.last_class));
+        np_json_w_i64(w, "inflight", np_inflight_get(e->guard, m->provider));
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, ']');
+}
+
+static void budgets_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
+{
+    struct np_account_view *views = calloc(MAX_ACCOUNTS_SHOWN, sizeof *views);
+    size_t n = views ? np_ledger_list(e->ledger, c, wall_ms(), views, MAX_ACCOUNTS_SHOWN) : 0;
+    np_json_w_begin_key(w, "budgets", '[');
+    for (size_t i = 0; i < n; i++) {
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "account", views[i].name);
+        money(w, "limitUsd", views[i].limit_nusd);
+        money(w, "spentUsd", views[i].spent_nusd);
+        money(w, "reservedUsd", views[i].reserved_nusd);
+        if (views[i].resets_wall_ms == INT64_MAX)
+            np_json_w_null(w, "resetsAt");
+        else
+            time_field(w, "resetsAt", views[i].resets_wall_ms);
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, ']');
+    free(views);
+}
+
+void np_status_json(struct neap_engine *e, struct np_buf *out)
+{
+    struct np_policyset *set = np_keeper_current(e->keeper);
+    struct np_json_w w;
+    size_t open = 0;
+    for (size_t i = 0; i < e->n_workers; i++)
+        open += np_worker_open(e->workers[i]);
+    np_json_w_init(&w, out);
+    np_json_w_begin(&w, '{');
+    np_json_w_cstr(&w, "version", neap_version());
+    time_field(&w, "startedAt", e->started_wall_ms);
+    np_json_w_cstr(&w, "policy", np_policyset_version(set));
+    np_json_w_bool(&w, "draining", atomic_load(&e->draining));
+    np_json_w_i64(&w, "workers", (int64_t)e->n_workers);
+    np_json_w_i64(&w, "inflight", (int64_t)open);
+    np_json_w_cstr(&w, "simulate", e->simulate_url[0] ? e->simulate_url : NULL);
+    endpoints_json(e, np_policyset_catalog(set), &w);
+    breakers_json(e, np_policyset_catalog(set), &w);
+    budgets_json(e, np_policyset_catalog(set), &w);
+    finish(&w, out);
+    np_policyset_drop(set);
+}
+
+void np_status_breakers(struct neap_engine *e, struct np_buf *out)
+{
+    struct np_policyset *set = np_keeper_current(e->keeper);
+    struct np_json_w w;
+    np_json_w_init(&w, out);
+    np_json_w_begin(&w, '{');
+    breakers_json(e, np_policyset_catalog(set), &w);
+    finish(&w, out);
+    np_policyset_drop(set);
+}
+
+void np_status_budgets(struct neap_engine *e, struct np_buf *out)
+{
+    struct np_policyset *set = np_keeper_current(e->keeper);
+    struct np_json_w w;
+    np_json_w_init(&w, out);
+    np_json_w_begin(&w, '{');
+    budgets_json(e, np_policyset_catalog(set), &w);
+    finish(&w, out);
+    np_policyset_drop(set);
+}
+
+void np_status_policies(struct neap_engine *e, struct np_buf *out)
+{
+    struct np_generation_view views[NP_KEPT_GENERATIONS + 1];
+    size_t n = np_keeper_generations(e->keeper, views, NP_KEPT_GENERATIONS + 1);
+    struct np_json_w w;
+    np_json_w_init(&w, out);
+    np_json_w_begin(&w, '{');
+    np_json_w_begin_key(&w, "generations", '[');
+    for (size_t i = 0; i < n; i++) {
+        np_json_w_begin(&w, '{');
+        np_json_w_cstr(&w, "version", views[i].version);
+        time_field(&w, "loadedAt", views[i].loaded_wall_ms);
+        np_json_w_cstr(&w, "state", views[i].state);
+        np_json_w_cstr(&w, "error", views[i].error[0] ? views[i].error : NULL);
+        np_json_w_end(&w, '}');
+    }
+    np_json_w_end(&w, ']');
+    finish(&w, out);
+}

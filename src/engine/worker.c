@@ -1,0 +1,198 @@
+/* A worker's life: made by the engine, one thread, ended by the engine. */
+#include "base/log.h"
+#include "engine/worker_impl.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#define RING_BYTES (4u << 20)
+#define CONNECTIONS_A_WORKER 16384
+#define IDLE_TIMEOUT_S 75
+
+static struct np_script *script_of(void *ctx, struct np_exchange *x)
+{
+    (void)ctx;
+    struct np_here *here = x->gen;
+    return here->script;
+}
+
+/* Between requests: a state whose memory failed is replaced, and the collector gets a step. */
+static uint64_t each_turn(void *ctx, uint64_t now_ns)
+{
+    struct np_worker *w = ctx;
+    (void)now_ns;
+    if (np_script_spoiled(w->here->script)) {
+        struct np_here *next = np_here_new(w, w->here->set);
+        if (next) {
+            np_log(NP_LOG_WARN, "Lua state replaced after a memory failure",
+                   NP_KVI("worker", w->number));
+            np_worker_swap(w, next, NULL, NULL);
+            return 0;
+        }
+    }
+    np_script_idle(w->here->script);
+    return UINT64_MAX;
+}
+
+static enum np_err make_parts(struct np_worker *w, int listen_fd)
+{
+    struct neap_engine *e = w->engine;
+    w->loop = np_loop_new(&np_clock_live);
+    w->ring = np_ring_new(RING_BYTES);
+    w->meters = np_meters_new();
+    if (!w->loop || !w->ring || !w->meters)
+        return NP_E_NOMEM;
+    w->upstream = np_upstream_new(
+        w->loop, &(struct np_upstream_config){
+                     .ca_file = e->options.ca_file, .per_multi = 64, .reuse_idle_s = 20});
+    struct np_front_config config = {.listen_fd = listen_fd,
+                                     .gate = {.hosts = e->hosts, .n_hosts = e->n_hosts},
+                                     .max_body_bytes = 1u << 20,
+                                     .max_connections = CONNECTIONS_A_WORKER,
+                                     .idle_timeout_s = IDLE_TIMEOUT_S};
+    struct np_front_ops ops = np_intake_ops(w);
+    w->front = np_front_new(w->loop, &config, &ops);
+    if (!w->upstream || !w->front)
+        return NP_E_NOMEM;
+    return np_loop_each_turn(w->loop, each_turn, w);
+}
+
+/* The gate against web pages holds while nobody needs a key. */
+static void set_gate(struct np_worker *w)
+{
+    bool open = np_policyset_catalog(w->here->set)->n_tenants == 0;
+    np_front_gate_set(w->front, open, open);
+}
+
+static void free_parts(struct np_worker *w)
+{
+    if (w->front)
+        np_front_free(w->front);
+    if (w->upstream)
+        np_upstream_free(w->upstream);
+    np_here_free(w->here);
+    if (w->loop)
+        np_loop_free(w->loop);
+    np_ring_free(w->ring);
+    np_meters_free(w->meters);
+    free(w);
+}
+
+struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int listen_fd,
+                                struct np_policyset *first)
+{
+    struct np_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    uint64_t seed;
+    w->engine = e;
+    w->number = number;
+    np_random_bytes(&seed, sizeof seed);
+    np_rng_seed(&w->rng, seed);
+    if (make_parts(w, listen_fd) || !(w->here = np_here_new(w, first))) {
+        free_parts(w);
+        return NULL;
+    }
+    w->ground = np_live_ground(w);
+    w->drive = (struct np_drive_env){.ground = &w->ground,
+                                     .guard = e->guard,
+                                     .ledger = e->ledger,
+                                     .meters = w->meters,
+                                     .rng = &w->rng,
+                                     .script = script_of};
+    w->account = (struct np_account_env){.guard = e->guard,
+                                         .meters = w->meters,
+                                         .decisions = e->options.decisions ? w->ring : NULL,
+                                         .bodies = e->options.record_bodies};
+    set_gate(w);
+    e->meters[number] = w->meters;
+    return w;
+}
+
+/* Opens the connections that providers are to keep warm. */
+static void warm(struct np_worker *w)
+{
+    const struct np_catalog *c = np_policyset_catalog(w->here->set);
+    if (w->engine->simulate_url[0])
+        return;
+    for (size_t i = 0; i < c->n_providers; i++) {
+        if (c->providers[i].keep_warm > 0)
+            np_upstream_warm(w->upstream, np_span_of(c->providers[i].base_url),
+                             c->providers[i].keep_warm);
+    }
+}
+
+static void *thread_main(void *arg)
+{
+    struct np_worker *w = arg;
+    np_log_use_ring(w->ring);
+    warm(w);
+    np_loop_run(w->loop);
+    np_log_use_ring(NULL);
+    return NULL;
+}
+
+enum np_err np_worker_start(struct np_worker *w)
+{
+    w->running = pthread_create(&w->thread, NULL, thread_main, w) == 0;
+    return w->running ? NP_OK : NP_E_NOMEM;
+}
+
+void np_worker_swap(struct np_worker *w, struct np_here *next, void (*done)(void *ctx), void *ctx)
+{
+    struct np_here *old = w->here;
+    w->here = next;
+    old->retired = true;
+    if (old->exchanges == 0)
+        np_keeper_bury(w->engine->keeper, old);
+    set_gate(w);
+    if (w->running)
+        warm(w);
+    if (done)
+        done(ctx);
+}
+
+static void drain_on_loop(void *ctx)
+{
+    struct np_worker *w = ctx;
+    np_front_drain(w->front);
+}
+
+void np_worker_drain(struct np_worker *w)
+{
+    if (np_loop_post(w->loop, drain_on_loop, w) != NP_OK)
+        np_log(NP_LOG_ERROR, "worker does not take the order to drain", NP_KVI("worker", w->number));
+}
+
+size_t np_worker_open(const struct np_worker *w)
+{
+    return atomic_load_explicit(&w->open, memory_order_relaxed);
+}
+
+struct np_ring *np_worker_ring(struct np_worker *w)
+{
+    return w->ring;
+}
+
+struct np_loop *np_worker_loop(struct np_worker *w)
+{
+    return w->loop;
+}
+
+void np_worker_join(struct np_worker *w)
+{
+    if (!w->running)
+        return;
+    np_loop_stop(w->loop);
+    (void)pthread_join(w->thread, NULL);
+    w->running = false;
+}
+
+void np_worker_free(struct np_worker *w)
+{
+    if (!w)
+        return;
+    np_require(!w->running);
+    w->engine->meters[w->number] = NULL;
+    free_parts(w);
+}

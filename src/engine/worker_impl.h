@@ -1,0 +1,49 @@
+/* Inside a worker: one thread, one loop, one front, one upstream, one driver. */
+#ifndef NP_ENGINE_WORKER_IMPL_H
+#define NP_ENGINE_WORKER_IMPL_H
+
+#include "engine/engine_impl.h"
+#include "provider/upstream.h"
+
+struct np_worker {
+    struct neap_engine *engine;
+    unsigned number;
+    pthread_t thread;
+    bool running;
+    struct np_loop *loop;
+    struct np_front *front;
+    struct np_upstream *upstream;
+    struct np_here *here; /* the generation of new requests */
+    struct np_ring *ring; /* log lines and decision records, to the writer */
+    struct np_meters *meters;
+    struct np_rng rng;
+    struct np_ground ground;
+    struct np_drive_env drive;
+    struct np_account_env account;
+    _Atomic size_t open; /* exchanges that are not closed */
+};
+
+/* An exchange on the live ground. In the exchange's arena. */
+struct np_live {
+    struct np_worker *worker;
+    struct np_http_call *client; /* NULL once it is gone */
+    struct np_call *call;        /* the call under way */
+    struct np_timer timer;       /* the wait between attempts */
+    struct np_buf reply;         /* what the provider sent so far */
+    struct np_buf body;          /* what the client gets; borrowed by the front */
+    bool call_sent;              /* a byte of the call may have left */
+};
+
+static inline struct np_now np_worker_now(const struct np_worker *w)
+{
+    return (struct np_now){np_loop_now_ns(w->loop), np_clock_wall_ms(&np_clock_live)};
+}
+
+/* intake.c: the client side's events. */
+struct np_front_ops np_intake_ops(struct np_worker *w);
+/* live.c: the ground that performs. */
+struct np_ground np_live_ground(struct np_worker *w);
+/* live.c: closes the exchange when neither the client nor the driver needs it any more. */
+void np_live_settle(struct np_exchange *x);
+
+#endif

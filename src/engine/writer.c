@@ -1,0 +1,163 @@
+/* The writer thread: drains the workers' rings into the log and the file of decision records, so that
+ * no worker ever waits for a disk. */
+#include "base/log.h"
+#include "engine/engine_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BATCH_BYTES (1u << 20)
+#define PAUSE_NS 20000000L
+
+struct np_writer {
+    struct neap_engine *engine;
+    pthread_t thread;
+    bool running;
+    const char *path; /* of the decision records; NULL: none */
+    int fd;
+    struct np_buf log, decisions; /* gathered in this round */
+    _Atomic bool stop, reopen;
+    uint64_t dropped; /* told so far */
+    bool failing;     /* the last write failed; told once */
+};
+
+static int open_file(const char *path)
+{
+    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+}
+
+struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why, size_t size)
+{
+    struct np_writer *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->engine = e;
+    w->path = decisions;
+    w->fd = -1;
+    np_buf_init(&w->log, BATCH_BYTES);
+    np_buf_init(&w->decisions, BATCH_BYTES * 8);
+    if (decisions && (w->fd = open_file(decisions)) < 0) {
+        (void)snprintf(why, size, "--decisions %s: %s", decisions, strerror(errno));
+        free(w);
+        return NULL;
+    }
+    return w;
+}
+
+/* Writes all of b; what can't be written is lost and told once. */
+static void flush_decisions(struct np_writer *w)
+{
+    struct np_span rest = np_buf_view(&w->decisions);
+    while (rest.n > 0) {
+        ssize_t n = write(w->fd, rest.p, rest.n);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (!w->failing)
+                np_log(NP_LOG_ERROR, "decision records are lost", NP_KVS("file", w->path),
+                       NP_KVS("error", strerror(errno)));
+            w->failing = true;
+            break;
+        }
+        w->failing = false;
+        rest = np_span_make(rest.p + n, rest.n - (size_t)n);
+    }
+    np_buf_reset(&w->decisions);
+}
+
+static void flush(struct np_writer *w)
+{
+    if (w->log.n > 0)
+        np_log_write(np_buf_view(&w->log));
+    np_buf_reset(&w->log);
+    if (w->fd >= 0)
+        flush_decisions(w);
+}
+
+/* Takes what a ring holds now. */
+static void drain_ring(struct np_writer *w, struct np_ring *r)
+{
+    uint32_t tag;
+    struct np_span record;
+    while (np_ring_peek(r, &tag, &record)) {
+        struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
+        if (b->n + record.n > b->max)
+            flush(w);
+        (void)np_buf_span(b, record);
+        np_ring_pop(r);
+    }
+}
+
+static void drain_all(struct np_writer *w)
+{
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < w->engine->n_workers; i++) {
+        struct np_ring *r = np_worker_ring(w->engine->workers[i]);
+        drain_ring(w, r);
+        dropped += np_ring_dropped(r);
+    }
+    flush(w);
+    if (dropped > w->dropped)
+        np_log(NP_LOG_WARN, "log lines and records were dropped, the disk is too slow",
+               NP_KVI("count", dropped - w->dropped));
+    w->dropped = dropped;
+}
+
+static void reopen_files(struct np_writer *w)
+{
+    if (np_log_reopen() != NP_OK)
+        np_log(NP_LOG_ERROR, "the log file can't be opened again", NP_KVS("error", strerror(errno)));
+    if (!w->path)
+        return;
+    int fd = open_file(w->path);
+    if (fd < 0) {
+        np_log(NP_LOG_ERROR, "the decision file can't be opened again", NP_KVS("file", w->path),
+               NP_KVS("error", strerror(errno)));
+        return;
+    }
+    (void)close(w->fd);
+    w->fd = fd;
+}
+
+static void *thread_main(void *arg)
+{
+    struct np_writer *w = arg;
+    while (!atomic_load(&w->stop)) {
+        if (atomic_exchange(&w->reopen, false))
+            reopen_files(w);
+        drain_all(w);
+        (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+    }
+    return NULL;
+}
+
+enum np_err np_writer_start(struct np_writer *w)
+{
+    w->running = pthread_create(&w->thread, NULL, thread_main, w) == 0;
+    return w->running ? NP_OK : NP_E_NOMEM;
+}
+
+void np_writer_reopen(struct np_writer *w)
+{
+    atomic_store(&w->reopen, true);
+}
+
+void np_writer_stop(struct np_writer *w)
+{
+    if (!w)
+        return;
+    if (w->running) {
+        atomic_store(&w->stop, true);
+        (void)pthread_join(w->thread, NULL);
+        drain_all(w);
+    }
+    if (w->fd >= 0)
+        (void)close(w->fd);
+    np_buf_free(&w->log);
+    np_buf_free(&w->decisions);
+    free(w);
+}

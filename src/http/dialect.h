@@ -1,0 +1,28 @@
+/* Errors that the HTTP rooms give themselves (before any endpoint is known): the contract's error
+ * object, and helpers that both fronts' owners share. */
+#ifndef NP_HTTP_DIALECT_H
+#define NP_HTTP_DIALECT_H
+
+#include "base/buf.h"
+#include "model/class.h"
+#include "model/request.h"
+
+#include "http/front.h"
+
+/* Replies with the error object in JSON, Retry-After where the refusal says so, X-Request-Id where
+ * request_id is not NULL, Allow where allow is not NULL. 413, framing faults and 408 close. */
+void np_http_refuse(struct np_http_call *c, const struct np_refusal *r, const char *request_id,
+                    const char *allow);
+
+/* Whether a content type names JSON (application/json or +json, any parameters; charset utf-8). */
+bool np_http_is_json(struct np_span content_type);
+
+/* A listening TCP socket: not blocking, close-on-exec, SO_REUSEADDR, SO_REUSEPORT where shared.
+ * "127.0.0.1:8080", "[::1]:8080", "localhost:0". On failure -1 and *why says it in a sentence. */
+int np_http_listen(const char *addr_port, bool shared, const char **why);
+/* The port of a listening socket. */
+unsigned np_http_port(int fd);
+/* Whether the address part of "ADDR:PORT" is loopback; false too when it is malformed. */
+bool np_http_is_loopback(const char *addr_port);
+
+#endif

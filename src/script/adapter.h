@@ -1,0 +1,45 @@
+/* Provider adapters: pure Lua functions (lua/neap/providers/) that write a provider's request and read
+ * its answer. They run in the worker's state outside the policies' sandbox and limits. Texts of the
+ * request travel as raw JSON that is spliced, not re-encoded. Keys never enter Lua. */
+#ifndef NP_SCRIPT_ADAPTER_H
+#define NP_SCRIPT_ADAPTER_H
+
+#include "model/exchange.h"
+#include "script/hooks.h"
+
+#define NP_WIRE_FIELDS 32
+
+struct np_wire_field {
+    struct np_span name, value;
+};
+
+/* A request as it will leave; everything in the exchange's arena. */
+struct np_wire {
+    struct np_span path; /* appended to the provider's base_url */
+    struct np_wire_field fields[NP_WIRE_FIELDS];
+    size_t n_fields;
+    struct np_span body;
+};
+
+/* NP_E_FULL: more headers than fit; NP_E_NOMEM; NP_E_INVALID: the adapter failed (its own fault;
+ * *error says where). key NULL: no key is sent. */
+enum np_err np_adapter_request(struct np_script *s, struct np_exchange *x, const struct np_candidate *c,
+                               const struct np_secret *key, struct np_wire *out, char error[256])
+    NP_MUST_CHECK;
+
+struct np_wire_reply {
+    unsigned status;
+    struct np_span content_type;
+    struct np_span retry_after;     /* header, p NULL: none */
+    struct np_span retry_after_ms;  /* header */
+    struct np_span request_id;      /* x-request-id or request-id */
+    struct np_span body;            /* whole */
+    int64_t wall_ms;                /* now, for HTTP dates */
+};
+
+/* Reads a whole reply of any status into *out; texts in x's arena. Never fails on what a provider may
+ * send: what can't be understood is class bad_reply (or the class of its status). NP_E_NOMEM. */
+enum np_err np_adapter_answer(struct np_script *s, struct np_exchange *x, const struct np_model *m,
+                              const struct np_wire_reply *reply, struct np_answer *out) NP_MUST_CHECK;
+
+#endif

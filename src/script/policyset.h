@@ -1,0 +1,65 @@
+/* A policy set: a folder of Lua files, read whole once into memory; its version is the first 12 hex
+ * digits of the SHA-256 over its sorted file names and contents. Loading it runs the data files within
+ * the limits, checks them against one schema, compiles the hooks and gives the catalogue. Nothing of
+ * the folder is read again afterwards.
+ *
+ * Immutable once loaded, shared by all workers, counted. */
+#ifndef NP_SCRIPT_POLICYSET_H
+#define NP_SCRIPT_POLICYSET_H
+
+#include "base/buf.h"
+#include "model/catalog.h"
+
+struct np_policyset;
+
+/* What is wrong with a set; all problems at once. Texts belong to the list. */
+struct np_problem {
+    const char *file; /* relative to the folder; "" for the folder itself */
+    unsigned line, column; /* 0: unknown */
+    const char *code; /* "N104" */
+    bool warning;
+    const char *text;
+};
+
+struct np_problems {
+    struct np_arena *arena;
+    struct np_problem *list;
+    size_t n, cap;
+    size_t errors; /* of n, those that are no warnings */
+};
+
+void np_problems_init(struct np_problems *p);
+void np_problems_free(struct np_problems *p);
+/* Keeps copies; at most 1,000 are kept. */
+void np_problems_add(struct np_problems *p, const char *file, unsigned line, unsigned column,
+                     const char *code, bool warning, const char *fmt, ...) NP_PRINTF(7, 8);
+/* "file:line:column: CODE text" a line each. */
+void np_problems_print(const struct np_problems *p, struct np_buf *out);
+
+struct np_load_options {
+    const struct np_slots *slots;
+    bool simulated;       /* keys that are not set are no error */
+    bool loopback_only;   /* unused: the caller checks the listen address against tenants */
+    bool trust_folder;    /* files that group or others may write are taken all the same */
+};
+
+/* Reads the folder. NP_E_IO (and a problem) when it can't be read whole. Dot files and editors'
+ * temporary files are passed over; an unknown .lua file at the top is a problem. */
+enum np_err np_policyset_read(const char *dir, struct np_policyset **out, struct np_problems *problems)
+    NP_MUST_CHECK;
+/* The version alone, without loading: to see whether a folder has changed. */
+const char *np_policyset_version(const struct np_policyset *set);
+const char *np_policyset_dir(const struct np_policyset *set);
+/* Checks and loads; NP_E_INVALID when there are errors. Call once, from any thread that has no time
+ * to lose to nobody (it takes milliseconds). */
+enum np_err np_policyset_load(struct np_policyset *set, const struct np_load_options *options,
+                              struct np_problems *problems) NP_MUST_CHECK;
+/* The catalogue of a loaded set; lives as long as the set. */
+const struct np_catalog *np_policyset_catalog(const struct np_policyset *set);
+/* Whether the set has a file for this hook. */
+bool np_policyset_has_hook(const struct np_policyset *set, enum np_hook hook);
+
+struct np_policyset *np_policyset_hold(struct np_policyset *set);
+void np_policyset_drop(struct np_policyset *set);
+
+#endif

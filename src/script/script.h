@@ -1,0 +1,38 @@
+/* Inside of script/ only: what belongs to one worker and one policy set. */
+#ifndef NP_SCRIPT_SCRIPT_H
+#define NP_SCRIPT_SCRIPT_H
+
+#include "script/fields.h"
+#include "script/hooks.h"
+#include "script/state.h"
+
+/* What admit writes, kept beside the exchange until the hook has come to a good end. */
+struct np_draft {
+    struct np_request request;
+    struct np_span tags;
+    bool open;  /* admit runs */
+    bool lists; /* messages, context or tags were handed out or set: look at them at the end */
+};
+
+struct np_script {
+    struct np_state state;
+    struct np_policyset *set;
+    struct np_powers powers;
+    struct np_watchdog *watchdog; /* NULL: steps */
+    int hook[NP_HOOK_COUNT];      /* registry; LUA_NOREF: absent */
+    struct np_field_map fields;
+    /* The call that runs; NULL outside. */
+    struct np_exchange *x;
+    enum np_reason reason; /* degrade's, for template() */
+    struct np_draft draft;
+    /* The handle of the exchange that had the last hook. It is not used while x is another. */
+    struct np_req_handle *req;
+    int req_ref, req_meta;
+    int candidate_ref, attempt_ref; /* one object each, valid while their hook runs */
+    struct np_candidate_handle *candidate;
+    struct np_attempt_handle *attempt;
+    /* The adapters' own (adapter.c); LUA_NOREF until they are loaded. */
+    int adapters;
+};
+
+#endif
