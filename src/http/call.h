@@ -1,0 +1,166 @@
+/* What the files of this room share: the front, its connections and its calls. Nobody else includes
+ * it.
+ *
+ * A front owns its connections, a connection its one call. libmicrohttpd decides when they end: it
+ * tells np_call_completed and np_conn_notify, and nothing else frees them. */
+#ifndef NP_HTTP_CALL_H
+#define NP_HTTP_CALL_H
+
+#include "http/front.h"
+
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include "base/buf.h"
+#include "model/class.h"
+#include "model/request.h"
+
+/* A connection's memory in the library: takes heads of about 7 KB (measured: 5,000 bytes pass, 9,000
+ * do not), and is zeroed for each request. */
+#define NP_HTTP_POOL_BYTES 8192
+
+enum np_http_stage {
+    NP_STAGE_LINE,   /* the request line is in */
+    NP_STAGE_HEAD,   /* `head` runs, or the front refuses */
+    NP_STAGE_BODY,   /* gathering */
+    NP_STAGE_DROP,   /* the reply is known; what is left of a small body is thrown away first */
+    NP_STAGE_WAIT,   /* `whole` has begun, no reply is queued */
+    NP_STAGE_SENDING /* the library has the reply */
+};
+
+struct np_conn {
+    struct np_front *front;
+    struct np_conn *prev, *next; /* in the order of their next check */
+    struct np_http_call *call;   /* under way; NULL between requests */
+    struct np_watch watch;       /* for EPOLLRDHUP: the library does not look while suspended */
+    int fd;                      /* the library's */
+    uint64_t check_ns;
+    uint64_t since_ns;   /* when the connection, or its present pause between requests, began */
+    uint64_t received;   /* bytes on the socket at the last check in this pause */
+    uint64_t trickle_ns; /* since when bytes came without a request line; 0: none did */
+    bool used;           /* it has seen a request line */
+    bool marked;         /* received is of this pause */
+    bool peer_closed;    /* or half-closed */
+};
+
+struct np_http_call {
+    struct np_front *front;
+    struct np_conn *conn;
+    struct MHD_Connection *mhd;
+    struct np_http_call *next_resume;
+    void *user;
+
+    const char *method;
+    const char *version;
+    const char *target_at; /* where the target lay in the library's memory: compared, never read */
+    size_t target_bytes;
+    struct np_span path, query; /* in target */
+
+    struct MHD_Response *response; /* prepared, not yet queued */
+    unsigned status;
+
+    struct np_buf body;
+    size_t limit;
+    uint64_t length;   /* announced */
+    uint64_t received; /* of the body, dropped bytes included */
+    uint64_t accept_ns;
+    uint64_t stage_ns; /* when the present stage began */
+    size_t reply_bytes;
+    enum np_http_stage stage;
+
+    bool has_length, chunked, expects;
+    bool opened;  /* has seen `head`, so that `gone` is owed */
+    bool replied; /* by the owner or the front */
+    bool close;   /* the connection ends with the reply */
+    bool linger;  /* input may still come when it ends: read and drop before closing */
+    bool suspended;
+    bool left;                 /* the client is away; the owner knows */
+    bool aborted;              /* end the connection without a reply */
+    bool raw_sent;             /* a refusal went out past the library */
+    char id[NP_HTTP_ID_BYTES]; /* "": none was set */
+    char target[];             /* as it stood on the request line, NUL-terminated */
+};
+
+struct np_linger;
+
+struct np_front {
+    struct np_loop *loop;
+    struct np_front_config config;
+    struct np_front_ops ops;
+    struct MHD_Daemon *daemon;
+    struct np_watch watch; /* the library's epoll descriptor */
+
+    struct np_http_call *resume_first;
+    struct np_http_call **resume_last;
+    struct np_timer resume_timer; /* wakes the loop when the next resuming is due */
+    uint64_t resume_ns;           /* not before this */
+    uint64_t due_ns;              /* when the library wants to run at the latest */
+
+    struct np_conn *conn_first, *conn_last;
+    struct np_timer check_timer;
+    uint64_t patience_ns;
+
+    struct np_linger *lingering;
+    size_t n_lingering;
+
+    size_t n_open;
+    size_t n_suspended;
+    char listen_host[INET6_ADDRSTRLEN + 2]; /* "" when it listens on every address */
+    bool ready;
+    bool draining;
+    bool freeing;
+    bool old_parser; /* libmicrohttpd before 1.0: it hides bytes from us */
+};
+
+/* call.c: the library's callbacks. */
+void *np_call_line(void *cls, const char *uri, struct MHD_Connection *mhd);
+enum MHD_Result np_call_handle(void *cls, struct MHD_Connection *mhd, const char *url,
+                               const char *method, const char *version, const char *data,
+                               size_t *data_bytes, void **con_cls);
+void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
+                       enum MHD_RequestTerminationCode code);
+void np_call_stage(struct np_http_call *c, enum np_http_stage stage);
+/* The client has closed while the call waits. */
+void np_call_leave(struct np_http_call *c);
+/* Counts a refusal of the front's own. */
+void np_call_count(struct np_front *f, enum np_http_refusal cause);
+
+/* conn.c */
+void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context,
+                    enum MHD_ConnectionNotificationCode code);
+/* The deadlines of all connections; a timer's callback. */
+void np_conn_check(void *ctx, uint64_t now_ns);
+void np_conn_pause(struct np_conn *conn, uint64_t now_ns);
+
+/* front.c: has the library go on with a suspended call. */
+void np_front_resume(struct np_http_call *c);
+
+/* reply.c */
+/* Makes the response; false (and aborted) without memory. */
+bool np_reply_prepare(struct np_http_call *c, const struct np_http_reply *reply);
+/* Gives the prepared response to the library. */
+enum MHD_Result np_reply_queue(struct np_http_call *c);
+/* The front's own refusal before the body is gathered: prepared like any other reply, and closes. */
+void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np_refusal_type type,
+                     const char *message);
+/* The same in the midst of a body, where the library takes no reply: written to the socket past it.
+ * The caller ends the connection. */
+void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
+                         enum np_refusal_type type, const char *message);
+
+/* dialect.c: the error object. */
+void np_dialect_body(struct np_buf *b, const struct np_refusal *r, const char *request_id);
+void np_dialect_refuse(struct np_http_call *c, const struct np_refusal *r, const char *request_id,
+                       const char *allow, bool close);
+
+/* listen.c: an address without its port, IPv6 in brackets; "" for other kinds. */
+void np_http_address_text(const struct sockaddr *a, char out[INET6_ADDRSTRLEN + 2]);
+
+/* linger.c: keeps reading from a duplicate of a socket that the library is about to close, so that
+ * the kernel does not reset it under the reply that the client has not read yet. At most 1 MB or
+ * 1 s; nothing happens when too many linger already. */
+void np_linger_start(struct np_front *f, int fd);
+void np_linger_end_all(struct np_front *f);
+
+#endif

@@ -1,0 +1,209 @@
+/* Connections: who left, and who is too slow. The library has one timeout, for silence; a client that
+ * sends a byte a second is never silent. So each connection is looked at every fifth of the patience,
+ * in one queue (the interval is the same for all, so the queue stays in order):
+ *
+ *   head     must be in after the patience, from the connection's begin or its request line on
+ *   pause    between requests may last as the library's timeout lets it, unless bytes trickle in
+ *            without making a request line: then again the patience
+ *   body     1 KB/s on average once the patience is over, else 408
+ *   reply    1 KB/s on average once a minute is over
+ *
+ * While a call waits for its reply the owner's deadline counts, nothing here. */
+#include "http/call.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define CHECKS_PER_PATIENCE 5
+#define LEAST_BYTES_PER_S 1024
+#define REPLY_PATIENCE_NS (60 * NP_NS_PER_S)
+
+/* ------------------------------------------------------------------------------------------ queue */
+
+static void unlink_conn(struct np_front *f, struct np_conn *conn)
+{
+    if (conn->prev) {
+        conn->prev->next = conn->next;
+    } else {
+        f->conn_first = conn->next;
+    }
+    if (conn->next) {
+        conn->next->prev = conn->prev;
+    } else {
+        f->conn_last = conn->prev;
+    }
+    conn->prev = conn->next = NULL;
+}
+
+static void link_last(struct np_front *f, struct np_conn *conn, uint64_t now_ns)
+{
+    conn->check_ns = now_ns + f->patience_ns / CHECKS_PER_PATIENCE;
+    conn->prev = f->conn_last;
+    if (conn->prev) {
+        conn->prev->next = conn;
+    } else {
+        f->conn_first = conn;
+        np_timer_set(np_loop_timers(f->loop), &f->check_timer, conn->check_ns);
+    }
+    f->conn_last = conn;
+}
+
+/* --------------------------------------------------------------------------------- begin and end */
+
+static void peer_closed(void *ctx, uint32_t events)
+{
+    struct np_conn *conn = ctx;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
+        conn->peer_closed = true;
+        if (conn->call) {
+            np_call_leave(conn->call);
+        }
+    }
+}
+
+/* Without memory the library's handler finds no connection, and ends it. */
+static void begin(struct np_front *f, struct MHD_Connection *mhd, void **socket_context)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct np_conn *conn = info ? calloc(1, sizeof *conn) : NULL;
+    if (!conn) {
+        return;
+    }
+    conn->front = f;
+    conn->fd = info->connect_fd;
+    conn->watch = (struct np_watch){.ready = peer_closed, .ctx = conn, .fd = -1};
+    if (np_loop_add(f->loop, &conn->watch, conn->fd, EPOLLRDHUP | EPOLLET) != NP_OK) {
+        free(conn);
+        return;
+    }
+    np_conn_pause(conn, np_loop_now_ns(f->loop));
+    link_last(f, conn, conn->since_ns);
+    *socket_context = conn;
+}
+
+void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context,
+                    enum MHD_ConnectionNotificationCode code)
+{
+    struct np_front *f = cls;
+    struct np_conn *conn = *socket_context;
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        begin(f, mhd, socket_context);
+        return;
+    }
+    if (!conn) {
+        return;
+    }
+    np_require(!conn->call);
+    *socket_context = NULL;
+    np_loop_remove(f->loop, &conn->watch);
+    unlink_conn(f, conn);
+    free(conn);
+}
+
+void np_conn_pause(struct np_conn *conn, uint64_t now_ns)
+{
+    conn->since_ns = now_ns;
+    conn->trickle_ns = 0;
+    conn->marked = false;
+}
+
+/* --------------------------------------------------------------------------------------- deadlines */
+
+/* The library sees the end of the stream and closes. */
+static void cut(struct np_conn *conn)
+{
+    np_call_count(conn->front, NP_HTTP_REFUSAL_timeout);
+    shutdown(conn->fd, SHUT_RDWR);
+}
+
+/* Bytes that the socket has received in its life; 0 where the kernel does not say. */
+static uint64_t received_bytes(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
+        return 0;
+    }
+    return info.tcpi_bytes_received;
+}
+
+static void check_pause(struct np_conn *conn, uint64_t now_ns)
+{
+    uint64_t patience = conn->front->patience_ns;
+    if (!conn->used) {
+        if (now_ns - conn->since_ns >= patience) {
+            cut(conn);
+        }
+        return;
+    }
+    uint64_t received = received_bytes(conn->fd);
+    if (conn->marked && received != conn->received && conn->trickle_ns == 0) {
+        conn->trickle_ns = now_ns;
+    }
+    conn->received = received;
+    conn->marked = true;
+    if (conn->trickle_ns != 0 && now_ns - conn->trickle_ns >= patience) {
+        cut(conn);
+    }
+}
+
+/* Whether n bytes in so many nanoseconds are fewer than may be asked for. */
+static bool too_slow(uint64_t n, uint64_t elapsed_ns, uint64_t patience_ns)
+{
+    return elapsed_ns > patience_ns &&
+           n / LEAST_BYTES_PER_S < (elapsed_ns - patience_ns) / NP_NS_PER_S;
+}
+
+static void check_call(struct np_conn *conn, struct np_http_call *c, uint64_t now_ns)
+{
+    uint64_t elapsed = now_ns - c->stage_ns, patience = conn->front->patience_ns;
+    switch (c->stage) {
+    case NP_STAGE_LINE:
+        if (elapsed >= patience) {
+            cut(conn);
+        }
+        break;
+    case NP_STAGE_BODY:
+        if (too_slow(c->received, elapsed, patience)) {
+            np_reply_refuse_raw(c, NP_HTTP_REFUSAL_timeout, NP_REFUSAL_invalid_request,
+                                "the body came too slowly");
+            shutdown(conn->fd, SHUT_RDWR);
+        }
+        break;
+    case NP_STAGE_DROP:
+        if (too_slow(c->received, elapsed, patience)) {
+            cut(conn);
+        }
+        break;
+    case NP_STAGE_SENDING:
+        if (elapsed > REPLY_PATIENCE_NS + c->reply_bytes / LEAST_BYTES_PER_S * NP_NS_PER_S) {
+            cut(conn);
+        }
+        break;
+    case NP_STAGE_HEAD:
+    case NP_STAGE_WAIT:
+        break;
+    }
+}
+
+void np_conn_check(void *ctx, uint64_t now_ns)
+{
+    struct np_front *f = ctx;
+    while (f->conn_first && f->conn_first->check_ns <= now_ns) {
+        struct np_conn *conn = f->conn_first;
+        if (conn->call) {
+            check_call(conn, conn->call, now_ns);
+        } else {
+            check_pause(conn, now_ns);
+        }
+        unlink_conn(f, conn);
+        link_last(f, conn, now_ns);
+    }
+    if (f->conn_first) {
+        np_timer_set(np_loop_timers(f->loop), &f->check_timer, f->conn_first->check_ns);
+    }
+}
