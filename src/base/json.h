@@ -1,0 +1,93 @@
+/* JSON on raw bytes: a strict check (RFC 8259, UTF-8, bounded depth, no lone surrogates), walks over
+ * text that has passed the check, and a writer. Nothing is built in memory: values are views.
+ *
+ * np_json_check must have accepted a text before any other reader here may see it. */
+#ifndef NP_BASE_JSON_H
+#define NP_BASE_JSON_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/span.h"
+
+#include <stdint.h>
+
+#define NP_JSON_DEPTH 64
+
+struct np_json_fault {
+    size_t offset;    /* byte at which it went wrong */
+    unsigned line;    /* from 1 */
+    unsigned column;  /* from 1, in bytes */
+    const char *what; /* "a comma or } expected"; static */
+};
+
+/* The whole text is one value with blanks around it, nothing else. NP_E_SYNTAX fills *fault.
+ * max_depth is at most NP_JSON_DEPTH. */
+enum np_err np_json_check(struct np_span text, unsigned max_depth, struct np_json_fault *fault)
+    NP_MUST_CHECK;
+
+enum np_json_kind {
+    NP_JSON_NULL,
+    NP_JSON_FALSE,
+    NP_JSON_TRUE,
+    NP_JSON_NUMBER,
+    NP_JSON_STRING,
+    NP_JSON_ARRAY,
+    NP_JSON_OBJECT
+};
+
+/* By the first byte of a value; blanks before it are skipped. */
+enum np_json_kind np_json_kind(struct np_span value);
+/* "a string", "an object", … for messages. */
+const char *np_json_kind_name(enum np_json_kind kind);
+
+/* A walk over the members of one object or the items of one array. */
+struct np_json_walk {
+    const char *p;
+    const char *end;
+};
+
+/* value must be an object or an array (np_require). Blanks around it are allowed. */
+struct np_json_walk np_json_walk(struct np_span value);
+/* The next member: its key as written between the quotes (escapes kept) and its value without
+ * blanks around it. False at the end. */
+bool np_json_member(struct np_json_walk *w, struct np_span *key, struct np_span *value);
+bool np_json_item(struct np_json_walk *w, struct np_span *value);
+/* The last member of this (unescaped) name; false when there is none. Linear. */
+bool np_json_get(struct np_span object, const char *key, struct np_span *value);
+
+/* The inside of a string value, escapes kept. */
+struct np_span np_json_inner(struct np_span string_value);
+/* A string value without quotes and escapes: the view itself when it holds none, else a copy in the
+ * arena. NP_E_NOMEM, or NP_E_INVALID when it holds U+0000 and allow_nul is false. */
+enum np_err np_json_text(struct np_arena *a, struct np_span string_value, bool allow_nul,
+                         struct np_span *out) NP_MUST_CHECK;
+/* A number that is whole ("4", "4.0", "4e2" are) and fits. NP_E_INVALID otherwise. */
+enum np_err np_json_i64(struct np_span number, int64_t *out) NP_MUST_CHECK;
+enum np_err np_json_double(struct np_span number, double *out) NP_MUST_CHECK;
+
+/* Writing. The caller keeps commas in order by np_json_w's own state. */
+struct np_json_w {
+    struct np_buf *b;
+    uint64_t first; /* a bit a level: nothing was written yet */
+    unsigned depth;
+};
+
+void np_json_w_init(struct np_json_w *w, struct np_buf *b);
+void np_json_w_begin(struct np_json_w *w, char open);           /* '{' or '[' as an item */
+void np_json_w_begin_key(struct np_json_w *w, const char *key, char open);
+void np_json_w_end(struct np_json_w *w, char close);
+void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s); /* key NULL: an item */
+void np_json_w_cstr(struct np_json_w *w, const char *key, const char *s);   /* NULL: null */
+void np_json_w_i64(struct np_json_w *w, const char *key, int64_t v);
+void np_json_w_f64(struct np_json_w *w, const char *key, double v); /* NaN and inf: null */
+void np_json_w_bool(struct np_json_w *w, const char *key, bool v);
+void np_json_w_null(struct np_json_w *w, const char *key);
+void np_json_w_raw(struct np_json_w *w, const char *key, struct np_span json);
+/* An object member whose name is a span. */
+void np_json_w_key(struct np_json_w *w, struct np_span key);
+/* Appends s escaped, without quotes. Bytes that are not UTF-8 become U+FFFD; U+2028 and U+2029 are
+ * escaped, so that the text is safe in logs and scripts too. */
+void np_json_escape(struct np_buf *b, struct np_span s);
+
+#endif
