@@ -1,0 +1,167 @@
+/* The exchange: one client call from accept to account, and everything that hangs on it. It belongs
+ * to one worker; no other thread ever sees it. Its memory is its arena, freed in one place
+ * (engine/account.c) when the last hold is gone. */
+#ifndef NP_MODEL_EXCHANGE_H
+#define NP_MODEL_EXCHANGE_H
+
+#include "base/arena.h"
+#include "base/id.h"
+#include "base/timer.h"
+#include "model/catalog.h"
+#include "model/class.h"
+#include "model/money.h"
+#include "model/request.h"
+#include "model/usage.h"
+
+#define NP_MAX_ATTEMPTS 16
+#define NP_MAX_SKIPS 16
+#define NP_MAX_HOOK_NOTES 24
+
+/* One entry of the plan. */
+struct np_candidate {
+    const struct np_model *model;
+    uint32_t timeout_ms;     /* 0: the provider's */
+    int64_t max_tokens;      /* -1: not lowered */
+    uint32_t hedge_after_ms; /* 0: none */
+    /* Worked out when it is prepared: */
+    int64_t prompt_tokens;   /* estimate, with the kept context */
+    int64_t prompt_bound;    /* at most, by bytes */
+    int64_t completion_max;  /* what the call will be allowed */
+    int64_t estimated_nusd;
+    int64_t worst_nusd;
+    unsigned tries;          /* attempts with it so far, other keys not counted */
+    bool shortened;          /* truncated to the provider's real limit already */
+};
+
+enum np_settled { NP_SETTLED_VOID, NP_SETTLED_EXACT, NP_SETTLED_ESTIMATED, NP_SETTLED_PRESUMED };
+
+const char *np_settled_name(enum np_settled s);
+
+/* Which accounts hold money for an attempt. Filled by ledger/. */
+struct np_reservation {
+    uint32_t account[NP_MAX_ACCOUNTS]; /* numbers of the ledger's */
+    int64_t window_start[NP_MAX_ACCOUNTS];
+    size_t n;
+    int64_t amount_nusd;
+    bool open;
+};
+
+struct np_attempt {
+    unsigned number; /* from 1 over the exchange */
+    const struct np_model *model;
+    size_t candidate; /* index into the plan */
+    const struct np_secret *key;
+    enum np_class class;
+    unsigned status;         /* 0: none */
+    struct np_span error;    /* short, escaped when printed, at most 512 bytes */
+    struct np_span provider_request_id;
+    int64_t retry_after_ms;  /* -1: not said */
+    uint64_t start_ns, first_byte_ns, end_ns; /* monotonic; 0: did not happen */
+    uint64_t connect_ns;     /* how long connecting took; 0: reused or unknown */
+    struct np_usage usage;
+    bool usage_reported;
+    bool usage_flagged;      /* what was reported is impossible; replaced by the estimate */
+    int64_t cost_nusd;
+    enum np_settled settled;
+    int64_t retry_in_ms;     /* the wait that follows; -1: none */
+    bool again;              /* it repeats its predecessor's candidate */
+    bool probe;              /* it is the breaker's probe */
+    bool ended;
+    struct np_reservation reservation;
+};
+
+struct np_skipped {
+    const struct np_model *model;
+    enum np_skip why;
+};
+
+/* One call of a hook, for the record. Texts are in the arena. */
+struct np_hook_note {
+    enum np_hook hook;
+    uint32_t us;
+    struct np_span returned; /* in short: "nothing", "next", "gpt-4.1, gpt-4.1-mini", "failed: time" */
+    struct np_span why;
+};
+
+/* What an adapter understood of a provider's answer. */
+struct np_answer {
+    enum np_class class;
+    struct np_span text; /* decoded UTF-8, in the arena */
+    enum np_finish finish;
+    struct np_span provider_request_id;
+    struct np_span error;
+    int64_t retry_after_ms; /* -1: not said */
+    int64_t limit_tokens;   /* too_long: the real limit when it was said; -1 */
+    struct np_usage usage;
+    bool usage_reported;
+    bool usage_flagged;
+};
+
+/* What the client gets. */
+struct np_outcome {
+    unsigned status;
+    bool degraded;
+    enum np_reason reason;
+    struct np_span text;
+    enum np_finish finish;
+    struct np_refusal refusal; /* status >= 400 */
+    int64_t retry_after_s;     /* -1: none */
+    bool refused;              /* the refusal is the answer */
+};
+
+struct np_exchange {
+    struct np_arena *arena;
+    unsigned holds;
+
+    char id[NP_ID_CLIENT_MAX + 1];
+    int64_t at_wall_ms;
+    uint64_t accept_ns;   /* first byte of the request seen */
+    uint64_t deadline_ns; /* monotonic */
+    const struct np_endpoint *endpoint;
+    const struct np_tenant *tenant;
+    const struct np_catalog *catalog;
+    const char *policy; /* version */
+    struct np_span body;
+    struct np_request request;
+    struct np_span tags; /* raw JSON of what admit wrote; p NULL: none */
+
+    struct np_candidate plan[NP_MAX_PLAN];
+    size_t n_plan;
+    size_t at; /* the candidate that is being tried */
+
+    struct np_attempt attempts[NP_MAX_ATTEMPTS];
+    size_t n_attempts;
+    unsigned counted_attempts; /* towards max_attempts */
+    struct np_skipped skipped[NP_MAX_SKIPS];
+    size_t n_skipped;
+    struct np_hook_note notes[NP_MAX_HOOK_NOTES];
+    size_t n_notes;
+    uint64_t hooks_ns; /* spent in hooks */
+
+    int64_t cost_nusd;     /* settled so far */
+    int64_t reserved_nusd; /* open now */
+    int64_t reserved_max_nusd;
+    uint64_t upstream_ns;  /* spent waiting for providers and in waits between attempts */
+
+    struct np_answer answer; /* of the attempt that was good */
+    const struct np_model *answered_by;
+    struct np_outcome outcome;
+    bool done;             /* the one reply was given, or nobody is there to take it */
+    bool client_gone;
+    uint64_t end_ns;
+
+    void *ground; /* the ground's own handle on this exchange */
+    void *drive;  /* the driver's own state */
+    void *gen;    /* the generation it began with, as this worker holds it */
+};
+
+/* A new exchange with its arena; NULL without memory. It has one hold. */
+struct np_exchange *np_exchange_new(size_t arena_max_bytes);
+/* For engine/account.c only. */
+void np_exchange_free(struct np_exchange *x);
+
+void np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
+                           struct np_span returned, struct np_span why);
+void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum np_skip why);
+
+#endif

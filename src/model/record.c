@@ -1,0 +1,330 @@
+/* Texts made of a finished exchange. Nothing here decides; what is empty is left out of the decision
+ * record, and never out of a reply. */
+#include "model/record.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+
+static void put_money(struct np_json_w *w, const char *key, int64_t nusd)
+{
+    char text[NP_MONEY_TEXT];
+    size_t n = np_money_format(nusd, text);
+    np_json_w_raw(w, key, np_span_make(text, n));
+}
+
+static void put_span_unless_empty(struct np_json_w *w, const char *key, struct np_span s)
+{
+    if (s.n > 0)
+        np_json_w_str(w, key, s);
+}
+
+static uint64_t passed(uint64_t from_ns, uint64_t to_ns)
+{
+    return to_ns > from_ns ? to_ns - from_ns : 0;
+}
+
+static int64_t passed_ms(uint64_t from_ns, uint64_t to_ns)
+{
+    return (int64_t)(passed(from_ns, to_ns) / NP_NS_PER_MS);
+}
+
+/* The ids of context that was left out, in the request's order. */
+static void put_dropped(struct np_json_w *w, const struct np_request *r)
+{
+    np_json_w_begin_key(w, "dropped", '[');
+    for (size_t i = 0; i < r->n_context; i++)
+        if (!r->context[i].kept)
+            np_json_w_raw(w, NULL, r->context[i].id);
+    np_json_w_end(w, ']');
+}
+
+static bool any_dropped(const struct np_request *r)
+{
+    for (size_t i = 0; i < r->n_context; i++)
+        if (!r->context[i].kept)
+            return true;
+    return false;
+}
+
+/* What the attempt that answered used; nothing for a degraded reply. */
+static struct np_usage answering_usage(const struct np_exchange *x)
+{
+    if (!x->outcome.degraded)
+        for (size_t i = x->n_attempts; i > 0; i--)
+            if (x->attempts[i - 1].class == NP_CLASS_ok && x->attempts[i - 1].ended)
+                return x->attempts[i - 1].usage;
+    return (struct np_usage){0};
+}
+
+void np_record_reply(struct np_buf *b, const struct np_exchange *x)
+{
+    const struct np_model *m = x->answered_by;
+    struct np_usage usage = answering_usage(x);
+    struct np_json_w w;
+    np_json_w_init(&w, b);
+    np_json_w_begin(&w, '{');
+    np_json_w_cstr(&w, "requestId", x->id);
+    np_json_w_str(&w, "text", x->outcome.text);
+    np_json_w_cstr(&w, "model", m ? m->name : NULL);
+    np_json_w_cstr(&w, "provider", m ? m->provider->name : NULL);
+    np_json_w_cstr(&w, "finishReason", np_finish_name(x->outcome.finish));
+    np_json_w_begin_key(&w, "usage", '{');
+    np_json_w_i64(&w, "promptTokens", usage.prompt);
+    np_json_w_i64(&w, "completionTokens", usage.completion);
+    np_json_w_i64(&w, "cachedTokens", usage.cached);
+    put_money(&w, "costUsd", x->cost_nusd);
+    np_json_w_end(&w, '}');
+    np_json_w_bool(&w, "degraded", x->outcome.degraded);
+    if (x->outcome.degraded)
+        np_json_w_cstr(&w, "reason", np_reason_name(x->outcome.reason));
+    np_json_w_i64(&w, "attempts", (int64_t)x->n_attempts);
+    np_json_w_i64(&w, "latencyMs", passed_ms(x->accept_ns, x->end_ns));
+    np_json_w_cstr(&w, "policy", x->policy);
+    put_dropped(&w, &x->request);
+    np_json_w_end(&w, '}');
+}
+
+static struct np_span refusal_type(const struct np_refusal *r)
+{
+    return r->type_text.n > 0 ? r->type_text : np_span_of(np_refusal_name(r->type));
+}
+
+void np_record_error(struct np_buf *b, const struct np_refusal *r, const char *request_id)
+{
+    struct np_json_w w;
+    np_json_w_init(&w, b);
+    np_json_w_begin(&w, '{');
+    np_json_w_begin_key(&w, "error", '{');
+    np_json_w_str(&w, "type", refusal_type(r));
+    np_json_w_str(&w, "message", r->message);
+    if (r->param.n > 0)
+        np_json_w_str(&w, "param", r->param);
+    else
+        np_json_w_null(&w, "param");
+    np_json_w_cstr(&w, "requestId", request_id);
+    np_json_w_end(&w, '}');
+    np_json_w_end(&w, '}');
+}
+
+static void put_plan(struct np_json_w *w, const struct np_exchange *x)
+{
+    if (x->n_plan == 0)
+        return;
+    const struct np_candidate *c = &x->plan[x->at < x->n_plan ? x->at : x->n_plan - 1];
+    np_json_w_begin_key(w, "estimate", '{');
+    np_json_w_i64(w, "promptTokens", c->prompt_tokens);
+    np_json_w_i64(w, "maxTokens", c->completion_max);
+    put_money(w, "costUsd", c->estimated_nusd);
+    put_money(w, "worstUsd", c->worst_nusd);
+    np_json_w_end(w, '}');
+    np_json_w_begin_key(w, "plan", '[');
+    for (size_t i = 0; i < x->n_plan; i++)
+        np_json_w_cstr(w, NULL, x->plan[i].model->name);
+    np_json_w_end(w, ']');
+}
+
+static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
+{
+    if (x->n_notes == 0)
+        return;
+    np_json_w_begin_key(w, "hooks", '[');
+    for (size_t i = 0; i < x->n_notes; i++) {
+        const struct np_hook_note *h = &x->notes[i];
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "name", np_hook_name(h->hook));
+        np_json_w_i64(w, "us", h->us);
+        put_span_unless_empty(w, "returned", h->returned);
+        put_span_unless_empty(w, "why", h->why);
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, ']');
+}
+
+static void put_count(struct np_json_w *w, const char *key, int64_t n)
+{
+    if (n > 0)
+        np_json_w_i64(w, key, n);
+}
+
+static void put_tokens(struct np_json_w *w, const struct np_usage *u)
+{
+    if (u->prompt == 0 && u->completion == 0)
+        return;
+    np_json_w_begin_key(w, "tokens", '{');
+    np_json_w_i64(w, "prompt", u->prompt);
+    np_json_w_i64(w, "completion", u->completion);
+    put_count(w, "cached", u->cached);
+    put_count(w, "cacheWrite", u->cache_write);
+    put_count(w, "cacheWrite1h", u->cache_write_1h);
+    put_count(w, "reasoning", u->reasoning);
+    np_json_w_end(w, '}');
+}
+
+static void put_attempt(struct np_json_w *w, const struct np_attempt *a)
+{
+    np_json_w_begin(w, '{');
+    np_json_w_cstr(w, "provider", a->model->provider->name);
+    np_json_w_cstr(w, "model", a->model->name);
+    np_json_w_cstr(w, "class", np_class_name(a->class));
+    put_count(w, "status", a->status);
+    put_span_unless_empty(w, "error", a->error);
+    if (a->first_byte_ns > 0)
+        np_json_w_i64(w, "ttftMs", passed_ms(a->start_ns, a->first_byte_ns));
+    np_json_w_i64(w, "latencyMs", passed_ms(a->start_ns, a->end_ns));
+    put_tokens(w, &a->usage);
+    put_money(w, "costUsd", a->cost_nusd);
+    np_json_w_cstr(w, "settled", np_settled_name(a->settled));
+    if (a->retry_in_ms >= 0)
+        np_json_w_i64(w, "retryInMs", a->retry_in_ms);
+    np_json_w_end(w, '}');
+}
+
+static void put_attempts(struct np_json_w *w, const struct np_exchange *x)
+{
+    np_json_w_begin_key(w, "attempts", '[');
+    for (size_t i = 0; i < x->n_attempts; i++)
+        put_attempt(w, &x->attempts[i]);
+    np_json_w_end(w, ']');
+    if (x->n_skipped == 0)
+        return;
+    np_json_w_begin_key(w, "skipped", '[');
+    for (size_t i = 0; i < x->n_skipped; i++) {
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "model", x->skipped[i].model->name);
+        np_json_w_cstr(w, "why", np_skip_name(x->skipped[i].why));
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, ']');
+}
+
+/* Whether a declared budget stands over this exchange, and the name of its account's holder. */
+static bool budget_applies(const struct np_budget *g, const struct np_exchange *x,
+                           const char **kind, const char **name)
+{
+    *name = g->name;
+    switch (g->kind) {
+    case NP_ACCOUNT_GLOBAL:
+        *kind = "global";
+        return true;
+    case NP_ACCOUNT_EACH_TENANT:
+        *kind = "tenant";
+        *name = x->tenant ? x->tenant->name : "";
+        return x->tenant != NULL;
+    case NP_ACCOUNT_TENANT:
+        *kind = "tenant";
+        return x->tenant && strcmp(x->tenant->name, g->name) == 0;
+    case NP_ACCOUNT_ENDPOINT:
+        *kind = "endpoint";
+        return x->endpoint && strcmp(x->endpoint->path, g->name) == 0;
+    default:
+        break;
+    }
+    bool model = g->kind == NP_ACCOUNT_MODEL;
+    *kind = model ? "model" : "provider";
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        const struct np_model *m = x->attempts[i].model;
+        if (strcmp(model ? m->name : m->provider->name, g->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* "tenant:acme/day" as an item of the list that is being written. */
+static void put_account(struct np_json_w *w, const char *kind, const char *name,
+                        enum np_window window)
+{
+    char text[256];
+    struct np_span parts[] = {np_span_of(kind), np_span_of(*name ? ":" : ""), np_span_of(name),
+                              np_span_of("/"), np_span_of(np_window_name(window))};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        size_t fits = parts[i].n < sizeof text - n ? parts[i].n : sizeof text - n;
+        memcpy(text + n, parts[i].p, fits);
+        n += fits;
+    }
+    np_json_w_str(w, NULL, np_span_make(text, n));
+}
+
+static void put_budget(struct np_json_w *w, const struct np_exchange *x)
+{
+    if (x->n_attempts == 0)
+        return;
+    np_json_w_begin_key(w, "budget", '{');
+    np_json_w_begin_key(w, "accounts", '[');
+    for (size_t i = 0; x->catalog && i < x->catalog->n_budgets; i++) {
+        const char *kind, *name;
+        if (budget_applies(&x->catalog->budgets[i], x, &kind, &name))
+            put_account(w, kind, name, x->catalog->budgets[i].window);
+    }
+    np_json_w_end(w, ']');
+    put_money(w, "reserved", x->reserved_max_nusd);
+    put_money(w, "settled", x->cost_nusd);
+    np_json_w_end(w, '}');
+}
+
+/* A body as a member: as JSON on one line when it was understood, else as text. */
+static void put_bodies(struct np_json_w *w, const struct np_exchange *x)
+{
+    if (x->request.messages && x->body.n > 0) {
+        np_json_w_raw(w, "request", NP_SPAN(" "));
+        /* Line ends stand between tokens only: in strings they are escaped. */
+        struct np_span rest = x->body;
+        while (rest.n > 0) {
+            size_t n = 0;
+            while (n < rest.n && rest.p[n] != '\n' && rest.p[n] != '\r')
+                n++;
+            np_buf_put(w->b, rest.p, n);
+            n += n < rest.n;
+            rest = np_span_make(rest.p + n, rest.n - n);
+        }
+    } else {
+        np_json_w_str(w, "request", x->body);
+    }
+    if (!x->outcome.refused)
+        np_json_w_str(w, "reply", x->outcome.text);
+}
+
+static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
+{
+    const struct np_outcome *o = &x->outcome;
+    if (x->client_gone)
+        np_json_w_cstr(w, "outcome", "cancelled");
+    else if (o->refused)
+        np_json_w_str(w, "outcome", refusal_type(&o->refusal));
+    else
+        np_json_w_cstr(w, "outcome", o->degraded ? "degraded" : "ok");
+    if (o->degraded)
+        np_json_w_cstr(w, "reason", np_reason_name(o->reason));
+    put_money(w, "costUsd", x->cost_nusd);
+    np_json_w_i64(w, "latencyMs", passed_ms(x->accept_ns, x->end_ns));
+    uint64_t all_ns = passed(x->accept_ns, x->end_ns);
+    np_json_w_i64(w, "overheadUs", (int64_t)(passed(x->upstream_ns, all_ns) / 1000));
+}
+
+void np_record_decision(struct np_buf *b, const struct np_exchange *x, bool bodies)
+{
+    char at[32];
+    np_clock_format_utc(x->at_wall_ms, at, sizeof at);
+    struct np_json_w w;
+    np_json_w_init(&w, b);
+    np_json_w_begin(&w, '{');
+    np_json_w_cstr(&w, "requestId", x->id);
+    np_json_w_cstr(&w, "at", at);
+    if (x->endpoint)
+        np_json_w_cstr(&w, "endpoint", x->endpoint->path);
+    if (x->tenant)
+        np_json_w_cstr(&w, "tenant", x->tenant->name);
+    if (x->policy)
+        np_json_w_cstr(&w, "policy", x->policy);
+    put_plan(&w, x);
+    put_hooks(&w, x);
+    put_attempts(&w, x);
+    put_budget(&w, x);
+    if (any_dropped(&x->request))
+        put_dropped(&w, &x->request);
+    put_outcome(&w, x);
+    if (bodies)
+        put_bodies(&w, x);
+    np_json_w_end(&w, '}');
+    np_buf_char(b, '\n');
+}

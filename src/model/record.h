@@ -1,0 +1,15 @@
+/* Texts made of a finished exchange: the reply's JSON, the error's JSON, the decision record. */
+#ifndef NP_MODEL_RECORD_H
+#define NP_MODEL_RECORD_H
+
+#include "base/buf.h"
+#include "model/exchange.h"
+
+/* The body of a 200 of a reply endpoint. */
+void np_record_reply(struct np_buf *b, const struct np_exchange *x);
+/* The body of an error: {"error":{type,message,param,requestId}}. */
+void np_record_error(struct np_buf *b, const struct np_refusal *r, const char *request_id);
+/* One line of decisions, with its newline; prompt and reply only with bodies. */
+void np_record_decision(struct np_buf *b, const struct np_exchange *x, bool bodies);
+
+#endif
