@@ -30,8 +30,8 @@ enum np_pass np_breaker_ask(struct np_guard *g, const struct np_model *m, uint64
 bool np_breaker_would_pass(struct np_guard *g, const struct np_model *m, uint64_t now_ns);
 /* How an attempt ended. retry_after_ms: -1 when not said. A class that does not count (caller's
  * faults, deadline, credential, …) only gives the probe back. */
-void np_breaker_report(struct np_guard *g, const struct np_model *m, uint64_t now_ns, enum np_class c,
-                       int64_t retry_after_ms, bool probe);
+void np_breaker_report(struct np_guard *g, const struct np_model *m, uint64_t now_ns,
+                       enum np_class c, int64_t retry_after_ms, bool probe);
 /* Gives a probe back unused. */
 void np_breaker_release(struct np_guard *g, const struct np_model *m, uint64_t now_ns);
 enum np_breaker_state np_breaker_get(struct np_guard *g, const struct np_model *m, uint64_t now_ns);
@@ -78,11 +78,12 @@ void np_key_report(struct np_guard *g, const struct np_provider *p, size_t key, 
 /* --- sliding statistics: the last 5 minutes ---------------------------------------------------- */
 
 /* An attempt's latency, good ones only. */
-void np_stat_attempt(struct np_guard *g, const struct np_model *m, uint64_t now_ns, uint64_t latency_ns,
-                     bool ok, int64_t completion_tokens);
+void np_stat_attempt(struct np_guard *g, const struct np_model *m, uint64_t now_ns,
+                     uint64_t latency_ns, bool ok, int64_t completion_tokens);
 /* An exchange's end, replies of all kinds. */
 void np_stat_exchange(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns,
-                      uint64_t latency_ns, bool bad, bool counted, bool degraded, int64_t cost_nusd);
+                      uint64_t latency_ns, bool bad, bool counted, bool degraded,
+                      int64_t cost_nusd);
 /* Milliseconds; -1 when fewer than 20 were seen. */
 double np_stat_model_p95_ms(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);
 double np_stat_endpoint_p95_ms(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns);
@@ -97,7 +98,7 @@ int64_t np_stat_completion_p95(struct np_guard *g, uint32_t pair_slot, uint64_t 
 enum np_objective { NP_OBJ_P95, NP_OBJ_ERRORS, NP_OBJ_DEGRADED, NP_OBJ_COST, NP_OBJ_COUNT };
 enum np_burn_window { NP_BURN_5M, NP_BURN_30M, NP_BURN_1H, NP_BURN_6H, NP_BURN_3D, NP_BURN_COUNT };
 
-const char *np_objective_name(enum np_objective o);     /* p95_ms error_rate degraded_rate cost_usd */
+const char *np_objective_name(enum np_objective o); /* p95_ms error_rate degraded_rate cost_usd */
 const char *np_burn_window_name(enum np_burn_window w); /* 5m … */
 /* 0 when nothing was seen. P95: share of slow replies over 5 %; cost: mean cost over the objective. */
 double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,

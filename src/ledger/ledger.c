@@ -49,6 +49,7 @@ struct touched {
     const struct np_budget *budget;
     struct np_account_key key;
     const struct np_record *record; /* NULL: nothing is booked in this window */
+    int64_t end_ms;                 /* of the window */
 };
 
 static bool touches(const struct np_budget *b, const struct np_exchange *x,
@@ -124,7 +125,7 @@ static const char *entity_name(const struct np_budget *b, const struct np_exchan
 }
 
 static void fill_block(struct np_budget_block *block, const struct touched *t,
-                       const struct np_exchange *x, int64_t wall_ms)
+                       const struct np_exchange *x)
 {
     const struct np_record *r = t->record;
     *block = (struct np_budget_block){.budget = t->budget,
@@ -132,7 +133,7 @@ static void fill_block(struct np_budget_block *block, const struct touched *t,
                                       .spent_nusd = r ? r->spent_nusd : 0,
                                       .reserved_nusd = r ? r->reserved_nusd : 0,
                                       .free_nusd = free_of(t),
-                                      .resets_wall_ms = np_window_end(t->key.window, wall_ms),
+                                      .resets_wall_ms = t->end_ms,
                                       .own = t->key.kind == NP_ACCOUNT_TENANT};
     np_account_name(block->account, t->key.kind, entity_name(t->budget, x), t->key.window);
 }
@@ -149,10 +150,11 @@ static enum np_err reserve_locked(struct np_ledger *l, const struct np_exchange 
             return NP_E_FULL;
         }
         t[i].record = np_record_at(l, out->account[i]);
+        t[i].end_ms = t[i].record->end_ms;
     }
     const struct touched *least = tightest(t, n);
     if (least && free_of(least) < out->amount_nusd) {
-        fill_block(block, least, x, l->wall_ms);
+        fill_block(block, least, x);
         return NP_E_REFUSED;
     }
     for (size_t i = 0; i < n; i++) {
@@ -207,9 +209,11 @@ int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const s
     pthread_mutex_lock(&l->lock);
     wall_ms = wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
     for (size_t i = 0; i < n; i++) {
-        t[i].record = np_record_find(l, &t[i].key, np_window_start(t[i].key.window, wall_ms));
+        int64_t start_ms;
+        np_records_window(l, t[i].key.window, wall_ms, &start_ms, &t[i].end_ms);
+        t[i].record = np_record_find(l, &t[i].key, start_ms);
     }
-    fill_block(block, tightest(t, n), x, wall_ms);
+    fill_block(block, tightest(t, n), x);
     pthread_mutex_unlock(&l->lock);
     return block->free_nusd;
 }

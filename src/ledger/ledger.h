@@ -32,8 +32,8 @@ struct np_budget_block {
  * a new account can't be made (at most 65,536 account windows are kept; ended windows make room). */
 enum np_err np_ledger_reserve(struct np_ledger *l, const struct np_exchange *x,
                               const struct np_model *m, int64_t amount_nusd, int64_t wall_ms,
-                              struct np_reservation *out, struct np_budget_block *block)
-    NP_MUST_CHECK;
+                              struct np_reservation *out,
+                              struct np_budget_block *block) NP_MUST_CHECK;
 /* The most that could be reserved now for such a call; INT64_MAX without budgets. */
 int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
                        int64_t wall_ms, struct np_budget_block *block);

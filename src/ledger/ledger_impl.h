@@ -53,6 +53,9 @@ struct np_ledger {
 struct np_record *np_record_at(const struct np_ledger *l, uint32_t number);
 /* Moves the ledger's time forward to wall_ms, never back. */
 void np_records_time(struct np_ledger *l, int64_t wall_ms);
+/* The edges of the window that holds wall_ms. */
+void np_records_window(const struct np_ledger *l, enum np_window w, int64_t wall_ms,
+                       int64_t *start_ms, int64_t *end_ms);
 /* The number of the account's record in the window of the ledger's time, made or turned over.
  * NP_LEDGER_NONE when there is no place or no memory. */
 uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key);

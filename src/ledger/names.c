@@ -11,11 +11,21 @@ static const char *const kind_prefix[] = {
     [NP_ACCOUNT_TENANT] = "tenant:", [NP_ACCOUNT_ENDPOINT] = "endpoint:",
     [NP_ACCOUNT_MODEL] = "model:",   [NP_ACCOUNT_PROVIDER] = "provider:"};
 
+static size_t append(char out[96], size_t at, const char *text)
+{
+    while (*text && at < 95) {
+        out[at++] = *text++;
+    }
+    return at;
+}
+
 void np_account_name(char out[96], enum np_account_kind kind, const char *name,
                      enum np_window window)
 {
-    snprintf(out, 96, "%s%s/%s", kind_prefix[kind], kind == NP_ACCOUNT_GLOBAL ? "" : name,
-             np_window_name(window));
+    size_t n = append(out, 0, kind_prefix[kind]);
+    n = kind == NP_ACCOUNT_GLOBAL ? n : append(out, n, name);
+    n = append(out, n, "/");
+    out[append(out, n, np_window_name(window))] = '\0';
 }
 
 void np_account_look(struct np_ledger *l, const struct np_account_key *key, int64_t wall_ms,
@@ -23,11 +33,12 @@ void np_account_look(struct np_ledger *l, const struct np_account_key *key, int6
 {
     pthread_mutex_lock(&l->lock);
     wall_ms = wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
-    const struct np_record *r = np_record_find(l, key, np_window_start(key->window, wall_ms));
+    int64_t start_ms;
+    np_records_window(l, key->window, wall_ms, &start_ms, &out->resets_wall_ms);
+    const struct np_record *r = np_record_find(l, key, start_ms);
     out->spent_nusd = r ? r->spent_nusd : 0;
     out->reserved_nusd = r ? r->reserved_nusd : 0;
     pthread_mutex_unlock(&l->lock);
-    out->resets_wall_ms = np_window_end(key->window, wall_ms);
 }
 
 /* --- what a budget's name stands for --------------------------------------------------------------- */

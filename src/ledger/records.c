@@ -28,6 +28,18 @@ static void window_refresh(struct np_ledger *l, enum np_window w)
     }
 }
 
+void np_records_window(const struct np_ledger *l, enum np_window w, int64_t wall_ms,
+                       int64_t *start_ms, int64_t *end_ms)
+{
+    if (wall_ms >= l->window_start[w] && wall_ms < l->window_end[w]) {
+        *start_ms = l->window_start[w];
+        *end_ms = l->window_end[w];
+    } else {
+        *start_ms = np_window_start(w, wall_ms);
+        *end_ms = np_window_end(w, wall_ms);
+    }
+}
+
 static uint32_t place_of(const struct np_account_key *key)
 {
     uint64_t h = (key->id + 1) * UINT64_C(0x9e3779b97f4a7c15);

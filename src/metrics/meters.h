@@ -40,7 +40,7 @@ enum np_unit {
  * The buckets of a histogram go by its family: families.c. */
 #define NP_FAMILIES(X)                                                                            \
     X(llm_latency, HIST, "llm_latency_ms", MS, pair,                                              \
-      "Time of a provider call that was good, from its start to its last byte.")                  \
+      "Time of a provider call, from its start to its end, however it ended.")                    \
     X(llm_ttft, HIST, "llm_ttft_ms", MS, pair,                                                    \
       "Time from the start of a streamed provider call to its first token.")                      \
     X(llm_connect, HIST, "llm_connect_ms", MS, pair,                                              \
