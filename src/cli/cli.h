@@ -9,8 +9,8 @@
 
 struct np_command {
     const char *name;
-    const char *summary; /* one line */
-    const char *usage;   /* whole text, after "usage: neap " */
+    const char *summary;               /* one line */
+    const char *usage;                 /* whole text, after "usage: neap " */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 
@@ -30,6 +30,7 @@ bool np_flags_read(const struct np_command *cmd, const struct np_flag *flags, si
                    char **argv, const char **rest, size_t max_rest, size_t *n_rest);
 
 /* Says a fault on standard error as "neap COMMAND: …". */
-void np_say(const struct np_command *cmd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void np_say(const struct np_command *cmd, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 #endif

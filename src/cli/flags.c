@@ -54,7 +54,8 @@ static bool read_environment(const struct np_command *cmd, const struct np_flag 
     for (size_t i = 0; i < n; i++) {
         char name[64] = "NEAP_";
         size_t at = 5;
-        for (const char *p = flags[i].name + strspn(flags[i].name, "-"); *p && at + 1 < sizeof name; p++)
+        for (const char *p = flags[i].name + strspn(flags[i].name, "-"); *p && at + 1 < sizeof name;
+             p++)
             name[at++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
         name[at] = '\0';
         const char *value = getenv(name);

@@ -19,5 +19,5 @@ static int run(int argc, char **argv)
     return NEAP_GOOD;
 }
 
-const struct np_command np_cmd_version = {
-    "version", "say which neap this is", "version [-v]\n\n-v: with the libraries as loaded.", run};
+const struct np_command np_cmd_version = {"version", "say which neap this is",
+                                          "version [-v]\n\n-v: with the libraries as loaded.", run};

@@ -45,10 +45,10 @@ static void log_line(const struct np_exchange *x)
     for (size_t i = 0; i < x->n_attempts; i++)
         tokens += x->attempts[i].usage.prompt + x->attempts[i].usage.completion;
     const char *model = x->answered_by ? x->answered_by->name : last ? last->model->name : "-";
-    const char *outcome = x->client_gone          ? "cancelled"
-                          : x->outcome.refused    ? np_refusal_name(x->outcome.refusal.type)
-                          : x->outcome.degraded   ? np_reason_name(x->outcome.reason)
-                                                  : "ok";
+    const char *outcome = x->client_gone        ? "cancelled"
+                          : x->outcome.refused  ? np_refusal_name(x->outcome.refusal.type)
+                          : x->outcome.degraded ? np_reason_name(x->outcome.reason)
+                                                : "ok";
     np_log(NP_LOG_INFO, "request", NP_KVS("request", x->id), NP_KVS("endpoint", x->endpoint->path),
            NP_KVS("tenant", x->tenant->name), NP_KVI("status", status_of(x)),
            NP_KVS("outcome", outcome), NP_KVS("model", model), NP_KVI("tokens", tokens),

@@ -220,8 +220,8 @@ static void on_head(void *ctx, struct np_http_call *c)
     struct np_admin *a = ctx;
     const struct route *r = find_route(np_http_path(c));
     if (!(r && r->open) && !token_ok(a->engine, c)) {
-        refuse(c, NP_REFUSAL_unauthorized, "the admin token is required: Authorization: Bearer TOKEN",
-               NULL);
+        refuse(c, NP_REFUSAL_unauthorized,
+               "the admin token is required: Authorization: Bearer TOKEN", NULL);
         return;
     }
     if (!r) {
@@ -271,8 +271,8 @@ static void on_gone(void *ctx, struct np_http_call *c, enum np_http_end end)
 static void on_refused(void *ctx, enum np_http_refusal cause)
 {
     struct np_admin *a = ctx;
-    np_meter_add(a->engine->meters[a->engine->n_workers], NP_FAMILY_http_refused, (uint32_t)cause, 0,
-                 0, 1);
+    np_meter_add(a->engine->meters[a->engine->n_workers], NP_FAMILY_http_refused, (uint32_t)cause,
+                 0, 0, 1);
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */

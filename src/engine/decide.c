@@ -38,14 +38,14 @@ static void go_again(struct np_drive_env *env, struct np_exchange *x, int64_t wa
 {
     struct np_drive *d = np_drive_of(x);
     const struct np_candidate *c = np_drive_candidate(x);
-    bool may = c->tries < NP_TRIES_A_CANDIDATE &&
-               x->counted_attempts < x->endpoint->max_attempts &&
+    bool may = c->tries < NP_TRIES_A_CANDIDATE && x->counted_attempts < x->endpoint->max_attempts &&
                fits_deadline(env, x, wait_ms, now);
     if (!may) {
         go_next(env, x, now);
         return;
     }
-    if (!np_breaker_would_pass(env->guard, c->model, now.mono_ns + (uint64_t)wait_ms * NP_NS_PER_MS)) {
+    if (!np_breaker_would_pass(env->guard, c->model,
+                               now.mono_ns + (uint64_t)wait_ms * NP_NS_PER_MS)) {
         (void)np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
         go_next(env, x, now);
         return;
@@ -150,12 +150,13 @@ static void fail(struct np_drive_env *env, struct np_exchange *x, struct np_now 
     enum np_refusal_type type = a->class == NP_CLASS_timeout || a->class == NP_CLASS_deadline
                                     ? NP_REFUSAL_deadline_exceeded
                                     : NP_REFUSAL_upstream_failed;
-    char *text = np_arena_printf(x->arena, "%s failed: %s", a->model->name, np_class_name(a->class));
+    char *text =
+        np_arena_printf(x->arena, "%s failed: %s", a->model->name, np_class_name(a->class));
     struct np_refusal r = {.type = type,
                            .status = np_refusal_status(type),
                            .message = np_span_of(text),
-                           .retry_after_s = a->retry_after_ms < 0 ? -1
-                                                                  : (a->retry_after_ms + 999) / 1000};
+                           .retry_after_s =
+                               a->retry_after_ms < 0 ? -1 : (a->retry_after_ms + 999) / 1000};
     np_drive_refuse(env, x, &r, now);
 }
 
@@ -197,8 +198,8 @@ static void decide_by_class(struct np_drive_env *env, struct np_exchange *x,
     }
 }
 
-void np_drive_decide(struct np_drive_env *env, struct np_exchange *x, const struct np_answer *answer,
-                     struct np_now now)
+void np_drive_decide(struct np_drive_env *env, struct np_exchange *x,
+                     const struct np_answer *answer, struct np_now now)
 {
     struct np_attempt *a = np_drive_attempt(x);
     struct np_hook_report rep = {0};

@@ -95,8 +95,9 @@ static bool make_plan(struct np_drive_env *env, struct np_exchange *x, struct np
     if (!keep_allowed(x)) {
         struct np_refusal r = {.type = NP_REFUSAL_forbidden,
                                .status = np_refusal_status(NP_REFUSAL_forbidden),
-                               .message = NP_SPAN("this key may not use any of the models that were "
-                                                  "chosen for the request"),
+                               .message =
+                                   NP_SPAN("this key may not use any of the models that were "
+                                           "chosen for the request"),
                                .retry_after_s = -1};
         np_drive_refuse(env, x, &r, now);
         return false;
@@ -202,7 +203,8 @@ static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct
     uint32_t slot = a->model->slot;
     np_meter_add(env->meters, NP_FAMILY_llm_inflight, slot, 0, 0, -1);
     np_meter_add(env->meters, NP_FAMILY_llm_attempts, slot, (uint32_t)a->class, 0, 1);
-    np_meter_observe(env->meters, NP_FAMILY_llm_latency, slot, 0, (int64_t)(a->end_ns - a->start_ns));
+    np_meter_observe(env->meters, NP_FAMILY_llm_latency, slot, 0,
+                     (int64_t)(a->end_ns - a->start_ns));
     if (a->connect_ns)
         np_meter_observe(env->meters, NP_FAMILY_llm_connect, slot, 0, (int64_t)a->connect_ns);
     if (a->cost_nusd > 0)

@@ -64,8 +64,8 @@ struct np_call_result {
 
 /* Starts: endpoint, tenant, catalogue, policy, id, times and body of x are set. */
 void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
-void np_drive_done(struct np_drive_env *env, struct np_exchange *x, const struct np_call_result *result,
-                   struct np_now now);
+void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
+                   const struct np_call_result *result, struct np_now now);
 void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* The client went away before its reply. */
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now);

@@ -19,20 +19,20 @@ enum np_drive_state { NP_DRIVE_NEW, NP_DRIVE_CALLING, NP_DRIVE_WAITING, NP_DRIVE
 
 struct np_drive {
     enum np_drive_state state;
-    enum np_reason obstacle;          /* the last thing that stood in the way */
-    struct np_budget_block block;     /* of obstacle budget */
-    bool blocked_by_budget;           /* block is filled */
-    struct np_refusal refusal;        /* a budget hook's own, when it gave one */
-    uint32_t keys_tried[NP_MAX_PLAN]; /* a bit a key, by candidate */
-    bool again;                       /* the next attempt repeats its candidate */
-    bool other_key;                   /* … with another key: no try, no retry budget */
-    bool no_more_time;                /* a candidate was passed over for lack of time */
+    enum np_reason obstacle;           /* the last thing that stood in the way */
+    struct np_budget_block block;      /* of obstacle budget */
+    bool blocked_by_budget;            /* block is filled */
+    struct np_refusal refusal;         /* a budget hook's own, when it gave one */
+    uint32_t keys_tried[NP_MAX_PLAN];  /* a bit a key, by candidate */
+    bool again;                        /* the next attempt repeats its candidate */
+    bool other_key;                    /* … with another key: no try, no retry budget */
+    bool no_more_time;                 /* a candidate was passed over for lack of time */
     int64_t limit_tokens[NP_MAX_PLAN]; /* the real context limit, once a provider named it; 0 */
-    size_t too_small;                 /* candidates whose context was too small */
-    int64_t too_small_room;           /* the largest context among them, in tokens */
-    int64_t last_retry_after_ms;      /* of the last failed attempt; -1 */
+    size_t too_small;                  /* candidates whose context was too small */
+    int64_t too_small_room;            /* the largest context among them, in tokens */
+    int64_t last_retry_after_ms;       /* of the last failed attempt; -1 */
     struct np_wire wire;
-    uint64_t phase_ns;                /* when the call or wait began */
+    uint64_t phase_ns; /* when the call or wait began */
 };
 
 static inline struct np_drive *np_drive_of(const struct np_exchange *x)
@@ -80,15 +80,15 @@ enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enu
 
 /* money.c: holds the worst cost of an attempt with the candidate, lowering completion_max where the
  * caps ask for it. */
-enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c,
-                             struct np_now now, struct np_reservation *out);
+enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
+                             struct np_candidate *c, struct np_now now, struct np_reservation *out);
 /* money.c: usage and cost of an attempt that has ended, booked. answer NULL: nothing was understood. */
 void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
                      const struct np_call_end *end, const struct np_answer *answer);
 
 /* decide.c: what follows a failed attempt. */
-void np_drive_decide(struct np_drive_env *env, struct np_exchange *x, const struct np_answer *answer,
-                     struct np_now now);
+void np_drive_decide(struct np_drive_env *env, struct np_exchange *x,
+                     const struct np_answer *answer, struct np_now now);
 
 /* finish.c: the ways in which an exchange ends. Each asks the ground for the one reply. */
 void np_drive_refuse(struct np_drive_env *env, struct np_exchange *x, const struct np_refusal *r,

@@ -44,19 +44,21 @@ static enum neap_status load_first(struct neap_engine *e, struct np_policyset **
     enum np_err err = np_policyset_read(e->options.policies, &set, &problems);
     if (!err)
         err = np_policyset_load(set, &options, &problems);
-    if (!err && np_policyset_catalog(set)->n_tenants == 0 && !np_http_is_loopback(e->options.listen)) {
-        np_problems_add(&problems, "tenants.lua", 0, 0, "N150", false,
-                        "there are no tenants, but --listen %s is not loopback: anybody could spend "
-                        "the budget. Declare tenants with keys, or listen on 127.0.0.1",
-                        e->options.listen);
+    if (!err && np_policyset_catalog(set)->n_tenants == 0 &&
+        !np_http_is_loopback(e->options.listen)) {
+        np_problems_add(
+            &problems, "tenants.lua", 0, 0, "N150", false,
+            "there are no tenants, but --listen %s is not loopback: anybody could spend "
+            "the budget. Declare tenants with keys, or listen on 127.0.0.1",
+            e->options.listen);
         err = NP_E_INVALID;
     }
     struct np_buf text;
     np_buf_init(&text, NEAP_WHY - 64);
     np_problems_print(&problems, &text);
     if (err)
-        (void)snprintf(why, NEAP_WHY, "the policies in %s are not valid:\n%.*s", e->options.policies,
-                       (int)text.n, text.n ? text.p : "");
+        (void)snprintf(why, NEAP_WHY, "the policies in %s are not valid:\n%.*s",
+                       e->options.policies, (int)text.n, text.n ? text.p : "");
     else if (text.n > 0)
         np_log(NP_LOG_WARN, "policies have warnings", NP_KVI("count", problems.n));
     np_buf_free(&text);
@@ -84,8 +86,8 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     e->shared = np_shared_new();
     e->watchdog = np_watchdog_new();
     e->meters[e->n_workers] = np_meters_new();
-    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->ledger || !e->shared || !e->watchdog ||
-        !e->meters[e->n_workers])
+    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->ledger || !e->shared ||
+        !e->watchdog || !e->meters[e->n_workers])
         return out_of_memory(why);
     return NEAP_GOOD;
 }
@@ -124,8 +126,8 @@ static enum neap_status make_workers(struct neap_engine *e, struct np_policyset 
         return NEAP_FAILED;
     e->port = np_http_port(probe);
     (void)close(probe);
-    (void)snprintf(addr, sizeof addr, "%.*s:%u", (int)(colon - e->options.listen), e->options.listen,
-                   e->port);
+    (void)snprintf(addr, sizeof addr, "%.*s:%u", (int)(colon - e->options.listen),
+                   e->options.listen, e->port);
     for (size_t i = 0; i < e->n_workers; i++) {
         e->listen_fds[i] = open_socket(addr, true, why);
         if (e->listen_fds[i] < 0)
@@ -239,8 +241,7 @@ bool neap_engine_drain(struct neap_engine *e)
     np_log(NP_LOG_INFO, "draining", NP_KVI("open", still_open(e)));
     for (size_t i = 0; i < e->n_workers; i++)
         np_worker_drain(e->workers[i]);
-    while (still_open(e) > 0 && !atomic_load(&e->hurry) &&
-           np_clock_mono_ns(&np_clock_live) < until)
+    while (still_open(e) > 0 && !atomic_load(&e->hurry) && np_clock_mono_ns(&np_clock_live) < until)
         (void)nanosleep(&pause, NULL);
     size_t left = still_open(e);
     np_log(NP_LOG_INFO, "drained", NP_KVI("left", left));

@@ -33,9 +33,9 @@ struct neap_engine {
     struct np_ledger *ledger;
     struct np_shared *shared;
     struct np_watchdog *watchdog;
-    struct neap_mock *mock;  /* --simulate */
+    struct neap_mock *mock; /* --simulate */
     char simulate_url[64];  /* "http://127.0.0.1:PORT"; empty: real providers */
-    char *hosts_text; /* what hosts point into */
+    char *hosts_text;       /* what hosts point into */
     const char *hosts[16];
     size_t n_hosts;
     struct np_worker *workers[NP_MAX_WORKERS];
@@ -130,7 +130,8 @@ void np_status_budgets(struct neap_engine *e, struct np_buf *out);
 void np_status_policies(struct neap_engine *e, struct np_buf *out);
 
 /* --- writer.c */
-struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why, size_t size);
+struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why,
+                                size_t size);
 enum np_err np_writer_start(struct np_writer *w) NP_MUST_CHECK;
 void np_writer_reopen(struct np_writer *w);
 /* Drains every ring a last time, then ends. After the workers' threads have ended. */

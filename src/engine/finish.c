@@ -16,10 +16,8 @@ void np_drive_refuse(struct np_drive_env *env, struct np_exchange *x, const stru
                      struct np_now now)
 {
     (void)now;
-    x->outcome = (struct np_outcome){.status = r->status,
-                                     .refused = true,
-                                     .refusal = *r,
-                                     .retry_after_s = r->retry_after_s};
+    x->outcome = (struct np_outcome){
+        .status = r->status, .refused = true, .refusal = *r, .retry_after_s = r->retry_after_s};
     give(env, x);
 }
 
@@ -102,10 +100,8 @@ void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_
         np_drive_degrade(env, x, NP_REASON_policy, now);
         return;
     }
-    x->outcome = (struct np_outcome){.status = 200,
-                                     .text = x->answer.text,
-                                     .finish = x->answer.finish,
-                                     .retry_after_s = -1};
+    x->outcome = (struct np_outcome){
+        .status = 200, .text = x->answer.text, .finish = x->answer.finish, .retry_after_s = -1};
     give(env, x);
 }
 

@@ -105,8 +105,8 @@ size_t np_keeper_generations(struct np_keeper *k, struct np_generation_view *out
     pthread_mutex_lock(&k->lock);
     size_t n = 0;
     if (k->rejected[0] && n < max) {
-        out[n] = (struct np_generation_view){.loaded_wall_ms = k->rejected_wall_ms,
-                                             .state = "rejected"};
+        out[n] =
+            (struct np_generation_view){.loaded_wall_ms = k->rejected_wall_ms, .state = "rejected"};
         (void)snprintf(out[n].version, sizeof out[n].version, "%s", k->rejected);
         (void)snprintf(out[n].error, sizeof out[n].error, "%s", k->rejected_why);
         n++;
@@ -135,8 +135,7 @@ void np_keeper_counts(struct np_keeper *k, uint64_t out[4])
 static bool may_listen(const struct np_keeper *k, const struct np_policyset *set,
                        struct np_problems *problems)
 {
-    if (np_policyset_catalog(set)->n_tenants > 0 ||
-        np_http_is_loopback(k->engine->options.listen))
+    if (np_policyset_catalog(set)->n_tenants > 0 || np_http_is_loopback(k->engine->options.listen))
         return true;
     np_problems_add(problems, "tenants.lua", 0, 0, "N150", false,
                     "there are no tenants, but neap listens on %s: anybody could spend the budget",
@@ -199,7 +198,8 @@ drop:
 static enum np_reload_result roll_back(struct np_keeper *k, struct np_reload_verdict *v)
 {
     pthread_mutex_lock(&k->lock);
-    struct np_policyset *before = k->n_kept > 1 ? np_policyset_hold(k->kept[k->n_kept - 2].set) : NULL;
+    struct np_policyset *before =
+        k->n_kept > 1 ? np_policyset_hold(k->kept[k->n_kept - 2].set) : NULL;
     struct np_policyset *bad = np_policyset_hold(k->kept[k->n_kept - 1].set);
     pthread_mutex_unlock(&k->lock);
     enum np_reload_result result = NP_RELOAD_REJECTED;

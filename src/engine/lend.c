@@ -35,8 +35,7 @@ static double burn(void *ctx, struct np_span endpoint)
     const struct np_endpoint *e = np_catalog_endpoint(l->catalog, endpoint);
     double most = -1;
     for (int o = 0; e && o < NP_OBJ_COUNT; o++) {
-        double b = np_slo_burn(l->guard, e, (enum np_objective)o, NP_BURN_1H,
-                               now_ns(l));
+        double b = np_slo_burn(l->guard, e, (enum np_objective)o, NP_BURN_1H, now_ns(l));
         most = b > most ? b : most;
     }
     return most;
@@ -56,8 +55,8 @@ static bool spent(void *ctx, struct np_span account, struct np_span window, int6
         memcpy(name + n, window.p, window.n);
         n += window.n;
     }
-    if (np_ledger_account(l->ledger, l->catalog, np_span_make(name, n),
-                          np_clock_wall_ms(l->clock), &v))
+    if (np_ledger_account(l->ledger, l->catalog, np_span_make(name, n), np_clock_wall_ms(l->clock),
+                          &v))
         return false;
     *out_nusd = v.spent_nusd;
     return true;
@@ -67,8 +66,7 @@ static bool remaining(void *ctx, struct np_span account, int64_t *out_nusd)
 {
     struct np_lender *l = ctx;
     struct np_account_view v;
-    if (np_ledger_account(l->ledger, l->catalog, account,
-                          np_clock_wall_ms(l->clock), &v))
+    if (np_ledger_account(l->ledger, l->catalog, account, np_clock_wall_ms(l->clock), &v))
         return false;
     *out_nusd = v.limit_nusd - v.spent_nusd - v.reserved_nusd;
     return true;
@@ -78,8 +76,7 @@ static const char *breaker(void *ctx, struct np_span model)
 {
     struct np_lender *l = ctx;
     const struct np_model *m = np_catalog_model(l->catalog, model);
-    return m ? np_breaker_state_name(np_breaker_get(l->guard, m, now_ns(l)))
-             : NULL;
+    return m ? np_breaker_state_name(np_breaker_get(l->guard, m, now_ns(l))) : NULL;
 }
 
 struct np_powers np_lend(struct np_lender *l, struct np_rng *rng, struct np_shared *shared)

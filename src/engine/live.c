@@ -92,7 +92,8 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, const struct np
     char url[256];
     struct np_call_field fields[NP_WIRE_FIELDS];
     for (size_t i = 0; i < order->wire->n_fields; i++)
-        fields[i] = (struct np_call_field){order->wire->fields[i].name, order->wire->fields[i].value};
+        fields[i] =
+            (struct np_call_field){order->wire->fields[i].name, order->wire->fields[i].value};
     struct np_call_spec spec = {
         .base_url = base_url(w->engine, p, url, sizeof url),
         .path = order->wire->path,

@@ -9,7 +9,8 @@
 static int64_t lowered(const struct np_candidate *c, int64_t room_nusd)
 {
     int64_t fits = np_price_fit(&c->model->price, c->prompt_bound, room_nusd);
-    int64_t floor = c->completion_max < NP_COMPLETION_FLOOR ? c->completion_max : NP_COMPLETION_FLOOR;
+    int64_t floor =
+        c->completion_max < NP_COMPLETION_FLOOR ? c->completion_max : NP_COMPLETION_FLOOR;
     if (fits < floor)
         return -1;
     return fits < c->completion_max ? fits : c->completion_max;
@@ -23,8 +24,8 @@ static int64_t cap_left(const struct np_exchange *x)
     return x->endpoint->max_cost_nusd - x->cost_nusd - x->reserved_nusd;
 }
 
-enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c,
-                             struct np_now now, struct np_reservation *out)
+enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
+                             struct np_candidate *c, struct np_now now, struct np_reservation *out)
 {
     struct np_drive *d = np_drive_of(x);
     int64_t cap = cap_left(x);

@@ -70,9 +70,7 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
     o->store = o->store ? o->store : "memory:";
     o->log = o->log ? o->log : "-";
     o->workers = o->workers ? o->workers : cores();
-    o->drain_seconds = o->drain_seconds == UINT_MAX ? 0
-                       : o->drain_seconds           ? o->drain_seconds
-                                                    : 30;
+    o->drain_seconds = o->drain_seconds == UINT_MAX ? 0 : o->drain_seconds ? o->drain_seconds : 30;
     if (o->workers > NP_MAX_WORKERS)
         return wrong(why, "--workers must be from 1 to %d, got %u", NP_MAX_WORKERS, o->workers);
     if (o->record_bodies && !o->decisions)

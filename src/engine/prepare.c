@@ -82,8 +82,8 @@ static enum np_err estimate(struct np_drive_env *env, struct np_candidate *c, st
 {
     int64_t likely = np_stat_completion_p95(env->guard, c->model->slot, now.mono_ns);
     struct np_usage u = {.prompt = c->prompt_tokens,
-                         .completion = likely < 0 ? c->completion_max
-                                                  : least(likely, c->completion_max)};
+                         .completion =
+                             likely < 0 ? c->completion_max : least(likely, c->completion_max)};
     enum np_err err = np_price_cost(&c->model->price, &u, &c->estimated_nusd);
     if (!err)
         err = np_price_worst(&c->model->price, c->prompt_bound, c->completion_max, &c->worst_nusd);
@@ -202,7 +202,8 @@ static enum np_tried take_and_start(struct np_drive_env *env, struct np_exchange
         tried = np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
         goto give_probe;
     }
-    if (start_call(env, x, c, p->n_keys ? &p->keys[key] : NULL, pass == NP_PASS_PROBE, &held, now)) {
+    if (start_call(env, x, c, p->n_keys ? &p->keys[key] : NULL, pass == NP_PASS_PROBE, &held,
+                   now)) {
         tried = np_drive_skip(env, x, NP_SKIP_busy, NP_REASON_shed);
         goto give_money;
     }
@@ -229,8 +230,8 @@ enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, stru
     if (!np_breaker_would_pass(env->guard, c->model, now.mono_ns))
         return np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
     uint64_t wait_ns = 0;
-    size_t key = np_key_pick(env->guard, p, d->other_key ? d->keys_tried[x->at] : 0, now.mono_ns,
-                             &wait_ns);
+    size_t key =
+        np_key_pick(env->guard, p, d->other_key ? d->keys_tried[x->at] : 0, now.mono_ns, &wait_ns);
     if (p->n_keys > 0 && key == p->n_keys)
         return np_drive_skip(env, x, NP_SKIP_quota, NP_REASON_exhausted);
     enum np_err err = fit(env, x, c);

@@ -106,16 +106,15 @@ static void on_call(void *ctx, uint64_t now_ns)
     struct np_sim *s = live->sim;
     const struct np_sim_reply *r = &live->reply;
     (void)now_ns;
-    struct np_call_result result = {
-        .end = {.how = r->how,
-                .status = r->status,
-                .request_sent = !r->not_sent,
-                .first_byte_ns = r->status ? s->now_ns : 0},
-        .reply = {.status = r->status,
-                  .content_type = r->content_type,
-                  .retry_after = r->retry_after,
-                  .body = r->body,
-                  .wall_ms = wall_ms(s)}};
+    struct np_call_result result = {.end = {.how = r->how,
+                                            .status = r->status,
+                                            .request_sent = !r->not_sent,
+                                            .first_byte_ns = r->status ? s->now_ns : 0},
+                                    .reply = {.status = r->status,
+                                              .content_type = r->content_type,
+                                              .retry_after = r->retry_after,
+                                              .body = r->body,
+                                              .wall_ms = wall_ms(s)}};
     np_drive_done(&s->drive, live->x, &result, now_of(s));
     settle(live);
 }
@@ -237,7 +236,8 @@ static struct np_script *script_of(void *ctx, struct np_exchange *x)
     return s->script;
 }
 
-struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed, const struct np_sim_source *source)
+struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
+                          const struct np_sim_source *source)
 {
     struct np_sim *s = calloc(1, sizeof *s);
     if (!s)

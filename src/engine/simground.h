@@ -27,14 +27,15 @@ struct np_sim_source {
 };
 
 /* set is held; NULL without memory. */
-struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed, const struct np_sim_source *source);
+struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
+                          const struct np_sim_source *source);
 void np_sim_free(struct np_sim *s);
 
 struct np_sim_client {
     struct np_span body;
-    const char *endpoint;    /* must be in the catalogue */
-    const char *tenant;      /* NULL: the first of the catalogue, else anonymous */
-    uint64_t at_ns;          /* virtual time at which the request comes, not before now */
+    const char *endpoint;     /* must be in the catalogue */
+    const char *tenant;       /* NULL: the first of the catalogue, else anonymous */
+    uint64_t at_ns;           /* virtual time at which the request comes, not before now */
     uint64_t leaves_after_ns; /* 0: it stays */
 };
 

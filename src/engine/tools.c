@@ -74,6 +74,6 @@ const char *neap_version(void)
 
 void neap_version_libraries(char *out, size_t size)
 {
-    (void)snprintf(out, size, "libmicrohttpd %s\n%s\n%s\n", np_front_version(), np_upstream_version(),
-                   np_script_version());
+    (void)snprintf(out, size, "libmicrohttpd %s\n%s\n%s\n", np_front_version(),
+                   np_upstream_version(), np_script_version());
 }

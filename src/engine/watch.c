@@ -142,8 +142,9 @@ struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *firs
     k->inotify = (struct np_watch){.ready = on_inotify, .ctx = k, .fd = -1};
     (void)pthread_mutex_init(&k->lock, NULL);
     (void)pthread_cond_init(&k->swapped, NULL);
-    k->kept[k->n_kept++] = (struct np_generation){
-        .number = ++k->numbers, .set = np_policyset_hold(first), .loaded_wall_ms = e->started_wall_ms};
+    k->kept[k->n_kept++] = (struct np_generation){.number = ++k->numbers,
+                                                  .set = np_policyset_hold(first),
+                                                  .loaded_wall_ms = e->started_wall_ms};
     k->counts[NP_RELOAD_OK] = 1;
     np_timer_init(&k->settle, on_settled, k);
     np_timer_init(&k->poll, on_poll, k);

@@ -161,7 +161,8 @@ static void drain_on_loop(void *ctx)
 void np_worker_drain(struct np_worker *w)
 {
     if (np_loop_post(w->loop, drain_on_loop, w) != NP_OK)
-        np_log(NP_LOG_ERROR, "worker does not take the order to drain", NP_KVI("worker", w->number));
+        np_log(NP_LOG_ERROR, "worker does not take the order to drain",
+               NP_KVI("worker", w->number));
 }
 
 size_t np_worker_open(const struct np_worker *w)

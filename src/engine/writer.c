@@ -30,7 +30,8 @@ static int open_file(const char *path)
     return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 }
 
-struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why, size_t size)
+struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why,
+                                size_t size)
 {
     struct np_writer *w = calloc(1, sizeof *w);
     if (!w)
@@ -110,7 +111,8 @@ static void drain_all(struct np_writer *w)
 static void reopen_files(struct np_writer *w)
 {
     if (np_log_reopen() != NP_OK)
-        np_log(NP_LOG_ERROR, "the log file can't be opened again", NP_KVS("error", strerror(errno)));
+        np_log(NP_LOG_ERROR, "the log file can't be opened again",
+               NP_KVS("error", strerror(errno)));
     if (!w->path)
         return;
     int fd = open_file(w->path);

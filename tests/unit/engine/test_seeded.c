@@ -1,0 +1,145 @@
+/* 10,000 requests on the simulated ground, with every fault by seeded chance: each gets exactly one
+ * reply within its deadline, none exceeds its cost cap, and the books agree afterwards.
+ *
+ * ctest: labels sim */
+#include "engine/simkit.h"
+
+#include <check.h>
+#include <stdio.h>
+
+#define REQUESTS 10000
+#define CAP_NUSD 4000000 /* max_cost_usd = 0.004 */
+
+struct run {
+    struct kit kit;
+    size_t closed, degraded, gone, refused;
+    uint64_t slowest_ns;
+    int64_t dearest_nusd, sum_nusd;
+    uint64_t decisions; /* a fold over every outcome, to see that the same seed gives the same */
+};
+
+static void chance_reply(void *ctx, const struct np_exchange *x, const struct np_call_order *order,
+                         struct np_rng *rng, struct np_sim_reply *out)
+{
+    static const unsigned statuses[] = {429, 503, 500, 529, 404, 401, 400, 402, 451, 302};
+    (void)ctx;
+    (void)x;
+    enum np_adapter dialect = order->model->provider->adapter;
+    uint64_t dice = np_rng_below(rng, 100);
+    out->takes_ns = (50 + np_rng_below(rng, 3000)) * NP_NS_PER_MS;
+    if (dice < 60) {
+        int completion = 1 + (int)np_rng_below(rng, 400);
+        out->body = np_span_of(kit_good(dialect, "Sure.", 20, completion));
+    } else if (dice < 80) {
+        out->status = statuses[np_rng_below(rng, 10)];
+        out->body = NP_SPAN("{\"error\":{\"message\":\"no\",\"type\":\"t\"}}");
+        if (np_rng_below(rng, 2))
+            out->retry_after = NP_SPAN("1");
+    } else if (dice < 90) {
+        out->status = 0;
+        out->how = (enum np_call_how)(1 + np_rng_below(rng, 8));
+        out->not_sent = out->how <= NP_CALL_NO_TLS;
+    } else if (dice < 95) {
+        out->takes_ns = 60 * NP_NS_PER_S;
+    } else {
+        out->body = NP_SPAN("{\"usage\":");
+    }
+}
+
+static void chance_closed(void *ctx, const struct np_exchange *x)
+{
+    struct run *r = ctx;
+    uint64_t took = x->end_ns - x->accept_ns;
+    r->closed++;
+    r->gone += x->client_gone;
+    r->degraded += x->outcome.degraded;
+    r->refused += x->outcome.refused;
+    r->slowest_ns = took > r->slowest_ns ? took : r->slowest_ns;
+    r->dearest_nusd = x->cost_nusd > r->dearest_nusd ? x->cost_nusd : r->dearest_nusd;
+    r->sum_nusd += x->cost_nusd;
+    ck_assert(x->client_gone || x->done);
+    ck_assert_int_le(x->reserved_max_nusd, CAP_NUSD);
+    const uint64_t facts[] = {x->outcome.status, x->outcome.reason, x->n_attempts, took,
+                              (uint64_t)x->cost_nusd};
+    r->decisions = r->decisions * 31 + np_fnv1a(facts, sizeof facts);
+}
+
+static void play(struct run *r, uint64_t seed)
+{
+    kit_new(&r->kit);
+    kit_file(&r->kit, "endpoints.lua",
+             "return { ['/api/test/reply'] = { models = { 'big', 'small' }, deadline_ms = 8000,\n"
+             "  max_attempts = 4, max_tokens = 400, max_cost_usd = 0.004 } }\n");
+    kit_file(&r->kit, "budgets.lua",
+             "return { { account = 'global', window = 'hour', limit_usd = 1 } }\n");
+    kit_start(&r->kit);
+    np_sim_free(r->kit.sim);
+    struct np_sim_source source = {chance_reply, chance_closed, r};
+    r->kit.sim = np_sim_new(r->kit.set, seed, &source);
+    ck_assert_ptr_nonnull(r->kit.sim);
+    struct np_rng rng;
+    np_rng_seed(&rng, seed);
+    uint64_t at_ns = np_sim_now_ns(r->kit.sim);
+    for (int i = 0; i < REQUESTS; i++) {
+        at_ns += np_rng_below(&rng, 200) * NP_NS_PER_MS;
+        struct np_sim_client client = {.body = NP_SPAN("{\"prompt\":\"hello\"}"),
+                                       .endpoint = "/api/test/reply",
+                                       .at_ns = at_ns};
+        if (np_rng_below(&rng, 20) == 0)
+            client.leaves_after_ns = 1 + np_rng_below(&rng, 4000) * NP_NS_PER_MS;
+        ck_assert_int_eq(np_sim_add(r->kit.sim, &client), NP_OK);
+    }
+    np_sim_run(r->kit.sim);
+}
+
+START_TEST(every_request_gets_one_reply_in_time_and_under_its_cap)
+{
+    struct run r = {0};
+    play(&r, 7);
+    printf("requests %d  degraded %zu  refused %zu  left %zu  slowest %.3f s  dearest %.6f USD\n",
+           REQUESTS, r.degraded, r.refused, r.gone, (double)r.slowest_ns / 1e9,
+           (double)r.dearest_nusd / 1e9);
+    ck_assert_uint_eq(r.closed, REQUESTS);
+    ck_assert_uint_eq(np_sim_open(r.kit.sim), 0);
+    ck_assert_uint_le(r.slowest_ns, 8000 * NP_NS_PER_MS);
+    ck_assert_uint_gt(r.degraded, 0);
+    ck_assert_uint_gt(r.gone, 0);
+    struct np_ledger_totals t;
+    np_ledger_totals(np_sim_ledger(r.kit.sim), &t);
+    ck_assert_uint_eq(t.open_reservations, 0);
+    ck_assert_uint_eq(t.double_ends, 0);
+    int64_t booked = t.settled_nusd[NP_SETTLED_EXACT] + t.settled_nusd[NP_SETTLED_ESTIMATED] +
+                     t.settled_nusd[NP_SETTLED_PRESUMED];
+    ck_assert_int_eq(booked, r.sum_nusd);
+    kit_free(&r.kit);
+}
+END_TEST
+
+START_TEST(the_same_seed_gives_the_same_decisions)
+{
+    struct run a = {0}, b = {0}, c = {0};
+    play(&a, 3);
+    play(&b, 3);
+    play(&c, 4);
+    ck_assert_uint_eq(a.decisions, b.decisions);
+    ck_assert_uint_ne(a.decisions, c.decisions);
+    kit_free(&a.kit);
+    kit_free(&b.kit);
+    kit_free(&c.kit);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("seeded");
+    TCase *t = tcase_create("seeded");
+    tcase_set_timeout(t, 100);
+    tcase_add_test(t, every_request_gets_one_reply_in_time_and_under_its_cap);
+    tcase_add_test(t, the_same_seed_gives_the_same_decisions);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_NORMAL);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
