@@ -151,6 +151,20 @@ START_TEST(calls_that_left_the_window_do_not_count)
 }
 END_TEST
 
+START_TEST(a_clock_that_lags_a_window_behind_is_not_counted)
+{
+    for (int i = 0; i < 3; i++) {
+        report(T0 + MS(10000), NP_CLASS_ok);
+    }
+    for (int i = 0; i < 5; i++) {
+        report(T0, NP_CLASS_ok);
+    }
+    struct np_breaker_view v;
+    np_breaker_view(g, &model, T0 + MS(10000), &v);
+    ck_assert_uint_eq(v.calls, 3);
+}
+END_TEST
+
 START_TEST(a_rule_without_counts_never_opens)
 {
     provider.breaker.failures = 0;
@@ -347,6 +361,7 @@ int main(void)
     tcase_add_test(t, the_rate_opens_it_once_enough_calls_are_in_the_window);
     tcase_add_test(t, the_call_that_completes_min_calls_may_be_a_good_one);
     tcase_add_test(t, calls_that_left_the_window_do_not_count);
+    tcase_add_test(t, a_clock_that_lags_a_window_behind_is_not_counted);
     tcase_add_test(t, a_rule_without_counts_never_opens);
     tcase_add_test(t, a_longer_retry_after_keeps_it_open_longer);
     tcase_add_test(t, a_shorter_retry_after_changes_nothing);

@@ -55,6 +55,40 @@ START_TEST(windows_that_ended_make_room_but_for_open_reservations)
     np_ledger_settle(l, &held, NP_SETTLED_EXACT, 2);
     ck_assert_int_eq(reserve_as(7, 1, NOON + HOUR, &r), NP_E_REFUSED);
     ck_assert_int_eq(block.spent_nusd, 0);
+    /* Every place is given once: all but those of tenant 7 and the one beyond. */
+    ck_assert_uint_eq(fill(NOON + HOUR), PLACES - 2);
+}
+END_TEST
+
+START_TEST(the_current_window_is_found_again_beside_an_older_one_that_is_still_open)
+{
+    budget(NP_ACCOUNT_EACH_TENANT, "", NP_WINDOW_HOUR, 10);
+    struct np_reservation first, second, third, r;
+    ck_assert_int_eq(reserve_as(7, 10, NOON, &first), NP_OK);
+    ck_assert_int_eq(reserve_as(7, 10, NOON + HOUR, &second), NP_OK);
+    np_ledger_settle(l, &first, NP_SETTLED_VOID, 0);
+    /* Its record now comes before that of the window that is still open. */
+    ck_assert_int_eq(reserve_as(7, 10, NOON + 2 * HOUR, &third), NP_OK);
+    ck_assert_uint_lt(third.account[0], second.account[0]);
+    ck_assert_uint_eq(fill(NOON + 2 * HOUR), PLACES - 2);
+    ck_assert_int_eq(reserve_as(7, 1, NOON + 2 * HOUR, &r), NP_E_REFUSED);
+    np_ledger_settle(l, &second, NP_SETTLED_EXACT, 5);
+    np_ledger_settle(l, &third, NP_SETTLED_EXACT, 5);
+    ck_assert_int_eq(reserve_as(7, 6, NOON + 2 * HOUR, &r), NP_E_REFUSED);
+    ck_assert_int_eq(reserve_as(7, 5, NOON + 2 * HOUR, &r), NP_OK);
+}
+END_TEST
+
+START_TEST(a_record_that_outlives_its_window_is_given_back)
+{
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_MINUTE, 10);
+    struct np_reservation r[2];
+    ck_assert_int_eq(reserve_as(1, 1, NOON, &r[0]), NP_OK);
+    for (int i = 1; i < PLACES + 100; i++) {
+        enum np_err err = reserve_as(1, 1, NOON + i * MINUTE_MS, &r[i % 2]);
+        np_ledger_settle(l, &r[(i + 1) % 2], NP_SETTLED_EXACT, 1);
+        ck_assert_msg(err == NP_OK && r[i % 2].account[0] < 2, "at minute %d", i);
+    }
 }
 END_TEST
 
@@ -184,6 +218,8 @@ int main(void)
     tcase_add_checked_fixture(t, books_open, books_close);
     tcase_add_test(t, the_table_holds_65536_accounts_and_refuses_more);
     tcase_add_test(t, windows_that_ended_make_room_but_for_open_reservations);
+    tcase_add_test(t, the_current_window_is_found_again_beside_an_older_one_that_is_still_open);
+    tcase_add_test(t, a_record_that_outlives_its_window_is_given_back);
     tcase_add_test(t, a_window_that_made_room_is_not_opened_again_by_a_clock_that_goes_back);
     tcase_add_test(t, random_money_agrees_with_books_that_forget_nothing);
     suite_add_tcase(s, t);
