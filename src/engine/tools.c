@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "http/front.h"
 #include "provider/upstream.h"
+#include "script/hooks.h"
 #include "script/policyset.h"
 
 #include <stdio.h>
@@ -74,6 +75,8 @@ const char *neap_version(void)
 
 void neap_version_libraries(char *out, size_t size)
 {
+    char script[256];
+    np_script_version(script, sizeof script);
     (void)snprintf(out, size, "libmicrohttpd %s\n%s\n%s\n", np_front_version(),
-                   np_upstream_version(), np_script_version());
+                   np_upstream_version(), script);
 }

@@ -130,4 +130,7 @@ struct np_http_reply {
  * holds control bytes is left out. Without memory for it the connection ends (`gone`: NP_HTTP_LEFT). */
 void np_http_reply(struct np_http_call *c, const struct np_http_reply *reply);
 
+/* The version of libmicrohttpd as loaded. */
+const char *np_front_version(void);
+
 #endif

@@ -19,6 +19,8 @@ void np_script_free(struct np_script *s);
 /* Steps the collector; called between requests, never inside hooks. */
 void np_script_idle(struct np_script *s);
 size_t np_script_bytes(const struct np_script *s);
+/* A call ran out of memory: whoever owns the state makes a new one and frees this. */
+bool np_script_spoiled(const struct np_script *s);
 
 enum np_hook_result {
     NP_HOOK_ABSENT,  /* there is no such hook */
@@ -71,5 +73,8 @@ void np_hook_respond(struct np_script *s, struct np_exchange *x, struct np_verdi
 /* GAVE: text, status and retry_after_s of x->outcome, where it returned them. */
 void np_hook_degrade(struct np_script *s, struct np_exchange *x, enum np_reason reason,
                      struct np_hook_report *rep);
+
+/* The versions of Lua and lua-cjson as loaded, a line each. */
+void np_script_version(char *out, size_t size);
 
 #endif
