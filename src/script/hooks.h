@@ -31,7 +31,7 @@ enum np_hook_result {
 
 struct np_hook_report {
     enum np_hook_result result;
-    int failure;  /* np_hook_failure of metrics/meters.h by value: 0 error 1 time 2 memory 3 type */
+    int failure; /* np_hook_failure of metrics/meters.h by value: 0 error 1 time 2 memory 3 type */
     uint64_t ns;
     char error[256]; /* "route.lua:14: …"; no client text of prompts */
 };
@@ -47,12 +47,12 @@ void np_hook_truncate(struct np_script *s, struct np_exchange *x, const struct n
 
 enum np_verdict_kind {
     NP_VERDICT_NONE,
-    NP_VERDICT_LOWER,   /* budget: max_tokens */
-    NP_VERDICT_RETRY,   /* retry: retry_in_ms */
+    NP_VERDICT_LOWER, /* budget: max_tokens */
+    NP_VERDICT_RETRY, /* retry: retry_in_ms */
     NP_VERDICT_NEXT,
     NP_VERDICT_DEGRADE,
-    NP_VERDICT_FAIL,    /* retry */
-    NP_VERDICT_REFUSE   /* budget: refusal */
+    NP_VERDICT_FAIL,  /* retry */
+    NP_VERDICT_REFUSE /* budget: refusal */
 };
 
 struct np_verdict {

@@ -25,12 +25,13 @@ struct np_script {
     struct np_exchange *x;
     enum np_reason reason; /* degrade's, for template() */
     struct np_draft draft;
-    /* The handle of the exchange that had the last hook. It is not used while x is another. */
+    /* The handle of the exchange that had the last hook; over once another has one. */
     struct np_req_handle *req;
+    char req_id[NP_ID_CLIENT_MAX + 1];
     int req_ref, req_meta;
-    int candidate_ref, attempt_ref; /* one object each, valid while their hook runs */
-    struct np_candidate_handle *candidate;
-    struct np_attempt_handle *attempt;
+    struct np_view *candidate, *attempt, *reply;
+    int candidate_ref, attempt_ref, reply_ref;
+    bool reply_changed; /* reply.text was written */
     /* The adapters' own (adapter.c); LUA_NOREF until they are loaded. */
     int adapters;
 };

@@ -62,21 +62,26 @@ struct np_state {
     size_t used_bytes, total_max, block_max;
     size_t call_bytes, call_max; /* since the call began */
     size_t idle_bytes;           /* since the last step of the collector */
-    bool spoiled;                /* a block was refused: replace the state */
+    bool spoiled;                /* a call ran out of memory: replace the state */
     /* The limits of the call that runs. */
     volatile sig_atomic_t struck; /* set by the watchdog's signal, or when steps ran out */
-    bool fault_set;               /* fault is that of the first strike */
+    bool limited, timed;          /* a limited call runs; by time, not steps */
+    bool stopped;                 /* the stop was raised; fault tells where it struck first */
+    bool no_memory;               /* a protected call within it ran out of memory */
+    bool fault_set;
     int64_t steps_left;
     struct np_watch_slot *slot;
     struct np_script_fault fault; /* of the last call that failed */
     const void *type_error;       /* text of the last error of kind type, by address */
+    int judged;                   /* registry: the hook whose answer is judged; LUA_NOREF: none */
     /* Kept for reuse between calls. */
     struct np_buf scratch;
-    int env_maker;                  /* registry: function(extra) that makes one */
-    int env;                        /* registry: the policies' environment */
-    int modules;                    /* registry: name -> what the library returned */
-    const struct np_policyset *set; /* where require looks; may be NULL */
-    struct np_script *script;       /* NULL: a bare state */
+    int env_maker;                      /* registry: function(extra) that makes one */
+    int env;                            /* registry: the environment of hooks and libraries */
+    int modules;                        /* registry: name -> what the library returned */
+    const void *lock_meta, *array_meta; /* metatables by address: views, arrays of JSON */
+    const struct np_policyset *set;     /* where require looks; may be NULL */
+    struct np_script *script;           /* NULL: a bare state */
 };
 
 /* A capped state with the sandbox in place; NULL without memory. set may be NULL (no require). */

@@ -1,0 +1,295 @@
+/* Calling hooks: arguments, limits, notes. What a hook returned is judged within the same limits. */
+#include "script/hooks.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "script/hook_call.h"
+#include "script/request.h"
+#include "script/sandbox.h"
+#include "script/views.h"
+
+#define WHY_BYTES 120
+
+/* -------------------------------------------------------------------------------------- state */
+
+/* Trusted: the objects that hooks get. */
+static int set_up(lua_State *L)
+{
+    struct np_script *s = lua_touserdata(L, 1);
+    np_fields_open(L, &s->fields);
+    np_req_open(L, s);
+    np_views_open(L, s);
+    return 0;
+}
+
+/* Limited: runs a hook's file and keeps the function that it returns. */
+static int load_hook(lua_State *L)
+{
+    struct np_script *s = np_state_of(L)->script;
+    enum np_hook hook = (enum np_hook)lua_tointeger(L, 1);
+    const struct np_set_file *file = lua_touserdata(L, 2);
+    np_sandbox_load(L, file);
+    lua_call(L, 0, 1);
+    if (lua_type(L, -1) != LUA_TFUNCTION)
+        return luaL_error(L, "%s must return a function, returned a %s", file->name,
+                          luaL_typename(L, -1));
+    s->hook[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static bool load_hooks(struct np_script *s)
+{
+    for (int hook = 0; hook < NP_HOOK_COUNT; hook++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s.lua", np_hook_name((enum np_hook)hook));
+        const struct np_set_file *file = np_set_file_find(s->set, name);
+        if (!file)
+            continue;
+        lua_pushcfunction(s->state.L, load_hook);
+        lua_pushinteger(s->state.L, hook);
+        lua_pushlightuserdata(s->state.L, (void *)(uintptr_t)file);
+        if (!np_state_call(&s->state, 2, 0, &np_limit_steps))
+            return false;
+    }
+    return true;
+}
+
+struct np_script *np_script_new(struct np_policyset *set, const struct np_powers *powers,
+                                struct np_watchdog *watchdog)
+{
+    struct np_script *s = calloc(1, sizeof *s);
+    if (!s)
+        return NULL;
+    s->set = np_policyset_hold(set);
+    s->powers = *powers;
+    s->watchdog = watchdog;
+    s->adapters = LUA_NOREF;
+    for (int hook = 0; hook < NP_HOOK_COUNT; hook++)
+        s->hook[hook] = LUA_NOREF;
+    if (np_state_open(&s->state, set))
+        goto fail;
+    s->state.script = s;
+    lua_pushcfunction(s->state.L, set_up);
+    lua_pushlightuserdata(s->state.L, s);
+    if (!np_state_call_trusted(&s->state, 1, 0) || !load_hooks(s))
+        goto fail;
+    return s;
+fail:
+    np_script_free(s);
+    return NULL;
+}
+
+void np_script_free(struct np_script *s)
+{
+    if (!s)
+        return;
+    np_state_close(&s->state);
+    np_policyset_drop(s->set);
+    free(s);
+}
+
+void np_script_idle(struct np_script *s)
+{
+    np_state_collect(&s->state, false);
+}
+
+size_t np_script_bytes(const struct np_script *s)
+{
+    return s->state.used_bytes;
+}
+
+bool np_script_spoiled(const struct np_script *s)
+{
+    return s->state.spoiled;
+}
+
+/* --------------------------------------------------------------------------------------- call */
+
+/* Pushes what the hook gets beside req; returns how many values. */
+static int push_argument(lua_State *L, struct np_hook_call *call)
+{
+    switch (call->hook) {
+    case NP_HOOK_truncate:
+        lua_pushinteger(L, call->room_tokens);
+        return 1;
+    case NP_HOOK_budget:
+        np_views_push_candidate(L, call->s, call->candidate);
+        return 1;
+    case NP_HOOK_retry:
+        np_views_push_attempt(L, call->s, call->attempt);
+        return 1;
+    case NP_HOOK_respond:
+        np_views_push_reply(L, call->s);
+        return 1;
+    case NP_HOOK_degrade:
+        lua_pushstring(L, np_reason_name(call->s->reason));
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* The hook's second value. */
+static void take_why(lua_State *L, struct np_hook_call *call)
+{
+    int type = lua_type(L, 3);
+    if (type == LUA_TNIL)
+        return;
+    if (type != LUA_TSTRING)
+        np_state_type_error(L, "the second value, why, must be a string, got a %s",
+                            luaL_typename(L, 3));
+    struct np_span s;
+    s.p = lua_tolstring(L, 3, &s.n);
+    /* Cut between two characters. */
+    if (s.n > WHY_BYTES)
+        for (s.n = WHY_BYTES; s.n > 0 && ((unsigned char)s.p[s.n] & 0xc0) == 0x80;)
+            s.n--;
+    call->why = np_arena_dup(call->x->arena, s);
+}
+
+/* Protected and limited: 1 req, 2 what the hook returned, 3 why. */
+static int run_hook(lua_State *L)
+{
+    struct np_hook_call *call = lua_touserdata(L, 1);
+    lua_settop(L, 0);
+    np_req_push(L, call->s);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->s->hook[call->hook]);
+    lua_pushvalue(L, 1);
+    int n = push_argument(L, call);
+    lua_call(L, 1 + n, 2);
+    call->s->state.judged = call->s->hook[call->hook];
+    if (lua_type(L, 3) != LUA_TNIL)
+        take_why(L, call);
+    np_judges[call->hook](L, call);
+    return 0;
+}
+
+static void report_failure(struct np_hook_call *call, struct np_hook_report *rep,
+                           enum np_fault_kind kind, const char *text)
+{
+    static const char *const returned[] = {"failed: error", "failed: time", "failed: memory",
+                                           "failed: type"};
+    rep->result = NP_HOOK_FAILED;
+    rep->failure = (int)kind;
+    snprintf(rep->error, sizeof rep->error, "%s", text);
+    call->returned = np_span_of(returned[kind]);
+    call->why = NP_SPAN_NONE;
+}
+
+static bool call_lua(struct np_hook_call *call)
+{
+    struct np_script *s = call->s;
+    uint64_t left = NP_REQUEST_HOOKS_NS - call->x->hooks_ns;
+    struct np_limit limit = {s->watchdog, left < NP_HOOK_CPU_NS ? left : NP_HOOK_CPU_NS,
+                             NP_HOOK_STEPS};
+    s->x = call->x;
+    lua_pushcfunction(s->state.L, run_hook);
+    lua_pushlightuserdata(s->state.L, call);
+    bool ok = np_state_call(&s->state, 1, 0, &limit);
+    s->x = NULL;
+    np_views_end(s);
+    return ok;
+}
+
+/* The lists that admit handed out can be written as long as a policy keeps them, but have no say. */
+static void end_admit(struct np_script *s)
+{
+    np_draft_drop(s);
+    if (!s->req)
+        return;
+    lua_rawgeti(s->state.L, LUA_REGISTRYINDEX, s->req_ref);
+    lua_pushnil(s->state.L);
+    lua_setiuservalue(s->state.L, -2, 1);
+    lua_pop(s->state.L, 1);
+}
+
+static void run(struct np_hook_call *call, struct np_hook_report *rep)
+{
+    struct np_script *s = call->s;
+    struct np_exchange *x = call->x;
+    rep->ns = 0;
+    rep->error[0] = '\0';
+    if (s->hook[call->hook] == LUA_NOREF) {
+        rep->result = NP_HOOK_ABSENT;
+        return;
+    }
+    call->returned = NP_SPAN("nothing");
+    if (x->hooks_ns >= NP_REQUEST_HOOKS_NS) {
+        report_failure(call, rep, NP_FAULT_KIND_TIME,
+                       "the hooks of this request have used up their time");
+    } else {
+        uint64_t start = np_clock_mono_ns(s->powers.clock);
+        bool ok = call_lua(call);
+        rep->ns = np_clock_mono_ns(s->powers.clock) - start;
+        if (!ok)
+            report_failure(call, rep, s->state.fault.kind, s->state.fault.text);
+        else
+            rep->result = call->gave ? NP_HOOK_GAVE : NP_HOOK_NOTHING;
+    }
+    np_exchange_note_hook(x, call->hook, rep->ns, call->returned, call->why);
+    /* A thread that was not running can't be held against the policy. */
+    if (rep->ns > NP_HOOK_CPU_NS)
+        x->hooks_ns -= rep->ns - NP_HOOK_CPU_NS;
+}
+
+/* -------------------------------------------------------------------------------------- hooks */
+
+void np_hook_admit(struct np_script *s, struct np_exchange *x, struct np_refusal *refusal,
+                   struct np_hook_report *rep)
+{
+    struct np_hook_call call = {.s = s, .x = x, .hook = NP_HOOK_admit, .refusal = refusal};
+    if (s->hook[NP_HOOK_admit] != LUA_NOREF)
+        np_draft_begin(s, x);
+    run(&call, rep);
+    if (rep->result != NP_HOOK_ABSENT)
+        end_admit(s);
+}
+
+void np_hook_route(struct np_script *s, struct np_exchange *x, struct np_hook_report *rep)
+{
+    struct np_hook_call call = {.s = s, .x = x, .hook = NP_HOOK_route};
+    run(&call, rep);
+}
+
+void np_hook_truncate(struct np_script *s, struct np_exchange *x, const struct np_candidate *c,
+                      int64_t room_tokens, struct np_hook_report *rep)
+{
+    struct np_hook_call call = {
+        .s = s, .x = x, .hook = NP_HOOK_truncate, .candidate = c, .room_tokens = room_tokens};
+    run(&call, rep);
+}
+
+void np_hook_budget(struct np_script *s, struct np_exchange *x, const struct np_candidate *c,
+                    struct np_verdict *v, struct np_hook_report *rep)
+{
+    struct np_hook_call call = {
+        .s = s, .x = x, .hook = NP_HOOK_budget, .candidate = c, .verdict = v};
+    v->kind = NP_VERDICT_NONE;
+    run(&call, rep);
+}
+
+void np_hook_retry(struct np_script *s, struct np_exchange *x, const struct np_attempt *a,
+                   struct np_verdict *v, struct np_hook_report *rep)
+{
+    struct np_hook_call call = {.s = s, .x = x, .hook = NP_HOOK_retry, .attempt = a, .verdict = v};
+    v->kind = NP_VERDICT_NONE;
+    run(&call, rep);
+}
+
+void np_hook_respond(struct np_script *s, struct np_exchange *x, struct np_verdict *v,
+                     struct np_hook_report *rep)
+{
+    struct np_hook_call call = {.s = s, .x = x, .hook = NP_HOOK_respond, .verdict = v};
+    v->kind = NP_VERDICT_NONE;
+    run(&call, rep);
+}
+
+void np_hook_degrade(struct np_script *s, struct np_exchange *x, enum np_reason reason,
+                     struct np_hook_report *rep)
+{
+    struct np_hook_call call = {.s = s, .x = x, .hook = NP_HOOK_degrade};
+    s->reason = reason;
+    run(&call, rep);
+    s->reason = NP_REASON_none;
+}
