@@ -1,0 +1,147 @@
+-- Decides how Anthropic's messages are asked for, and what an answer of theirs means.
+--
+-- request(call, body): call has model, max_tokens, and as raw JSON system, messages, stop, temperature
+-- (nil where not given); fills body, returns the path below base_url.
+-- answer(reply, out): reply has status, body (decoded) and class, which the status alone means; fills
+-- out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion, cached,
+-- cache_write, cache_write_1h, reasoning. Bodies are whatever a server sent: every step looks first.
+
+local find, match, lower = string.find, string.match, string.lower
+
+local M = {}
+
+M.system_as = "field" -- beside the messages; those of role system join it
+M.headers = { ["anthropic-version"] = "2023-06-01" }
+
+function M.request(call, body)
+  body.model = call.model
+  body.max_tokens = call.max_tokens
+  body.system = call.system
+  body.messages = call.messages
+  body.temperature = call.temperature
+  body.stop_sequences = call.stop
+  return "/v1/messages"
+end
+
+local function text_of(value)
+  return type(value) == "string" and value or nil
+end
+
+local function table_of(value)
+  return type(value) == "table" and value or nil
+end
+
+-- ------------------------------------------------------------------------------------ faults
+
+-- What the type of an error means, whatever the status.
+local classes_of_types = {
+  overloaded_error = "overloaded",
+  billing_error = "quota",
+}
+
+local function is_too_long(message)
+  return find(message, "prompt is too long", 1, true) ~= nil
+    or find(message, "exceed context limit", 1, true) ~= nil
+    or find(message, "context window", 1, true) ~= nil
+end
+
+-- The real limit, from "prompt is too long: 210000 tokens > 200000 maximum".
+local function limit_in(message)
+  return tonumber(match(message, "> (%d+) maximum") or match(message, "context limit: .-> (%d+)")
+    or match(message, "limit of (%d+)"))
+end
+
+local function fault_class(reply, kind, message)
+  if classes_of_types[kind] then return classes_of_types[kind] end
+  if reply.class == "rate_limited" and find(message, "billing", 1, true) then return "quota" end
+  if reply.class == "rejected" and (reply.status == 400 or reply.status == 413) then
+    if is_too_long(message) then return "too_long" end
+    if find(message, "credit balance", 1, true) then return "quota" end
+    if find(message, "content filtering policy", 1, true) or find(message, "usage policy", 1, true) then
+      return "filtered"
+    end
+  end
+  return reply.class
+end
+
+local function fault(reply, out)
+  local e = table_of(reply.body) and reply.body.error
+  local message, kind = text_of(e), ""
+  if type(e) == "table" then message, kind = text_of(e.message), text_of(e.type) or "" end
+  local low = lower(message or "")
+  if reply.class == "ok" then
+    out.class = kind == "overloaded_error" and "overloaded" or "bad_reply"
+  else
+    out.class = fault_class(reply, kind, low)
+  end
+  if out.class == "too_long" then out.limit_tokens = limit_in(low) end
+  -- What is said of a key may quote it.
+  if out.class == "credential" or not message then
+    out.error = kind ~= "" and kind or nil
+  else
+    out.error = message
+  end
+end
+
+-- ----------------------------------------------------------------------------------- answers
+
+local finishes = {
+  end_turn = "stop", stop_sequence = "stop", pause_turn = "stop", max_tokens = "length",
+  model_context_window_exceeded = "length", tool_use = "tool_calls", refusal = "content_filter",
+}
+
+local function add(a, b)
+  if b == nil then return a end
+  if type(a) ~= "number" or type(b) ~= "number" then return -1 end
+  return a + b
+end
+
+-- input_tokens leaves out what was read from the cache and what was written to it.
+local function usage(u, out)
+  if type(u) ~= "table" or u.input_tokens == nil or u.output_tokens == nil then return end
+  out.has_usage = true
+  out.cached = u.cache_read_input_tokens
+  out.cache_write = u.cache_creation_input_tokens
+  out.prompt = add(add(u.input_tokens, out.cached), out.cache_write)
+  out.completion = u.output_tokens
+  local writes = table_of(u.cache_creation)
+  if writes then out.cache_write_1h = writes.ephemeral_1h_input_tokens end
+  local details = table_of(u.output_tokens_details)
+  if details then out.reasoning = details.reasoning_tokens or details.thinking_tokens end
+end
+
+-- The texts of the blocks, one behind the other, and whether a tool is called.
+local function content(blocks)
+  local first = table_of(blocks[1])
+  if first and #blocks == 1 and first.type == "text" then return text_of(first.text) or "", false end
+  local texts, calls = {}, false
+  for _, block in ipairs(blocks) do
+    local kind = table_of(block) and block.type
+    if kind == "text" then
+      texts[#texts + 1] = text_of(block.text)
+    elseif kind == "tool_use" or kind == "server_tool_use" then
+      calls = true
+    end
+  end
+  return table.concat(texts), calls
+end
+
+function M.answer(reply, out)
+  local body = table_of(reply.body)
+  if body then usage(body.usage, out) end
+  local blocks = body and table_of(body.content)
+  if reply.class ~= "ok" or (body and (body.error or body.type == "error")) then return fault(reply, out) end
+  if not blocks then
+    out.class, out.error = "bad_reply", "the reply has no content"
+    return
+  end
+  local text, calls = content(blocks)
+  local finish = finishes[text_of(body.stop_reason) or "end_turn"] or "stop"
+  if text == "" and not calls and finish ~= "content_filter" and finish ~= "length" then
+    out.class, out.error = "bad_reply", "the reply is empty"
+    return
+  end
+  out.class, out.text, out.finish = "ok", text, finish
+end
+
+return M

@@ -1,0 +1,144 @@
+-- Decides how OpenAI's chat completions are asked for, and what an answer of theirs means.
+--
+-- request(call, body): call has model, max_tokens, and as raw JSON messages, stop, temperature (nil
+-- where not given); fills body, returns the path below base_url.
+-- answer(reply, out): reply has status, body (decoded) and class, which the status alone means; fills
+-- out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion, cached, reasoning.
+-- Bodies are whatever a server sent: every step looks before it leaps.
+
+local find, match, lower = string.find, string.match, string.lower
+
+local M = {}
+
+M.system_as = "message" -- the system text travels as the first message
+M.headers = {}
+
+-- Models that think take their limit, thinking included, under another name.
+local function thinks(model)
+  return find(model, "^o[1-9]") ~= nil or find(model, "^gpt%-[5-9]") ~= nil
+end
+
+function M.request(call, body)
+  local model = call.model
+  local long = thinks(model)
+  body.model = model
+  body.messages = call.messages
+  body.max_completion_tokens = long and call.max_tokens or nil
+  body.max_tokens = not long and call.max_tokens or nil
+  body.temperature = call.temperature
+  body.stop = call.stop
+  return "/chat/completions"
+end
+
+local function text_of(value)
+  return type(value) == "string" and value or nil
+end
+
+local function table_of(value)
+  return type(value) == "table" and value or nil
+end
+
+-- ------------------------------------------------------------------------------------ faults
+
+local quota_codes = { insufficient_quota = true, billing_hard_limit_reached = true, billing_not_active = true }
+local filter_codes = { content_filter = true, content_policy_violation = true, invalid_prompt = true }
+
+-- The real limit, from "maximum context length is 128000 tokens".
+local function limit_in(message)
+  return tonumber(match(message, "maximum context length is (%d+)") or match(message, "(%d+) tokens or fewer"))
+end
+
+local function is_too_long(code, message)
+  return code == "context_length_exceeded" or code == "string_above_max_length"
+    or find(message, "maximum context length", 1, true) ~= nil
+    or find(message, "context window", 1, true) ~= nil
+    or find(message, "prompt is too long", 1, true) ~= nil
+end
+
+local function fault_class(reply, code, kind, message)
+  local class = reply.class
+  if quota_codes[code] or quota_codes[kind] then
+    if class == "rate_limited" or class == "quota" or class == "credential" then return "quota" end
+  end
+  if class == "rate_limited" and find(message, "billing", 1, true) then return "quota" end
+  if class == "rejected" and (reply.status == 400 or reply.status == 413) then
+    if is_too_long(code, message) then return "too_long" end
+    if filter_codes[code] or find(message, "content management policy", 1, true) then return "filtered" end
+    if code == "model_not_found" then return "model_gone" end
+  end
+  return class
+end
+
+local function fault(reply, out)
+  local e = table_of(reply.body) and reply.body.error
+  local message, code, kind = text_of(e), "", ""
+  if type(e) == "table" then
+    message, code, kind = text_of(e.message), text_of(e.code) or "", text_of(e.type) or ""
+  end
+  if reply.class == "ok" then
+    out.class = "bad_reply"
+  else
+    out.class = fault_class(reply, code, kind, lower(message or ""))
+  end
+  if out.class == "too_long" then out.limit_tokens = limit_in(lower(message or "")) end
+  -- What is said of a key may quote it.
+  if out.class == "credential" or not message then
+    out.error = code ~= "" and code or (kind ~= "" and kind) or nil
+  else
+    out.error = message
+  end
+end
+
+-- ----------------------------------------------------------------------------------- answers
+
+local finishes = {
+  stop = "stop", length = "length", tool_calls = "tool_calls", function_call = "tool_calls",
+  content_filter = "content_filter",
+}
+
+local function usage(u, out)
+  if type(u) ~= "table" or u.prompt_tokens == nil or u.completion_tokens == nil then return end
+  out.has_usage = true
+  out.prompt, out.completion = u.prompt_tokens, u.completion_tokens
+  local details = table_of(u.prompt_tokens_details)
+  if details then out.cached = details.cached_tokens end
+  details = table_of(u.completion_tokens_details)
+  if details then out.reasoning = details.reasoning_tokens end
+end
+
+-- The text of a message: a string, the texts of a list of parts, or why it refused.
+local function content(message)
+  local c = message.content
+  if type(c) == "string" and c ~= "" then return c end
+  if type(c) == "table" then
+    local texts = {}
+    for _, part in ipairs(c) do
+      texts[#texts + 1] = table_of(part) and text_of(part.text)
+    end
+    if #texts > 0 then return table.concat(texts) end
+  end
+  return text_of(message.refusal) or ""
+end
+
+function M.answer(reply, out)
+  local body = table_of(reply.body)
+  if body then usage(body.usage, out) end
+  local choices = body and table_of(body.choices)
+  local choice = choices and table_of(choices[1])
+  local message = choice and table_of(choice.message)
+  if reply.class ~= "ok" or (body and body.error) then return fault(reply, out) end
+  if not message then
+    out.class, out.error = "bad_reply", "the reply has no message"
+    return
+  end
+  local text = content(message)
+  local calls = table_of(message.tool_calls)
+  local finish = finishes[text_of(choice.finish_reason) or "stop"] or "stop"
+  if text == "" and not (calls and calls[1]) and finish ~= "content_filter" and finish ~= "length" then
+    out.class, out.error = "bad_reply", "the reply is empty"
+    return
+  end
+  out.class, out.text, out.finish = "ok", text, finish
+end
+
+return M
