@@ -1,6 +1,8 @@
 /* See simkit.h. */
 #include "engine/simkit.h"
 
+#include "base/log.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +27,7 @@ void kit_file(struct kit *k, const char *name, const char *text)
 void kit_new(struct kit *k)
 {
     *k = (struct kit){0};
+    np_log_level(NP_LOG_ERROR);
     (void)snprintf(k->dir, sizeof k->dir, "/tmp/neap-kit-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(k->dir));
     kit_file(k, "providers.lua",

@@ -2,6 +2,7 @@
 #include "engine/simkit.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const hello = "{\"prompt\":\"hello there\"}";
