@@ -248,7 +248,7 @@ class Neap:
         env["NEAP_BENCH_KEY"] = "bench"
         self.process = start(
             [self.binary, "serve", "--workers", "1", "--policies", os.path.join(temp, "policies"),
-             "--store", "memory:", "--state", os.path.join(temp, "state"),
+             "--store", "memory:",
              "--listen", "127.0.0.1:%d" % self.port, "--admin", "127.0.0.1:%d" % free_port(),
              "--log", os.path.join(temp, "log")], cpus.server, log, env)
         self.pid = self.process.pid

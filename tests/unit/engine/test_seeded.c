@@ -23,13 +23,13 @@ static void chance_reply(void *ctx, const struct np_exchange *x, const struct np
 {
     static const unsigned statuses[] = {429, 503, 500, 529, 404, 401, 400, 402, 451, 302};
     (void)ctx;
-    (void)x;
     enum np_adapter dialect = order->model->provider->adapter;
     uint64_t dice = np_rng_below(rng, 100);
     out->takes_ns = (50 + np_rng_below(rng, 3000)) * NP_NS_PER_MS;
     if (dice < 60) {
-        int completion = 1 + (int)np_rng_below(rng, 400);
-        out->body = np_span_of(kit_good(dialect, "Sure.", 20, completion));
+        /* A provider keeps to the max_tokens that it was sent. */
+        int completion = 1 + (int)np_rng_below(rng, (uint64_t)x->plan[x->at].completion_max);
+        out->body = np_span_of(kit_good(dialect, "Sure.", 8, completion));
     } else if (dice < 80) {
         out->status = statuses[np_rng_below(rng, 10)];
         out->body = NP_SPAN("{\"error\":{\"message\":\"no\",\"type\":\"t\"}}");
@@ -59,6 +59,7 @@ static void chance_closed(void *ctx, const struct np_exchange *x)
     r->sum_nusd += x->cost_nusd;
     ck_assert(x->client_gone || x->done);
     ck_assert_int_le(x->reserved_max_nusd, CAP_NUSD);
+    ck_assert_int_le(x->cost_nusd, CAP_NUSD);
     const uint64_t facts[] = {x->outcome.status, x->outcome.reason, x->n_attempts, took,
                               (uint64_t)x->cost_nusd};
     r->decisions = r->decisions * 31 + np_fnv1a(facts, sizeof facts);
@@ -71,7 +72,7 @@ static void play(struct run *r, uint64_t seed)
              "return { ['/api/test/reply'] = { models = { 'big', 'small' }, deadline_ms = 8000,\n"
              "  max_attempts = 4, max_tokens = 400, max_cost_usd = 0.004 } }\n");
     kit_file(&r->kit, "budgets.lua",
-             "return { { account = 'global', window = 'hour', limit_usd = 1 } }\n");
+             "return { { account = 'global', window = 'hour', limit_usd = 8 } }\n");
     kit_start(&r->kit);
     np_sim_free(r->kit.sim);
     struct np_sim_source source = {chance_reply, chance_closed, r};
