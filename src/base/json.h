@@ -23,8 +23,8 @@ struct np_json_fault {
 
 /* The whole text is one value with blanks around it, nothing else. NP_E_SYNTAX fills *fault.
  * max_depth is at most NP_JSON_DEPTH. */
-enum np_err np_json_check(struct np_span text, unsigned max_depth, struct np_json_fault *fault)
-    NP_MUST_CHECK;
+enum np_err np_json_check(struct np_span text, unsigned max_depth,
+                          struct np_json_fault *fault) NP_MUST_CHECK;
 
 enum np_json_kind {
     NP_JSON_NULL,
@@ -74,7 +74,7 @@ struct np_json_w {
 };
 
 void np_json_w_init(struct np_json_w *w, struct np_buf *b);
-void np_json_w_begin(struct np_json_w *w, char open);           /* '{' or '[' as an item */
+void np_json_w_begin(struct np_json_w *w, char open); /* '{' or '[' as an item */
 void np_json_w_begin_key(struct np_json_w *w, const char *key, char open);
 void np_json_w_end(struct np_json_w *w, char close);
 void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s); /* key NULL: an item */

@@ -14,12 +14,12 @@
 
 #include <stdint.h>
 
-#define NP_MAX_PROVIDERS 64   /* slots, over the life of the process */
-#define NP_MAX_PAIRS 512      /* provider and model */
+#define NP_MAX_PROVIDERS 64 /* slots, over the life of the process */
+#define NP_MAX_PAIRS 512    /* provider and model */
 #define NP_MAX_ENDPOINTS 64
-#define NP_MAX_KEYS 16        /* a provider */
-#define NP_MAX_PLAN 16        /* candidates of one plan */
-#define NP_MAX_ACCOUNTS 12    /* accounts that one attempt touches */
+#define NP_MAX_KEYS 16     /* a provider */
+#define NP_MAX_PLAN 16     /* candidates of one plan */
+#define NP_MAX_ACCOUNTS 12 /* accounts that one attempt touches */
 
 /* A value that is never printed: `label` is what logs may show ("env:OPENAI_API_KEY"). */
 struct np_secret {
@@ -34,8 +34,8 @@ struct np_header {
 };
 
 struct np_breaker_rule {
-    uint32_t failures;  /* in a row; 0: never by count */
-    double rate;        /* of at least min_calls in window_ms; 0: never by rate */
+    uint32_t failures; /* in a row; 0: never by count */
+    double rate;       /* of at least min_calls in window_ms; 0: never by rate */
     uint32_t min_calls;
     uint32_t window_ms;
     uint32_t open_ms;
@@ -115,7 +115,7 @@ struct np_tenant {
     const struct np_model *const *models; /* n_models 0: all */
     size_t n_models;
     int64_t requests_per_minute, tokens_per_minute, concurrency; /* 0: no limit */
-    int64_t expires_ms; /* wall; 0: never */
+    int64_t expires_ms;                                          /* wall; 0: never */
     bool disabled;
 };
 

@@ -5,7 +5,13 @@
 
 #include "base/span.h"
 
-enum np_fault { NP_FAULT_NONE, NP_FAULT_PROVIDER, NP_FAULT_OPERATOR, NP_FAULT_CALLER, NP_FAULT_NEAP };
+enum np_fault {
+    NP_FAULT_NONE,
+    NP_FAULT_PROVIDER,
+    NP_FAULT_OPERATOR,
+    NP_FAULT_CALLER,
+    NP_FAULT_NEAP
+};
 
 /* What is done after a class when no policy says otherwise. */
 enum np_then {
@@ -21,22 +27,22 @@ enum np_then {
 };
 
 /*    name          whose fault  then      counts for the breaker */
-#define NP_CLASSES(X)                                                                              \
-    X(ok, NONE, DONE, false)                                                                       \
-    X(network, PROVIDER, AGAIN, true)                                                              \
-    X(timeout, PROVIDER, AGAIN, true)                                                              \
-    X(rate_limited, PROVIDER, AGAIN, true)                                                         \
-    X(quota, PROVIDER, NEXT, false)                                                                \
-    X(overloaded, PROVIDER, AGAIN, true)                                                           \
-    X(server_error, PROVIDER, AGAIN, true)                                                         \
-    X(bad_reply, PROVIDER, NEXT, true)                                                             \
-    X(cut, PROVIDER, STOP, false)                                                                  \
-    X(credential, OPERATOR, KEY, false)                                                            \
-    X(model_gone, OPERATOR, NEXT, false)                                                           \
-    X(too_long, CALLER, SHORTEN, false)                                                            \
-    X(filtered, CALLER, FILTERED, false)                                                           \
-    X(rejected, CALLER, STOP, false)                                                               \
-    X(cancelled, CALLER, ABORT, false)                                                             \
+#define NP_CLASSES(X)                      \
+    X(ok, NONE, DONE, false)               \
+    X(network, PROVIDER, AGAIN, true)      \
+    X(timeout, PROVIDER, AGAIN, true)      \
+    X(rate_limited, PROVIDER, AGAIN, true) \
+    X(quota, PROVIDER, NEXT, false)        \
+    X(overloaded, PROVIDER, AGAIN, true)   \
+    X(server_error, PROVIDER, AGAIN, true) \
+    X(bad_reply, PROVIDER, NEXT, true)     \
+    X(cut, PROVIDER, STOP, false)          \
+    X(credential, OPERATOR, KEY, false)    \
+    X(model_gone, OPERATOR, NEXT, false)   \
+    X(too_long, CALLER, SHORTEN, false)    \
+    X(filtered, CALLER, FILTERED, false)   \
+    X(rejected, CALLER, STOP, false)       \
+    X(cancelled, CALLER, ABORT, false)     \
     X(deadline, NEAP, DEGRADE, false)
 
 enum np_class {
@@ -54,7 +60,7 @@ enum np_then np_class_then(enum np_class c);
 bool np_class_trips_breaker(enum np_class c);
 
 /* Why a reply is degraded. */
-#define NP_REASONS(X)                                                                              \
+#define NP_REASONS(X) \
     X(none) X(budget) X(breaker) X(deadline) X(exhausted) X(filtered) X(shed) X(policy)
 
 enum np_reason {
@@ -92,12 +98,13 @@ const char *np_finish_name(enum np_finish f);
 enum np_finish np_finish_find(struct np_span name); /* NP_FINISH_COUNT: unknown */
 
 /* The types of error that a client can meet: name and HTTP status. */
-#define NP_REFUSALS(X)                                                                             \
-    X(invalid_request, 400) X(unauthorized, 401) X(forbidden, 403) X(not_found, 404)               \
-    X(method_not_allowed, 405) X(length_required, 411) X(too_large, 413)                           \
-    X(unsupported_media_type, 415) X(headers_too_large, 431) X(conflict, 409)                      \
-    X(rate_limited, 429) X(budget_exceeded, 429) X(upstream_failed, 502)                           \
-    X(deadline_exceeded, 504) X(overloaded, 503) X(draining, 503) X(policy_failed, 503)
+#define NP_REFUSALS(X)                                                                    \
+    X(invalid_request, 400)                                                               \
+    X(unauthorized, 401) X(forbidden, 403) X(not_found, 404) X(method_not_allowed, 405)   \
+        X(length_required, 411) X(too_large, 413) X(unsupported_media_type, 415)          \
+            X(headers_too_large, 431) X(conflict, 409) X(rate_limited, 429)               \
+                X(budget_exceeded, 429) X(upstream_failed, 502) X(deadline_exceeded, 504) \
+                    X(overloaded, 503) X(draining, 503) X(policy_failed, 503)
 
 enum np_refusal_type {
 #define NP_REFUSAL_ENUM(name, status) NP_REFUSAL_##name,

@@ -24,13 +24,13 @@ struct np_candidate {
     int64_t max_tokens;      /* -1: not lowered */
     uint32_t hedge_after_ms; /* 0: none */
     /* Worked out when it is prepared: */
-    int64_t prompt_tokens;   /* estimate, with the kept context */
-    int64_t prompt_bound;    /* at most, by bytes */
-    int64_t completion_max;  /* what the call will be allowed */
+    int64_t prompt_tokens;  /* estimate, with the kept context */
+    int64_t prompt_bound;   /* at most, by bytes */
+    int64_t completion_max; /* what the call will be allowed */
     int64_t estimated_nusd;
     int64_t worst_nusd;
-    unsigned tries;          /* attempts with it so far, other keys not counted */
-    bool shortened;          /* truncated to the provider's real limit already */
+    unsigned tries; /* attempts with it so far, other keys not counted */
+    bool shortened; /* truncated to the provider's real limit already */
 };
 
 enum np_settled { NP_SETTLED_VOID, NP_SETTLED_EXACT, NP_SETTLED_ESTIMATED, NP_SETTLED_PRESUMED };
@@ -52,20 +52,20 @@ struct np_attempt {
     size_t candidate; /* index into the plan */
     const struct np_secret *key;
     enum np_class class;
-    unsigned status;         /* 0: none */
-    struct np_span error;    /* short, escaped when printed, at most 512 bytes */
+    unsigned status;      /* 0: none */
+    struct np_span error; /* short, escaped when printed, at most 512 bytes */
     struct np_span provider_request_id;
-    int64_t retry_after_ms;  /* -1: not said */
+    int64_t retry_after_ms;                   /* -1: not said */
     uint64_t start_ns, first_byte_ns, end_ns; /* monotonic; 0: did not happen */
-    uint64_t connect_ns;     /* how long connecting took; 0: reused or unknown */
+    uint64_t connect_ns;                      /* how long connecting took; 0: reused or unknown */
     struct np_usage usage;
     bool usage_reported;
-    bool usage_flagged;      /* what was reported is impossible; replaced by the estimate */
+    bool usage_flagged; /* what was reported is impossible; replaced by the estimate */
     int64_t cost_nusd;
     enum np_settled settled;
-    int64_t retry_in_ms;     /* the wait that follows; -1: none */
-    bool again;              /* it repeats its predecessor's candidate */
-    bool probe;              /* it is the breaker's probe */
+    int64_t retry_in_ms; /* the wait that follows; -1: none */
+    bool again;          /* it repeats its predecessor's candidate */
+    bool probe;          /* it is the breaker's probe */
     bool ended;
     struct np_reservation reservation;
 };
@@ -79,7 +79,8 @@ struct np_skipped {
 struct np_hook_note {
     enum np_hook hook;
     uint32_t us;
-    struct np_span returned; /* in short: "nothing", "next", "gpt-4.1, gpt-4.1-mini", "failed: time" */
+    struct np_span
+        returned; /* in short: "nothing", "next", "gpt-4.1, gpt-4.1-mini", "failed: time" */
     struct np_span why;
 };
 
@@ -141,12 +142,12 @@ struct np_exchange {
     int64_t cost_nusd;     /* settled so far */
     int64_t reserved_nusd; /* open now */
     int64_t reserved_max_nusd;
-    uint64_t upstream_ns;  /* spent waiting for providers and in waits between attempts */
+    uint64_t upstream_ns; /* spent waiting for providers and in waits between attempts */
 
     struct np_answer answer; /* of the attempt that was good */
     const struct np_model *answered_by;
     struct np_outcome outcome;
-    bool done;             /* the one reply was given, or nobody is there to take it */
+    bool done; /* the one reply was given, or nobody is there to take it */
     bool client_gone;
     uint64_t end_ns;
 

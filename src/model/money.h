@@ -24,8 +24,8 @@ struct np_rates {
 
 struct np_price {
     struct np_rates base;
-    struct np_rates above;    /* for the whole request once its prompt is longer than above_tokens */
-    int64_t above_tokens;     /* 0: no such tier */
+    struct np_rates above; /* for the whole request once its prompt is longer than above_tokens */
+    int64_t above_tokens;  /* 0: no such tier */
     int64_t per_request_nusd; /* added once an attempt */
     bool priced;              /* false: the operator gave no price; costs count as 0, unpriced */
 };
@@ -42,13 +42,13 @@ size_t np_money_format(int64_t nusd, char out[NP_MONEY_TEXT]);
 void np_money_put(struct np_buf *b, int64_t nusd);
 
 /* What usage costs; NP_E_RANGE on overflow. u must be possible (np_usage_possible). */
-enum np_err np_price_cost(const struct np_price *p, const struct np_usage *u, int64_t *out_nusd)
-    NP_MUST_CHECK;
+enum np_err np_price_cost(const struct np_price *p, const struct np_usage *u,
+                          int64_t *out_nusd) NP_MUST_CHECK;
 /* The most that a call with at most these tokens can cost: the dearest of input, cached and written
  * for each prompt token, the dearer of output and reasoning for each completion token, in whichever
  * tier is dearer. NP_E_RANGE on overflow. */
-enum np_err np_price_worst(const struct np_price *p, int64_t prompt_tokens, int64_t completion_tokens,
-                           int64_t *out_nusd) NP_MUST_CHECK;
+enum np_err np_price_worst(const struct np_price *p, int64_t prompt_tokens,
+                           int64_t completion_tokens, int64_t *out_nusd) NP_MUST_CHECK;
 /* How many completion tokens fit into budget_nusd beside prompt_tokens at worst; -1 when not even
  * none does, INT64_MAX when completion is free. */
 int64_t np_price_fit(const struct np_price *p, int64_t prompt_tokens, int64_t budget_nusd);

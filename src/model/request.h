@@ -32,9 +32,9 @@ struct np_context_item {
     struct np_span text; /* raw JSON string */
     double priority;     /* 0 when not given */
     bool pinned;
-    bool kept;           /* changed while an attempt is prepared */
+    bool kept; /* changed while an attempt is prepared */
     int64_t tokens;
-    uint32_t index;      /* its place in the request */
+    uint32_t index; /* its place in the request */
 };
 
 struct np_request {
@@ -44,22 +44,22 @@ struct np_request {
     int64_t system_tokens;
     struct np_context_item *context;
     size_t n_context;
-    int64_t max_tokens;    /* -1: not given */
-    double temperature;    /* NaN: not given */
+    int64_t max_tokens; /* -1: not given */
+    double temperature; /* NaN: not given */
     struct np_span temperature_raw;
-    struct np_span stop;   /* raw JSON array of strings; p NULL: none */
+    struct np_span stop; /* raw JSON array of strings; p NULL: none */
     bool stream;
-    struct np_span model;  /* decoded; empty: no wish */
+    struct np_span model;    /* decoded; empty: no wish */
     struct np_span metadata; /* raw JSON object; p NULL: none */
 };
 
 /* A fault of the caller's: what is answered. */
 struct np_refusal {
     enum np_refusal_type type;
-    unsigned status;      /* normally the type's own */
+    unsigned status; /* normally the type's own */
     struct np_span message;
-    struct np_span param; /* empty: null */
-    int64_t retry_after_s; /* -1: not said */
+    struct np_span param;     /* empty: null */
+    int64_t retry_after_s;    /* -1: not said */
     struct np_span type_text; /* a policy's own type; empty: the type's name */
 };
 

@@ -94,7 +94,7 @@ static enum np_err refuse_unknown(struct np_reader *r, const struct np_path *at,
         used += (size_t)snprintf(list + used, sizeof list - used, "%s%s", i ? ", " : "", known[i]);
     }
     int length = shown(key, &more);
-    snprintf(name, sizeof name, "%.*s%s", length, key.p, more);
+    snprintf(name, sizeof name, "%.*s%s", length, key.p, key.n > 0 ? more : "\"\"");
     /* The field itself is the param, as the client wrote it. */
     struct np_path field = {at, name, -1};
     const char *guess = np_span_guess(decoded, known, n);

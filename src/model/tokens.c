@@ -46,8 +46,10 @@ static const uint8_t word_cost[WORD_TABLE] = {0,  16, 16, 16, 16, 17, 18, 19, 21
                                               32, 35, 38, 42, 46, 50, 54, 58, 62, 67, 72, 77};
 #define COST_LONG_WORD_LETTER 7 /* each letter beyond the table: such are no words */
 #define COST_CAPITAL 4          /* each letter of a word in capitals beyond the first two */
-#define COST_LETTER 5           /* each letter that is not ASCII's */
-#define COST_ALIEN_WORD 5       /* a word of such letters alone, beside them */
+#define COST_ACCENT 5           /* each letter in such a word that is not ASCII's */
+#define COST_SHORT_WORD 16      /* a word of up to three letters of another alphabet */
+#define COST_ALIEN_WORD 3       /* a longer one, and each of its letters */
+#define COST_LETTER 4
 #define COST_KANA 11
 #define COST_SYLLABLE 13
 #define COST_SYMBOL 14
@@ -121,13 +123,15 @@ static uint32_t next_escape(struct reader *r)
     return c;
 }
 
-/* A character that is not ASCII. Text that is not UTF-8 gives something, and ends. */
+/* A character that is not ASCII; U+FFFD where there is none, as in text that is not UTF-8. */
 static uint32_t next_high(struct reader *r)
 {
     const unsigned char *p = r->p;
-    size_t want = p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    if (want > (size_t)(r->end - p))
-        want = (size_t)(r->end - p);
+    size_t want = p[0] < 0xc2 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    if (want == 1 || want > (size_t)(r->end - p)) {
+        r->p++;
+        return 0xfffd;
+    }
     uint32_t c = p[0] & (0x7fu >> want);
     for (size_t i = 1; i < want; i++)
         c = c << 6 | (p[i] & 0x3f);
@@ -165,25 +169,35 @@ static size_t run_of(struct reader *r, enum kind k)
     return (size_t)(r->p - start);
 }
 
-/* How many small ASCII letters stand at p. Eight bytes at once, because the lengths of words are what
- * a branch predictor can't know. */
+/* How many of the eight bytes at p are small ASCII letters before one that is none. All at once,
+ * because the lengths of words are what a branch predictor can't know. */
+static inline size_t lower_of_eight(const unsigned char *p)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    uint64_t w;
+    memcpy(&w, p, 8);
+    uint64_t low = w & UINT64_C(0x7f7f7f7f7f7f7f7f);
+    uint64_t from_a = low + UINT64_C(0x0101010101010101) * (0x80 - 'a');
+    uint64_t above_z = low + UINT64_C(0x0101010101010101) * (0x7f - 'z');
+    uint64_t others = (~from_a | above_z | w) & UINT64_C(0x8080808080808080);
+    return others ? (size_t)__builtin_ctzll(others) / 8 : 8;
+#else
+    size_t n = 0;
+    while (n < 8 && kinds[p[n]] == K_LOWER)
+        n++;
+    return n;
+#endif
+}
+
 static size_t run_of_lower(const unsigned char *p, const unsigned char *end)
 {
     const unsigned char *start = p;
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    while (end - p >= 8) {
-        uint64_t w;
-        memcpy(&w, p, 8);
-        uint64_t low = w & UINT64_C(0x7f7f7f7f7f7f7f7f);
-        uint64_t from_a = low + UINT64_C(0x0101010101010101) * (0x80 - 'a');
-        uint64_t above_z = low + UINT64_C(0x0101010101010101) * (0x7f - 'z');
-        uint64_t others = (~from_a | above_z | w) & UINT64_C(0x8080808080808080);
-        if (others)
-            return (size_t)(p - start) + (size_t)__builtin_ctzll(others) / 8;
-        p += 8;
+    size_t n = 8;
+    while (n == 8 && end - p >= 8) {
+        n = lower_of_eight(p);
+        p += n;
     }
-#endif
-    while (p < end && kinds[*p] == K_LOWER)
+    while (n == 8 && p < end && kinds[*p] == K_LOWER)
         p++;
     return (size_t)(p - start);
 }
@@ -209,20 +223,34 @@ static void take_letters(struct reader *r, size_t letters, size_t others)
         next_special(r, &c);
         others++;
     }
-    r->cost += cost_of_word(letters) + (int64_t)others * COST_LETTER;
-    if (letters == 0)
-        r->cost += COST_ALIEN_WORD;
+    if (letters > 0)
+        r->cost += cost_of_word(letters + others) + (int64_t)others * COST_ACCENT;
+    else
+        r->cost += others < 4 ? COST_SHORT_WORD : COST_ALIEN_WORD + (int64_t)others * COST_LETTER;
 }
 
 /* Small words with single blanks between them, which is what most of prose is. */
 static void take_words(struct reader *r)
 {
-    for (;;) {
-        take_letters(r, 0, 0);
-        if (r->end - r->p < 2 || r->p[0] != ' ' || kinds[r->p[1]] != K_LOWER)
+    const unsigned char *p = r->p, *end = r->end;
+    int64_t cost = 0;
+    while (end - p >= 18) {
+        size_t n = lower_of_eight(p), more = lower_of_eight(p + 8);
+        n += n == 8 ? more : 0;
+        if (n == 16 || kinds[p[n]] >= K_HIGH)
+            break;
+        cost += word_cost[n];
+        p += n;
+        if (*p != ' ' || kinds[p[1]] != K_LOWER) {
+            r->p = p;
+            r->cost += cost;
             return;
-        r->p++;
+        }
+        p++;
     }
+    r->p = p;
+    r->cost += cost;
+    take_letters(r, 0, 0);
 }
 
 /* A word that begins with capitals, of which the first was taken. */
