@@ -181,7 +181,8 @@ local function plain_table(value, at, wanted)
     wrong(at, wanted, value)
     return false
   end
-  if getmetatable(value) ~= nil then
+  -- False is the mark of a list that came from JSON.
+  if getmetatable(value) then
     M.tell(at, "N202", "must be a plain table, this one has a metatable")
     return false
   end

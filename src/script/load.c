@@ -243,8 +243,7 @@ static int native_secret(lua_State *L)
     return 2;
 }
 
-/* guess(word, candidates) */
-static int native_guess(lua_State *L)
+int np_native_guess(lua_State *L)
 {
     const char *candidates[256];
     size_t n = 0;
@@ -288,7 +287,7 @@ static int native_source(lua_State *L)
 static const luaL_Reg natives[] = {{"money", native_money},
                                    {"money_text", native_money_text},
                                    {"secret", native_secret},
-                                   {"guess", native_guess},
+                                   {"guess", np_native_guess},
                                    {"date", native_date},
                                    {"source", native_source},
                                    {NULL, NULL}};

@@ -37,6 +37,9 @@ const char *np_secret_label(lua_State *L, int idx);
 bool np_secret_read(const char *label, const char *dir, char value[NP_SECRET_BYTES],
                     const char **why);
 
+/* A lua_CFunction for kinds.lua: (word, list of candidates) gives the nearest one or nil. */
+int np_native_guess(lua_State *L);
+
 /* A catalogue in the making. */
 struct np_build {
     const struct np_policyset *set;
