@@ -98,13 +98,24 @@ const char *np_finish_name(enum np_finish f);
 enum np_finish np_finish_find(struct np_span name); /* NP_FINISH_COUNT: unknown */
 
 /* The types of error that a client can meet: name and HTTP status. */
-#define NP_REFUSALS(X)                                                                    \
-    X(invalid_request, 400)                                                               \
-    X(unauthorized, 401) X(forbidden, 403) X(not_found, 404) X(method_not_allowed, 405)   \
-        X(length_required, 411) X(too_large, 413) X(unsupported_media_type, 415)          \
-            X(headers_too_large, 431) X(conflict, 409) X(rate_limited, 429)               \
-                X(budget_exceeded, 429) X(upstream_failed, 502) X(deadline_exceeded, 504) \
-                    X(overloaded, 503) X(draining, 503) X(policy_failed, 503)
+#define NP_REFUSALS(X)             \
+    X(invalid_request, 400)        \
+    X(unauthorized, 401)           \
+    X(forbidden, 403)              \
+    X(not_found, 404)              \
+    X(method_not_allowed, 405)     \
+    X(length_required, 411)        \
+    X(too_large, 413)              \
+    X(unsupported_media_type, 415) \
+    X(headers_too_large, 431)      \
+    X(conflict, 409)               \
+    X(rate_limited, 429)           \
+    X(budget_exceeded, 429)        \
+    X(upstream_failed, 502)        \
+    X(deadline_exceeded, 504)      \
+    X(overloaded, 503)             \
+    X(draining, 503)               \
+    X(policy_failed, 503)
 
 enum np_refusal_type {
 #define NP_REFUSAL_ENUM(name, status) NP_REFUSAL_##name,

@@ -11,10 +11,17 @@
 #define METADATA_MAX 256
 
 /* Order and names of the fields; the fields' own readers stand in this order too. */
-#define FIELDS(X) \
-    X(prompt)     \
-    X(messages)   \
-    X(system) X(context) X(maxTokens) X(temperature) X(stop) X(stream) X(model) X(metadata)
+#define FIELDS(X)  \
+    X(prompt)      \
+    X(messages)    \
+    X(system)      \
+    X(context)     \
+    X(maxTokens)   \
+    X(temperature) \
+    X(stop)        \
+    X(stream)      \
+    X(model)       \
+    X(metadata)
 
 enum field {
 #define FIELD(name) F_##name,
