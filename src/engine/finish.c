@@ -3,22 +3,22 @@
 
 #include "model/template.h"
 
-static void give(struct np_drive_env *env, struct np_exchange *x)
+static void give(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
     np_require(!x->done && d->state != NP_DRIVE_DONE);
     d->state = NP_DRIVE_DONE;
     x->done = true;
+    x->end_ns = now.mono_ns; /* what the reply says; set anew when it has left */
     env->ground->reply(env->ground->ctx, x);
 }
 
 void np_drive_refuse(struct np_drive_env *env, struct np_exchange *x, const struct np_refusal *r,
                      struct np_now now)
 {
-    (void)now;
     x->outcome = (struct np_outcome){
         .status = r->status, .refused = true, .refusal = *r, .retry_after_s = r->retry_after_s};
-    give(env, x);
+    give(env, x, now);
 }
 
 static int64_t up_to_s(int64_t ms)
@@ -84,7 +84,7 @@ void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_r
     (void)np_drive_hook_done(env, x, NP_HOOK_degrade, &rep);
     if (x->outcome.text.p == NULL)
         x->outcome.text = template_text(x, reason, x->outcome.retry_after_s);
-    give(env, x);
+    give(env, x, now);
 }
 
 void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
@@ -102,7 +102,7 @@ void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_
     }
     x->outcome = (struct np_outcome){
         .status = 200, .text = x->answer.text, .finish = x->answer.finish, .retry_after_s = -1};
-    give(env, x);
+    give(env, x, now);
 }
 
 /* The refusal for a budget whose on_exceeded is "reject". Figures only where the account is the

@@ -8,7 +8,11 @@
  *   body     1 KB/s on average once the patience is over, else 408
  *   reply    1 KB/s on average once a minute is over
  *
- * While a call waits for its reply the owner's deadline counts, nothing here. */
+ * While a call waits for its reply the owner's deadline counts, nothing here.
+ *
+ * The library also misses an end of the stream that arrives together with data: it is told once of
+ * both, reads the data, and waits to be told again. So a connection whose peer has closed is looked at
+ * soon, and then the kernel is made to tell once more. */
 #include "http/call.h"
 
 #include <errno.h>
@@ -20,6 +24,8 @@
 #define CHECKS_PER_PATIENCE 5
 #define LEAST_BYTES_PER_S 1024
 #define REPLY_PATIENCE_NS (60 * NP_NS_PER_S)
+/* Long enough for the library to read what came before the end of the stream. */
+#define SOON_NS NP_NS_PER_MS
 
 /* ------------------------------------------------------------------------------------------ queue */
 
@@ -51,16 +57,34 @@ static void link_last(struct np_front *f, struct np_conn *conn, uint64_t now_ns)
     f->conn_last = conn;
 }
 
+/* Has it looked at before all others. */
+static void hurry(struct np_conn *conn)
+{
+    struct np_front *f = conn->front;
+    unlink_conn(f, conn);
+    conn->check_ns = np_loop_now_ns(f->loop) + SOON_NS;
+    conn->next = f->conn_first;
+    if (conn->next) {
+        conn->next->prev = conn;
+    } else {
+        f->conn_last = conn;
+    }
+    f->conn_first = conn;
+    np_timer_set(np_loop_timers(f->loop), &f->check_timer, conn->check_ns);
+}
+
 /* --------------------------------------------------------------------------------- begin and end */
 
 static void peer_closed(void *ctx, uint32_t events)
 {
     struct np_conn *conn = ctx;
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        conn->peer_closed = true;
-        if (conn->call) {
-            np_call_leave(conn->call);
-        }
+    if (!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || conn->peer_closed) {
+        return;
+    }
+    conn->peer_closed = true;
+    hurry(conn);
+    if (conn->call) {
+        np_call_leave(conn->call);
     }
 }
 
@@ -94,6 +118,8 @@ void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context
         begin(f, mhd, socket_context);
         return;
     }
+    /* At a limit the library listens again no sooner than in its next run. */
+    f->ready = true;
     if (!conn) {
         return;
     }
@@ -158,6 +184,14 @@ static bool too_slow(uint64_t n, uint64_t elapsed_ns, uint64_t patience_ns)
            n / LEAST_BYTES_PER_S < (elapsed_ns - patience_ns) / NP_NS_PER_S;
 }
 
+/* Every call of this wakes those who poll, whether or not the peer has closed already. */
+static void tell_end(const struct np_conn *conn)
+{
+    if (!conn->call || conn->call->stage != NP_STAGE_WAIT) {
+        shutdown(conn->fd, SHUT_RD);
+    }
+}
+
 static void check_call(struct np_conn *conn, struct np_http_call *c, uint64_t now_ns)
 {
     uint64_t elapsed = now_ns - c->stage_ns, patience = conn->front->patience_ns;
@@ -195,6 +229,9 @@ void np_conn_check(void *ctx, uint64_t now_ns)
     struct np_front *f = ctx;
     while (f->conn_first && f->conn_first->check_ns <= now_ns) {
         struct np_conn *conn = f->conn_first;
+        if (conn->peer_closed) {
+            tell_end(conn);
+        }
         if (conn->call) {
             check_call(conn, conn->call, now_ns);
         } else {

@@ -15,6 +15,8 @@
 #include "http/call.h"
 
 #define RUNS_MAX 8 /* a turn; the rest follows in the next */
+/* About ten connections are accepted in each. */
+#define DRAIN_RUNS_MAX 500
 /* Below this many suspended calls the walk is cheaper than waiting. */
 #define RESUME_BATCH_LEAST 256
 #define RESUME_NS_PER_CALL 1000
@@ -77,7 +79,7 @@ static uint64_t turn(void *ctx, uint64_t now_ns)
     if (f->ready || now_ns >= f->due_ns) {
         run(f, now_ns);
     }
-    return f->due_ns;
+    return f->ready ? 0 : f->due_ns;
 }
 
 /* The timer only wakes the loop: others may call this after the front's part of a turn is over. */
@@ -201,17 +203,30 @@ free_front:
     return NULL;
 }
 
-/* What waits in the backlog is taken first: it would be reset when the socket closes. */
+static unsigned count_connections(const struct np_front *f)
+{
+    const union MHD_DaemonInfo *info =
+        MHD_get_daemon_info(f->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
+    return info ? info->num_connections : 0;
+}
+
+/* What waits in the backlog is taken first: it would be reset when the socket closes. A connection
+ * that has not sent its first request yet may be about to; its patience will end it. */
 void np_front_drain(struct np_front *f)
 {
     if (f->draining) {
         return;
     }
     f->draining = true;
-    run(f, np_loop_now_ns(f->loop));
+    unsigned before;
+    int runs = 0;
+    do {
+        before = count_connections(f);
+        run(f, np_loop_now_ns(f->loop));
+    } while (count_connections(f) > before && ++runs < DRAIN_RUNS_MAX);
     MHD_quiesce_daemon(f->daemon);
     for (struct np_conn *conn = f->conn_first; conn; conn = conn->next) {
-        if (!conn->call) {
+        if (!conn->call && conn->used) {
             shutdown(conn->fd, SHUT_RDWR);
         }
     }

@@ -74,7 +74,8 @@ static void begin(struct np_call *call, const struct np_call_spec *spec, uint64_
     call->idle_ns = spec->idle_timeout_ms ? spec->idle_timeout_ms * NP_NS_PER_MS : UINT64_MAX;
     call->deadline_ns = spec->deadline_ns ? spec->deadline_ns : UINT64_MAX;
     call->last_byte_ns = call->first_byte_ns = call->connect_ns = 0;
-    call->opened = call->sent = call->head_done = call->paused = call->head_due = false;
+    call->opened = call->refused = call->sent = call->head_done = call->paused = call->head_due =
+        false;
     call->encoded = call->failed = false;
     call->segment_first = call->segment_last = NP_NO_SEGMENT;
     call->status = 0;
@@ -324,4 +325,9 @@ void np_call_resume(struct np_call *call)
         set_pause(call, CURLPAUSE_CONT);
         np_upstream_kick(call->u);
     }
+}
+
+bool np_call_sent(const struct np_call *call)
+{
+    return call->sent;
 }

@@ -41,12 +41,22 @@ static const struct {
     {CURLOPT_REDIR_PROTOCOLS_STR, "http,https"},
     {CURLOPT_PROXY, ""}, /* with the next: none, whatever the environment says */
     {CURLOPT_NOPROXY, "*"},
-    /* A folder beside the file keeps libcurl from caching the store: 15 ms for each connection. */
+    /* A folder beside the CA file keeps libcurl from caching the parsed store: 28 ms of CPU for
+     * each connection with Debian's bundle instead of 1. */
     {CURLOPT_CAPATH, NULL},
 };
 
-/* libcurl asks before it sends a request. Its second question in one call means that the connection
- * died and it is about to send the same request again, which only policy may decide. */
+/* libcurl sends a request again, on another connection, when the one it was sent on dies before a
+ * reply. Only policy may decide that, so both ways to another connection end the call. */
+static bool is_resend(struct np_call *call)
+{
+    if (call->sent) {
+        np_call_fail(call, NP_CALL_RESET, "the connection was lost after the request was sent");
+    }
+    return call->sent;
+}
+
+/* The connection stands, a new or a reused one, and the request is about to be sent. */
 static int before_request(void *ctx, char *there, char *here, int port_there, int port_here)
 {
     (void)there;
@@ -54,10 +64,7 @@ static int before_request(void *ctx, char *there, char *here, int port_there, in
     (void)port_there;
     (void)port_here;
     struct np_call *call = ctx;
-    if (call->sent) {
-        np_call_fail(call, NP_CALL_RESET, "the connection was lost after the request was sent");
-    }
-    if (call->failed) {
+    if (is_resend(call) || call->failed) {
         return CURL_PREREQFUNC_ABORT;
     }
     call->sent = true;
@@ -72,7 +79,7 @@ static int before_request(void *ctx, char *there, char *here, int port_there, in
 static curl_socket_t open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *address)
 {
     (void)purpose;
-    return np_sock_open(ctx, address);
+    return is_resend(ctx) ? CURL_SOCKET_BAD : np_sock_open(ctx, address);
 }
 
 static int close_socket(void *ctx, curl_socket_t fd)

@@ -70,6 +70,17 @@ enum np_call_how np_how_of(CURLcode code, const struct np_call *call)
     return call->sent ? NP_CALL_RESET : NP_CALL_NO_CONNECTION;
 }
 
+const char *np_how_text(CURLcode code, const struct np_call *call)
+{
+    if (code == CURLE_COULDNT_CONNECT && call->refused) {
+        return "the address is link-local or a metadata service";
+    }
+    if (code == CURLE_OK) {
+        return "the reply has no final head";
+    }
+    return call->error[0] != '\0' ? call->error : curl_easy_strerror(code);
+}
+
 void np_how_detail(char *out, size_t size, const char *text)
 {
     size_t n = 0;

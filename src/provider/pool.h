@@ -31,13 +31,15 @@ struct np_url {
     uint64_t hash;
     uint64_t used; /* for LRU */
     unsigned refs;
+    bool tls;
     size_t n;
     char text[];
 };
 
-/* A descriptor of libcurl's. Its registration with epoll is lazy for sockets that were opened here
- * (closing them passes through here too): when libcurl says that it no longer watches one, it stays
- * registered, as the next request will want the same. An event on such a one ends the registration. */
+/* A descriptor that libcurl watches. Once it has carried a request its registration with epoll is
+ * lazy: when libcurl says that it no longer watches it, it stays registered, as the next request will
+ * want the same. An event on such a one ends the registration. Before, and for descriptors that are
+ * no connections, it is exact, as libcurl may close them without a word. */
 struct np_sock {
     struct np_upstream *u;
     struct np_shard *shard;
@@ -45,7 +47,7 @@ struct np_sock {
     int fd;
     uint32_t want; /* EPOLLIN, EPOLLOUT as libcurl wants; 0: nothing */
     uint32_t have; /* as epoll has it; 0: not registered */
-    bool own;      /* opened by np_sock_open */
+    bool kept;     /* a connection that carried a request: it is closed by np_sock_close */
 };
 
 /* One CURLM. libcurl searches a host's connections linearly, so each has few calls at a time. */
@@ -58,6 +60,8 @@ struct np_shard {
     struct np_timer idle;   /* ends the shard when its connections are too old */
     uint64_t idle_since_ns; /* since when in_flight is 0 */
     struct np_call_list calls;
+    bool tls;    /* it has made TLS connections, so it holds a CA store */
+    bool broken; /* takes no more calls */
     bool dirty;
     TAILQ_ENTRY(np_shard) dirty_link;
 };
@@ -86,6 +90,7 @@ struct np_call {
     uint64_t connect_ns;
 
     bool opened;    /* it opened a socket, so it does not run on a reused connection */
+    bool refused;   /* an address of the name must not be called */
     bool sent;      /* the request was handed to the connection */
     bool head_done; /* the head of the final reply is complete */
     bool encoded;   /* the head names an encoding */
@@ -160,7 +165,8 @@ enum np_err np_shard_pick(struct np_upstream *u, struct np_shard **out) NP_MUST_
 enum np_err np_shard_add(struct np_shard *s, struct np_call *call) NP_MUST_CHECK;
 /* Takes the call out; libcurl knows it no longer. */
 void np_shard_remove(struct np_shard *s, struct np_call *call);
-/* Lets libcurl act on a descriptor (or CURL_SOCKET_TIMEOUT), then delivers and ends calls. */
+/* Lets libcurl act on a descriptor (or CURL_SOCKET_TIMEOUT), then delivers and ends calls. The shard
+ * may be gone afterwards. */
 void np_shard_act(struct np_shard *s, curl_socket_t fd, int events);
 void np_shard_free(struct np_shard *s);
 
@@ -170,8 +176,9 @@ void np_shard_free(struct np_shard *s);
 curl_socket_t np_sock_open(struct np_call *call, const struct curl_sockaddr *address);
 /* Takes it from the loop and closes it. */
 int np_sock_close(struct np_upstream *u, curl_socket_t fd);
-/* libcurl wants these events (0: none) of a descriptor. */
-enum np_err np_sock_want(struct np_shard *s, curl_socket_t fd, uint32_t events) NP_MUST_CHECK;
+/* libcurl wants these events (0: none) of a descriptor, for a call if that is known. */
+enum np_err np_sock_want(struct np_shard *s, const struct np_call *call, curl_socket_t fd,
+                         uint32_t events) NP_MUST_CHECK;
 void np_sock_free_all(struct np_upstream *u);
 
 /* call.c */
@@ -209,6 +216,8 @@ bool np_reply_next(struct np_call *call, struct np_span *bytes);
 
 /* What a libcurl result means for this call. */
 enum np_call_how np_how_of(CURLcode code, const struct np_call *call);
+/* The words for it. */
+const char *np_how_text(CURLcode code, const struct np_call *call);
 /* Copies text, control bytes made blanks, ended before anything that looks like a URL. */
 void np_how_detail(char *out, size_t size, const char *text);
 

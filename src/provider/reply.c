@@ -53,7 +53,8 @@ struct np_span np_call_header(const struct np_call *call, const char *name)
 {
     struct np_span wanted = np_span_of(name), have, value;
     size_t from = 0;
-    while (call->head_done && next_line(np_buf_view(&call->head), &from, &have, &value)) {
+    while (call->head_done && wanted.n > 0 &&
+           next_line(np_buf_view(&call->head), &from, &have, &value)) {
         if (have.n == wanted.n && np_span_eq_nocase(have, wanted)) {
             return value;
         }

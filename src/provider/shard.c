@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 
 #define SHARDS_MAX 4096
+#define KEEP_TLS_NS (600 * NP_NS_PER_S)
 
 /* ----------------------------------------------------------------------- what libcurl asks us for */
 
@@ -20,15 +21,12 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *ctx, void *un
     if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT) {
         events |= EPOLLOUT;
     }
-    if (np_sock_want(s, fd, events) != NP_OK) {
-        /* Any result but 0 would end all calls of the CURLM. */
-        struct np_call *call = NULL;
-        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
-        if (call) {
-            np_call_fail(call, NP_CALL_NO_MEMORY, "the socket could not be watched");
-        }
+    struct np_call *call = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &call);
+    if (np_sock_want(s, call, fd, events) != NP_OK && call) {
+        np_call_fail(call, NP_CALL_NO_MEMORY, "the socket could not be watched");
     }
-    return 0;
+    return 0; /* anything else would end all calls of the CURLM */
 }
 
 static void mark_dirty(struct np_shard *s)
@@ -63,11 +61,19 @@ static void timer_fired(void *ctx, uint64_t now_ns)
 
 /* ---------------------------------------------------------------------------------- birth and end */
 
+/* How long a shard may stand idle: while its connections can be used again, and for long where it
+ * holds a parsed CA store, which costs 30 ms and 2.6 MB with Debian's bundle. */
+static uint64_t keep_ns(const struct np_shard *s)
+{
+    uint64_t reuse = (uint64_t)s->u->reuse_idle_s * NP_NS_PER_S;
+    return s->tls && reuse < KEEP_TLS_NS ? KEEP_TLS_NS : reuse;
+}
+
 static void idle_fired(void *ctx, uint64_t now_ns)
 {
     struct np_shard *s = ctx;
     struct np_upstream *u = s->u;
-    uint64_t age = (uint64_t)u->reuse_idle_s * NP_NS_PER_S;
+    uint64_t age = keep_ns(s);
     if (s->in_flight > 0) {
         np_timer_set(u->timers, &s->idle, now_ns + age);
     } else if (now_ns < s->idle_since_ns + age) {
@@ -107,7 +113,7 @@ static struct np_shard *shard_new(struct np_upstream *u, unsigned index)
         free(s);
         return NULL;
     }
-    np_timer_set(u->timers, &s->idle, s->idle_since_ns + (uint64_t)u->reuse_idle_s * NP_NS_PER_S);
+    np_timer_set(u->timers, &s->idle, s->idle_since_ns + keep_ns(s));
     u->shards[index] = s;
     return s;
 }
@@ -149,10 +155,14 @@ static enum np_err grow(struct np_upstream *u)
     return NP_OK;
 }
 
+static bool is_full(const struct np_shard *s)
+{
+    return s && (s->broken || s->in_flight >= s->u->per_multi);
+}
+
 enum np_err np_shard_pick(struct np_upstream *u, struct np_shard **out)
 {
-    while (u->first_room < u->n_shards && u->shards[u->first_room] &&
-           u->shards[u->first_room]->in_flight >= u->per_multi) {
+    while (u->first_room < u->n_shards && is_full(u->shards[u->first_room])) {
         u->first_room++;
     }
     if (u->first_room == u->n_shards) {
@@ -181,6 +191,7 @@ enum np_err np_shard_add(struct np_shard *s, struct np_call *call)
     if (rc != CURLM_OK) {
         return rc == CURLM_OUT_OF_MEMORY ? NP_E_NOMEM : NP_E_IO;
     }
+    s->tls = s->tls || call->url->tls;
     LIST_INSERT_HEAD(&s->calls, call, link);
     s->in_flight++;
     /* libcurl asks for this itself as a rule, but not when it had asked before. */
@@ -218,9 +229,19 @@ static void end_finished(struct np_shard *s)
         struct np_call *call = NULL;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &call);
         np_require(call);
-        enum np_call_how how = np_how_of(code, call);
-        np_call_finish(call, how, call->error[0] != '\0' ? call->error : curl_easy_strerror(code));
+        np_call_finish(call, np_how_of(code, call), np_how_text(code, call));
     }
+}
+
+/* When memory runs out inside libcurl 7.88 it forgets to watch a socket, and later divides by the size
+ * of a table that it has freed: such a CURLM is not used again. */
+static void end_broken(struct np_shard *s)
+{
+    s->broken = true;
+    while (!LIST_EMPTY(&s->calls)) {
+        np_call_finish(LIST_FIRST(&s->calls), NP_CALL_NO_MEMORY, "out of memory in libcurl");
+    }
+    np_shard_free(s);
 }
 
 void np_shard_act(struct np_shard *s, curl_socket_t fd, int events)
@@ -229,8 +250,11 @@ void np_shard_act(struct np_shard *s, curl_socket_t fd, int events)
     np_require(!u->in_curl);
     int running;
     u->in_curl = true;
-    curl_multi_socket_action(s->multi, fd, events, &running);
+    CURLMcode rc = curl_multi_socket_action(s->multi, fd, events, &running);
     u->in_curl = false;
     np_upstream_deliver(u);
     end_finished(s);
+    if (rc == CURLM_OUT_OF_MEMORY || rc == CURLM_INTERNAL_ERROR) {
+        end_broken(s);
+    }
 }

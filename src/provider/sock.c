@@ -35,22 +35,29 @@ static void ready(void *ctx, uint32_t events)
     np_shard_act(sock->shard, sock->fd, act);
 }
 
-static struct np_sock *remember(struct np_upstream *u, curl_socket_t fd)
+static bool make_room(struct np_upstream *u, curl_socket_t fd)
 {
-    if ((size_t)fd >= u->n_socks) {
-        size_t n = u->n_socks * 2 > (size_t)fd + 64 ? u->n_socks * 2 : (size_t)fd + 64;
-        struct np_sock **socks = realloc(u->socks, n * sizeof *socks);
-        if (!socks) {
-            return NULL;
-        }
-        memset(socks + u->n_socks, 0, (n - u->n_socks) * sizeof *socks);
-        u->socks = socks;
-        u->n_socks = n;
+    if ((size_t)fd < u->n_socks) {
+        return true;
     }
-    np_require(!u->socks[fd]);
-    struct np_sock *sock = calloc(1, sizeof *sock);
+    size_t n = u->n_socks * 2 > (size_t)fd + 64 ? u->n_socks * 2 : (size_t)fd + 64;
+    struct np_sock **socks = realloc(u->socks, n * sizeof *socks);
+    if (!socks) {
+        return false;
+    }
+    memset(socks + u->n_socks, 0, (n - u->n_socks) * sizeof *socks);
+    u->socks = socks;
+    u->n_socks = n;
+    return true;
+}
+
+static struct np_sock *remember(struct np_shard *s, curl_socket_t fd)
+{
+    struct np_upstream *u = s->u;
+    struct np_sock *sock = make_room(u, fd) ? calloc(1, sizeof *sock) : NULL;
     if (sock) {
         sock->u = u;
+        sock->shard = s;
         sock->fd = fd;
         sock->watch = (struct np_watch){.ready = ready, .ctx = sock, .fd = -1};
         u->socks[fd] = sock;
@@ -58,24 +65,51 @@ static struct np_sock *remember(struct np_upstream *u, curl_socket_t fd)
     return sock;
 }
 
+static enum np_err watch(struct np_sock *sock, uint32_t events)
+{
+    sock->want = events;
+    if (sock->have == events) {
+        return NP_OK;
+    }
+    struct np_loop *loop = sock->u->loop;
+    enum np_err err = sock->have ? np_loop_change(loop, &sock->watch, events)
+                                 : np_loop_add(loop, &sock->watch, sock->fd, events);
+    if (err == NP_OK) {
+        sock->have = events;
+    }
+    return err;
+}
+
+/* libcurl 7.88 closes a socket that never got to be connected without np_sock_close. If the next
+ * address gets the same number it does not even ask to watch it, as in its books it does. */
+static bool take_over(struct np_shard *s, curl_socket_t fd)
+{
+    struct np_sock *old = find(s->u, fd);
+    if (!old) {
+        return true;
+    }
+    uint32_t want = old->want;
+    forget(old);
+    if (want == 0) {
+        return true;
+    }
+    struct np_sock *sock = remember(s, fd);
+    return sock && watch(sock, want) == NP_OK;
+}
+
 curl_socket_t np_sock_open(struct np_call *call, const struct curl_sockaddr *address)
 {
     if (np_url_address_refused(&address->addr)) {
+        call->refused = true;
         return CURL_SOCKET_BAD;
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    if (fd < 0) {
-        return CURL_SOCKET_BAD;
-    }
-    struct np_sock *sock = remember(call->u, fd);
-    if (!sock) {
+    if (fd >= 0 && !take_over(call->shard, fd)) {
         close(fd);
-        return CURL_SOCKET_BAD;
+        fd = -1;
     }
-    sock->own = true;
-    sock->shard = call->shard;
-    call->opened = true;
-    return fd;
+    call->opened = call->opened || fd >= 0;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 int np_sock_close(struct np_upstream *u, curl_socket_t fd)
@@ -87,34 +121,24 @@ int np_sock_close(struct np_upstream *u, curl_socket_t fd)
     return close(fd);
 }
 
-enum np_err np_sock_want(struct np_shard *s, curl_socket_t fd, uint32_t events)
+enum np_err np_sock_want(struct np_shard *s, const struct np_call *call, curl_socket_t fd,
+                         uint32_t events)
 {
     struct np_sock *sock = find(s->u, fd);
     if (events == 0) {
-        if (sock && sock->own) {
+        if (sock && sock->kept) {
             sock->want = 0;
         } else if (sock) {
             forget(sock);
         }
         return NP_OK;
     }
+    sock = sock ? sock : remember(s, fd);
     if (!sock) {
-        sock = remember(s->u, fd);
-        if (!sock) {
-            return NP_E_NOMEM;
-        }
+        return NP_E_NOMEM;
     }
-    sock->shard = s;
-    sock->want = events;
-    if (sock->have == events) {
-        return NP_OK;
-    }
-    enum np_err err = sock->have ? np_loop_change(s->u->loop, &sock->watch, events)
-                                 : np_loop_add(s->u->loop, &sock->watch, fd, events);
-    if (err == NP_OK) {
-        sock->have = events;
-    }
-    return err;
+    sock->kept = sock->kept || (call && call->sent);
+    return watch(sock, events);
 }
 
 void np_sock_free_all(struct np_upstream *u)

@@ -79,6 +79,8 @@ enum np_err np_upstream_start(struct np_upstream *u, const struct np_call_spec *
                               struct np_call **out) NP_MUST_CHECK;
 /* Ends it at once; its connection is closed unless the reply was whole. No event follows. */
 void np_call_abort(struct np_call *call);
+/* Whether a byte of the request may have left. */
+bool np_call_sent(const struct np_call *call);
 /* Stops and continues reading (a slow client). */
 void np_call_pause(struct np_call *call);
 void np_call_resume(struct np_call *call);

@@ -111,66 +111,73 @@ static bool starts_nocase(struct np_span s, const char *prefix)
     return s.n > n && np_span_eq_nocase(np_span_make(s.p, n), np_span_make(prefix, n));
 }
 
-/* What is wrong with a parsed base; NULL: nothing. */
-static const char *wrong_host(CURLU *parsed)
+static enum np_err invalid(const char **why, const char *text)
 {
-    char *host = NULL;
-    if (curl_url_get(parsed, CURLUPART_HOST, &host, 0) != CURLUE_OK) {
-        return "has no host that can be read";
-    }
-    const char *why = NULL;
-    if (host[0] == '\0') {
-        why = "has no host";
-    } else if (host_refused(host)) {
-        why = "is a link-local or metadata address";
-    }
-    curl_free(host);
-    return why;
+    *why = text;
+    return NP_E_INVALID;
 }
 
-static const char *wrong_base(struct np_span base)
+/* As libcurl reads it: what it will connect to. */
+static enum np_err check_parsed(CURLU *parsed, const char *text, const char **why)
+{
+    CURLUcode rc = curl_url_set(parsed, CURLUPART_URL, text, CURLU_DISALLOW_USER);
+    char *host = NULL;
+    if (rc == CURLUE_OK) {
+        rc = curl_url_get(parsed, CURLUPART_HOST, &host, 0);
+    }
+    if (rc != CURLUE_OK) {
+        return rc == CURLUE_OUT_OF_MEMORY ? NP_E_NOMEM : invalid(why, "is no URL");
+    }
+    enum np_err err = NP_OK;
+    if (host[0] == '\0') {
+        err = invalid(why, "has no host");
+    } else if (host_refused(host)) {
+        err = invalid(why, "is a link-local or metadata address");
+    }
+    curl_free(host);
+    return err;
+}
+
+static enum np_err check_base(struct np_span base, const char **why)
 {
     if (base.n == 0 || base.n > BASE_MAX_BYTES) {
-        return base.n == 0 ? "is empty" : "is longer than 2048 bytes";
+        return invalid(why, base.n == 0 ? "is empty" : "is longer than 2048 bytes");
     }
     size_t scheme = starts_nocase(base, "https://") ? 8 : starts_nocase(base, "http://") ? 7 : 0;
     if (scheme == 0) {
-        return "does not begin with https:// or http:// and a host";
+        return invalid(why, "does not begin with https:// or http:// and a host");
     }
     if (!plain(base, "")) {
-        return "holds a blank, a control byte or a byte that is not ASCII";
+        return invalid(why, "holds a blank, a control byte or a byte that is not ASCII");
     }
     if (base.p[scheme] == '/') {
-        return "has no host";
+        return invalid(why, "has no host");
     }
     if (!plain(base, "@")) {
-        return "holds a user name or an @";
+        return invalid(why, "holds a user name or an @");
     }
     if (!plain(base, "?#\\")) {
-        return "holds a query, a fragment or a backslash";
+        return invalid(why, "holds a query, a fragment or a backslash");
     }
     char text[BASE_MAX_BYTES + 1];
     memcpy(text, base.p, base.n);
     text[base.n] = '\0';
     CURLU *parsed = curl_url();
-    if (!parsed) {
-        return "could not be read: out of memory";
-    }
-    const char *why = "is no URL";
-    if (curl_url_set(parsed, CURLUPART_URL, text, CURLU_DISALLOW_USER) == CURLUE_OK) {
-        why = wrong_host(parsed);
-    }
+    enum np_err err = parsed ? check_parsed(parsed, text, why) : NP_E_NOMEM;
     curl_url_cleanup(parsed);
-    return why;
+    return err;
 }
 
 bool np_upstream_url_ok(struct np_span base_url, const char **why)
 {
-    const char *wrong = wrong_base(base_url);
-    if (wrong && why) {
-        *why = wrong;
+    const char *reason = "could not be read: out of memory";
+    if (check_base(base_url, &reason) == NP_OK) {
+        return true;
     }
-    return !wrong;
+    if (why) {
+        *why = reason;
+    }
+    return false;
 }
 
 /* A path is appended as it stands: no segment "." or "..", which some parser would take away. */
@@ -241,13 +248,15 @@ static void keep(struct np_upstream *u, struct np_url *url)
 static enum np_err make(struct np_span base, struct np_span path, struct np_url **out)
 {
     const char *why;
-    if (!np_upstream_url_ok(base, &why)) {
-        return NP_E_INVALID;
+    enum np_err err = check_base(base, &why);
+    if (err != NP_OK) {
+        return err;
     }
     struct np_url *url = calloc(1, sizeof *url + base.n + path.n + 1);
     if (!url) {
         return NP_E_NOMEM;
     }
+    url->tls = starts_nocase(base, "https://");
     url->n = base.n + path.n;
     memcpy(url->text, base.p, base.n);
     if (path.n > 0) {

@@ -19,7 +19,8 @@ struct np_shared_value {
 
 struct np_shared *np_shared_new(void);
 void np_shared_free(struct np_shared *s);
-void np_shared_get(struct np_shared *s, struct np_span key, int64_t now_ms, struct np_shared_value *out);
+void np_shared_get(struct np_shared *s, struct np_span key, int64_t now_ms,
+                   struct np_shared_value *out);
 /* ttl_ms 0: for ever. kind NIL removes. NP_E_FULL when the table is full of living entries. */
 enum np_err np_shared_set(struct np_shared *s, struct np_span key, const struct np_shared_value *v,
                           int64_t ttl_ms, int64_t now_ms) NP_MUST_CHECK;

@@ -55,6 +55,14 @@ struct reply {
 
 static struct rig rig;
 
+/* Instead of libcheck's assertions where allocations are made to fail: those allocate. */
+static inline void rig_must(bool holds)
+{
+    if (!holds) {
+        abort();
+    }
+}
+
 static inline void rig_copy(char *out, size_t size, struct np_span s)
 {
     size_t n = s.n < size - 1 ? s.n : size - 1;
@@ -103,7 +111,7 @@ static inline void rig_whole(void *ctx, struct np_http_call *c)
     r->wholes++;
     rig_copy(r->body, sizeof r->body, np_http_body(c));
     if (np_span_is(np_http_path(c), "/later")) {
-        ck_assert_uint_lt(r->n_waiting, RIG_WAITING_MAX);
+        rig_must(r->n_waiting < RIG_WAITING_MAX);
         r->waiting[r->n_waiting++] = c;
         return;
     }
@@ -113,7 +121,7 @@ static inline void rig_whole(void *ctx, struct np_http_call *c)
 static inline void rig_gone(void *ctx, struct np_http_call *c, enum np_http_end end)
 {
     struct rig *r = ctx;
-    ck_assert_ptr_eq(np_http_user(c), r);
+    rig_must(np_http_user(c) == r);
     r->gones++;
     if (end == NP_HTTP_SENT) {
         r->sent++;
@@ -128,7 +136,7 @@ static inline void rig_gone(void *ctx, struct np_http_call *c, enum np_http_end 
 static inline void rig_left(void *ctx, struct np_http_call *c)
 {
     struct rig *r = ctx;
-    ck_assert_ptr_eq(np_http_user(c), r);
+    rig_must(np_http_user(c) == r);
     r->left++;
 }
 

@@ -1,0 +1,136 @@
+"""The class that tests derive from, and how a file of tests is run."""
+
+import sys
+import threading
+import unittest
+
+import procs
+from policies import Policies
+
+
+class Case(unittest.TestCase):
+    """Tests that share one mock and one server, made by prepare() before the first of them. When a
+    test fails, what the processes said is shown; after the last one they must end well."""
+
+    maxDiff = 4000
+    longMessage = True
+
+    env = {"NEAP_TEST_KEY": "sk-test-0123456789"}
+    flags = ()
+    workers = 2
+    scenario = None  # a file's text; False: no mock
+
+    mock = None
+    server = None
+
+    @classmethod
+    def prepare(cls, policies):
+        """Fills the policies; the mock is there already."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.started = []
+        try:
+            cls.policies = Policies()
+            if cls.scenario is not False:
+                cls.mock = cls.own(procs.Mock(cls.scenario))
+                cls.policies.url = cls.mock.url
+            cls.prepare(cls.policies)
+            if cls.policies.providers:
+                cls.server = cls.own(cls.serve(cls.policies))
+        except BaseException:
+            cls.stop_all()
+            raise
+
+    @classmethod
+    def serve(cls, policies, **kw):
+        """A server as this class wants it."""
+        kw = {"env": cls.env, "flags": cls.flags, "workers": cls.workers, **kw}
+        return procs.Serve(policies, **kw)
+
+    @classmethod
+    def own(cls, process):
+        cls.started.append(process)
+        return process
+
+    @classmethod
+    def stop_all(cls):
+        faults = []
+        for process in reversed(cls.started):
+            try:
+                process.stop()
+            except procs.Failed as fault:
+                faults.append(str(fault))
+        cls.started = []
+        if faults:
+            raise procs.Failed("\n".join(faults))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stop_all()
+
+    def run(self, result=None):
+        before = len(result.failures) + len(result.errors)
+        super().run(result)
+        if len(result.failures) + len(result.errors) > before:
+            print(f"\n=== {self.id()}", file=sys.stderr)
+            for process in self.started:
+                print(process.tail(), file=sys.stderr)
+
+    # -- what many tests say
+
+    def classes(self, record):
+        return [attempt["class"] for attempt in record["attempts"]]
+
+    def assertError(self, reply, status, kind, param=None):
+        """The contract's error object, with its request id in the header too."""
+        self.assertEqual(reply.status, status, reply)
+        self.assertEqual(reply.get("Content-Type"), "application/json", reply)
+        error = reply.error
+        self.assertEqual(sorted(error), ["message", "param", "requestId", "type"], reply)
+        self.assertEqual(error["type"], kind, reply)
+        self.assertEqual(error["param"], param, reply)
+        self.assertTrue(error["message"], reply)
+        self.assertTrue(error["requestId"], reply)
+        self.assertEqual(error["requestId"], reply.get("X-Request-Id"), reply)
+        return error
+
+    def assertGood(self, reply, **fields):
+        self.assertEqual(reply.status, 200, reply)
+        got = reply.json()
+        self.assertFalse(got["degraded"], reply)
+        for name, value in fields.items():
+            self.assertEqual(got[name], value, reply)
+        return got
+
+    def assertDegraded(self, reply, reason):
+        self.assertEqual(reply.status, 200, reply)
+        got = reply.json()
+        self.assertTrue(got["degraded"], reply)
+        self.assertEqual(got["reason"], reason, reply)
+        self.assertTrue(got["text"], reply)
+        return got
+
+
+def at_once(n, ask):
+    """Calls ask(i) for each i in a thread of its own; what they gave, in order."""
+    got = [None] * n
+
+    def one(i):
+        got[i] = ask(i)
+
+    threads = [threading.Thread(target=one, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return got
+
+
+def say(text):
+    """A figure that a test measured."""
+    print(f"  {text}", flush=True)
+
+
+def main():
+    unittest.main(module="__main__", verbosity=1)
