@@ -384,7 +384,7 @@ local function link_tenants(k, tenants, endpoints, models)
     for i, key in ipairs(t.keys) do
       local low = string.lower(key)
       if owner[low] then
-        k.tell(k.below(k.below(t.at, "keys"), i), "N207", "is a key of %s already", owner[low])
+        k.tell(k.below(k.below(t.at, "keys"), i), "N207", "is a key of %s already", k.show(owner[low]))
       end
       owner[low] = t.name
       t.keys[i] = string.sub(low, 8)
@@ -491,6 +491,7 @@ local function place_problems(k, problems, native, locate)
   table.sort(problems, function(a, b)
     if a.file ~= b.file then return file_order[a.file] < file_order[b.file] end
     if (a.line or 0) ~= (b.line or 0) then return (a.line or 0) < (b.line or 0) end
+    if (a.column or 0) ~= (b.column or 0) then return (a.column or 0) < (b.column or 0) end
     return a.order < b.order
   end)
 end

@@ -445,7 +445,7 @@ static enum np_err load(struct loader *l, size_t errors_before)
     run_code(l);
     if (l->no_memory)
         return NP_E_NOMEM;
-    if (l->problems->errors > errors_before)
+    if (l->set->flawed || l->problems->errors > errors_before)
         return NP_E_INVALID;
     return build(l);
 }

@@ -380,6 +380,7 @@ enum np_err np_policyset_read(const char *dir, struct np_policyset **out,
         if (!err)
             look_again(&r, &seen);
         if (!err && seen == r.seen) {
+            r.set->flawed = problems->errors > errors;
             *out = r.set;
             return NP_OK;
         }

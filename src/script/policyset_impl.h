@@ -24,6 +24,7 @@ struct np_policyset {
     size_t n_files;
     const struct np_catalog *catalog; /* NULL until loaded */
     char version[13];
+    bool flawed; /* reading it has told errors: it will not load */
     atomic_uint holds;
 };
 
