@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#define REQUEST_ID "X-Request-Id"
 #define BODY_MAX_BYTES 4096
 #define ANSWER_MAX_BYTES (64u << 20)
 
@@ -82,6 +83,32 @@ static void policies(struct neap_engine *e, struct answer *a)
     np_status_policies(e, &a->out);
 }
 
+/* --- refusals ------------------------------------------------------------------------------------ */
+
+/* The id of a refusal: the operator's where that may be taken, else a new one. */
+static void make_id(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span given)
+{
+    struct np_admin *a = ctx;
+    if (given.p && np_id_valid(given)) {
+        memcpy(out, given.p, given.n);
+        out[given.n] = '\0';
+    } else {
+        np_id_make(&a->rng, np_clock_wall_ms(&np_clock_live), out);
+    }
+}
+
+static void refuse(struct np_admin *a, struct np_http_call *c, enum np_refusal_type type,
+                   const char *message, const char *allow)
+{
+    char id[NP_HTTP_ID_BYTES];
+    make_id(a, id, np_http_header(c, REQUEST_ID));
+    struct np_refusal r = {.type = type,
+                           .status = np_refusal_status(type),
+                           .message = np_span_of(message),
+                           .retry_after_s = -1};
+    np_http_refuse(c, &r, id, allow);
+}
+
 /* --- reload and rollback: the answer waits for the keeper's verdict ------------------------------ */
 
 struct waiting {
@@ -139,12 +166,8 @@ static void on_verdict(void *ctx, const struct np_reload_verdict *v)
 static void start_reload(struct np_admin *a, struct np_http_call *c, enum np_reload_kind kind)
 {
     struct waiting *wait = calloc(1, sizeof *wait);
-    struct np_refusal r = {.type = NP_REFUSAL_overloaded,
-                           .status = 503,
-                           .message = NP_SPAN("no memory for this request now"),
-                           .retry_after_s = 1};
     if (!wait) {
-        np_http_refuse(c, &r, NULL, NULL);
+        refuse(a, c, NP_REFUSAL_overloaded, "no memory for this request now", NULL);
         return;
     }
     wait->admin = a;
@@ -184,16 +207,6 @@ static const struct route *find_route(struct np_span path)
     return NULL;
 }
 
-static void refuse(struct np_http_call *c, enum np_refusal_type type, const char *message,
-                   const char *allow)
-{
-    struct np_refusal r = {.type = type,
-                           .status = np_refusal_status(type),
-                           .message = np_span_of(message),
-                           .retry_after_s = -1};
-    np_http_refuse(c, &r, NULL, allow);
-}
-
 /* Whether the call carries the token. Digests are compared, so that its length tells nothing. */
 static bool token_ok(const struct neap_engine *e, const struct np_http_call *c)
 {
@@ -220,20 +233,20 @@ static void on_head(void *ctx, struct np_http_call *c)
     struct np_admin *a = ctx;
     const struct route *r = find_route(np_http_path(c));
     if (!(r && r->open) && !token_ok(a->engine, c)) {
-        refuse(c, NP_REFUSAL_unauthorized,
+        refuse(a, c, NP_REFUSAL_unauthorized,
                "the admin token is required: Authorization: Bearer TOKEN", NULL);
         return;
     }
     if (!r) {
-        refuse(c, NP_REFUSAL_not_found, "there is no such endpoint", NULL);
+        refuse(a, c, NP_REFUSAL_not_found, "there is no such endpoint", NULL);
         return;
     }
     if (!method_ok(r, np_http_method(c))) {
-        refuse(c, NP_REFUSAL_method_not_allowed, "this endpoint has another method", r->method);
+        refuse(a, c, NP_REFUSAL_method_not_allowed, "this endpoint has another method", r->method);
         return;
     }
     if (!r->answer && !np_span_is(np_http_header(c, "x-neap-admin"), "1")) {
-        refuse(c, NP_REFUSAL_forbidden, "a POST needs the header X-Neap-Admin: 1", NULL);
+        refuse(a, c, NP_REFUSAL_forbidden, "a POST needs the header X-Neap-Admin: 1", NULL);
         return;
     }
     np_http_accept(c, BODY_MAX_BYTES);
@@ -283,6 +296,9 @@ struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd)
     if (!a)
         return NULL;
     a->engine = e;
+    uint64_t seed;
+    np_random_bytes(&seed, sizeof seed);
+    np_rng_seed(&a->rng, seed);
     struct np_front_config config = {.listen_fd = listen_fd,
                                      .gate = {.check_host = true,
                                               .check_origin = true,
@@ -290,7 +306,9 @@ struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd)
                                               .n_hosts = e->n_hosts},
                                      .max_body_bytes = BODY_MAX_BYTES,
                                      .max_connections = 256,
-                                     .idle_timeout_s = 75};
+                                     .idle_timeout_s = 75,
+                                     .request_id_header = REQUEST_ID,
+                                     .make_id = make_id};
     struct np_front_ops ops = {.head = on_head,
                                .whole = on_whole,
                                .gone = on_gone,

@@ -6,20 +6,31 @@
 #include <strings.h>
 
 #define ARENA_SPARE_BYTES (40u << 20)
+#define REQUEST_ID "X-Request-Id"
+
+_Static_assert(NP_HTTP_ID_BYTES >= NP_ID_CLIENT_MAX + 1, "a client's id must fit");
+_Static_assert(NP_HTTP_ID_BYTES <= sizeof((struct np_exchange *)0)->id,
+               "an exchange's id must fit");
+
+/* The id of a call: its client's where that may be taken, else a new one. */
+static void make_id(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span given)
+{
+    struct np_worker *w = ctx;
+    if (given.p && np_id_valid(given)) {
+        memcpy(out, given.p, given.n);
+        out[given.n] = '\0';
+    } else {
+        np_id_make(&w->rng, np_clock_wall_ms(&np_clock_live), out);
+    }
+}
 
 /* A call that was refused before it became an exchange carries no user pointer. */
 
 static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_type type,
                    const char *message, const struct np_endpoint *endpoint)
 {
-    char id[NP_ID_CLIENT_MAX + 1];
-    struct np_span given = np_http_header(c, "x-request-id");
-    if (given.p && np_id_valid(given)) {
-        memcpy(id, given.p, given.n);
-        id[given.n] = '\0';
-    } else {
-        np_id_make(&w->rng, np_clock_wall_ms(&np_clock_live), id);
-    }
+    char id[NP_HTTP_ID_BYTES];
+    make_id(w, id, np_http_header(c, REQUEST_ID));
     struct np_refusal r = {.type = type,
                            .status = np_refusal_status(type),
                            .message = np_span_of(message),
@@ -90,12 +101,9 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
         np_exchange_free(x);
         return NULL;
     }
-    struct np_span given = np_http_header(c, "x-request-id");
     x->at_wall_ms = np_clock_wall_ms(&np_clock_live);
-    if (given.p && np_id_valid(given))
-        memcpy(x->id, given.p, given.n);
-    else
-        np_id_make(&w->rng, x->at_wall_ms, x->id);
+    make_id(w, x->id, np_http_header(c, REQUEST_ID));
+    np_http_set_request_id(c, x->id);
     x->accept_ns = np_http_accept_ns(c);
     x->deadline_ns = x->accept_ns + (uint64_t)endpoint->deadline_ms * NP_NS_PER_MS;
     x->endpoint = endpoint;
@@ -208,6 +216,12 @@ static void on_refused(void *ctx, enum np_http_refusal cause)
 {
     struct np_worker *w = ctx;
     np_meter_add(w->meters, NP_FAMILY_http_refused, (uint32_t)cause, 0, 0, 1);
+}
+
+void np_intake_ids(struct np_front_config *config)
+{
+    config->request_id_header = REQUEST_ID;
+    config->make_id = make_id;
 }
 
 struct np_front_ops np_intake_ops(struct np_worker *w)

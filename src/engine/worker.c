@@ -50,6 +50,7 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
                                      .max_body_bytes = 1u << 20,
                                      .max_connections = CONNECTIONS_A_WORKER,
                                      .idle_timeout_s = IDLE_TIMEOUT_S};
+    np_intake_ids(&config);
     struct np_front_ops ops = np_intake_ops(w);
     w->front = np_front_new(w->loop, &config, &ops);
     if (!w->upstream || !w->front)

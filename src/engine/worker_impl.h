@@ -41,6 +41,8 @@ static inline struct np_now np_worker_now(const struct np_worker *w)
 
 /* intake.c: the client side's events. */
 struct np_front_ops np_intake_ops(struct np_worker *w);
+/* intake.c: how the refusals of the front get their request ids; ctx of its ops is the worker. */
+void np_intake_ids(struct np_front_config *config);
 /* live.c: the ground that performs. */
 struct np_ground np_live_ground(struct np_worker *w);
 /* live.c: closes the exchange when neither the client nor the driver needs it any more. */
