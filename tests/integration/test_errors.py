@@ -78,7 +78,7 @@ FAULTS = [
     (b"", 1, 1),
     (b"hello", 1, 1),
     (b'{"prompt": }', 1, 12),
-    (b'{"prompt": "a",\n "maxTokens": 05}', 2, 16),
+    (b'{"prompt": "a",\n "maxTokens": 05}', 2, 15),
     (b'{"prompt": "a"', 1, 15),
     (b'{"prompt": "a"} x', 1, 17),
     (b'{\n\n  "prompt" "a"}', 3, 12),
@@ -287,7 +287,7 @@ class Statuses(case.Case):
     def test_every_refusal_carries_the_clients_request_id(self):
         for expected, args, kw in (
             (404, ("POST", "/nowhere", {"prompt": "a"}), {}),
-            (405, ("GET", wire.REPLY), {}),
+            (405, ("GET", wire.REPLY, None), {}),
             (411, ("POST", wire.REPLY, b""), {"Content-Length": None}),
             (413, ("POST", wire.REPLY, b"x" * 5000), {}),
             (415, ("POST", wire.REPLY, b"{}"), {"Content-Type": "text/plain"}),

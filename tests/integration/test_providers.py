@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import tempfile
 import time
+import warnings
 
 import case
 import policies as sets
@@ -295,8 +296,10 @@ class Tls(Own):
         self.begin(good, certificate=self.good, flags=("--ca-file", self.ca),
                    endpoint={"max_attempts": 1})
         self.stub.tls.set_ciphers("ALL:@SECLEVEL=0")
-        self.stub.tls.minimum_version = ssl.TLSVersion.TLSv1
-        self.stub.tls.maximum_version = ssl.TLSVersion.TLSv1_1
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.stub.tls.minimum_version = ssl.TLSVersion.TLSv1
+            self.stub.tls.maximum_version = ssl.TLSVersion.TLSv1_1
         self.assertDegraded(self.server.ask("hello"), "exhausted")
         self.assertEqual(self.stub.calls, [])
 

@@ -8,6 +8,14 @@ import procs
 from policies import Policies
 
 
+# How the imitation models answer unless a test says otherwise.
+QUICK = """
+return { seed = 7, models = { ["*"] = function(call)
+  return { text = "this is " .. call.model, first_ms = 1, total_ms = 2 }
+end } }
+"""
+
+
 class Case(unittest.TestCase):
     """Tests that share one mock and one server, made by prepare() before the first of them. When a
     test fails, what the processes said is shown; after the last one they must end well."""
@@ -18,7 +26,7 @@ class Case(unittest.TestCase):
     env = {"NEAP_TEST_KEY": "sk-test-0123456789"}
     flags = ()
     workers = 2
-    scenario = None  # a file's text; False: no mock
+    scenario = QUICK  # a file's text; False: no mock
 
     mock = None
     server = None

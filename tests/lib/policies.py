@@ -1,7 +1,9 @@
 """Policy folders for tests, written from Python values."""
 
 import os
+import shutil
 import tempfile
+import weakref
 
 
 class Lua(str):
@@ -58,8 +60,8 @@ class Policies:
     OpenAI dialect gets it with /v1."""
 
     def __init__(self, url="http://127.0.0.1:9"):
-        self.folder = tempfile.TemporaryDirectory(prefix="neap-policies-")
-        self.path = self.folder.name
+        self.path = tempfile.mkdtemp(prefix="neap-policies-")
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
         self.url = url
         self.providers = {}
         self.models = {}
