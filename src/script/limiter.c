@@ -298,7 +298,7 @@ void np_limit_enter(struct np_state *st, const struct np_limit *limit, struct np
     }
 }
 
-void np_limit_leave(struct np_state *st, const struct np_limit_frame *f)
+bool np_limit_leave(struct np_state *st, const struct np_limit_frame *f)
 {
     /* From here on the handler leaves this state alone. */
     current = f->outer;
@@ -307,8 +307,10 @@ void np_limit_leave(struct np_state *st, const struct np_limit_frame *f)
         uint64_t number = atomic_load_explicit(&st->slot->number, memory_order_relaxed);
         atomic_store_explicit(&st->slot->number, number + 1, memory_order_release);
     }
-    if (st->struck || !st->timed)
+    bool struck = st->struck;
+    if (struck || !st->timed)
         lua_sethook(st->L, NULL, 0, 0);
     st->struck = 0;
     st->limited = false;
+    return struck;
 }

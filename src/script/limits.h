@@ -10,7 +10,8 @@ struct np_limit_frame {
 };
 
 void np_limit_enter(struct np_state *st, const struct np_limit *limit, struct np_limit_frame *f);
-void np_limit_leave(struct np_state *st, const struct np_limit_frame *f);
+/* Whether the limit struck. */
+bool np_limit_leave(struct np_state *st, const struct np_limit_frame *f);
 
 /* The Lua hook that ends a call: writes the place down once and raises. */
 void np_limit_stop(lua_State *L, lua_Debug *ar);

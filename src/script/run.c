@@ -18,11 +18,8 @@ static void set_place(struct np_script_fault *f, const lua_Debug *ar, int line)
     f->line = (unsigned)line;
 }
 
-/* Where the innermost Lua function stands; when there is none, where the hook begins whose answer is
- * judged; else file "". */
-static void find_place(lua_State *L, struct np_script_fault *f)
+bool np_state_find_line(lua_State *L, struct np_script_fault *f)
 {
-    struct np_state *st = np_state_of(L);
     lua_Debug ar;
     f->file[0] = '\0';
     f->line = 0;
@@ -30,13 +27,27 @@ static void find_place(lua_State *L, struct np_script_fault *f)
         lua_getinfo(L, "Sl", &ar);
         if (ar.currentline > 0) {
             set_place(f, &ar, ar.currentline);
-            return;
+            return true;
         }
     }
+    return false;
+}
+
+/* Where the innermost Lua function stands; when there is none, where the hook begins whose answer is
+ * judged, or where memory was refused; else file "". */
+static void find_place(lua_State *L, struct np_script_fault *f)
+{
+    struct np_state *st = np_state_of(L);
+    if (np_state_find_line(L, f))
+        return;
     if (st->judged != LUA_NOREF) {
+        lua_Debug ar;
         lua_rawgeti(L, LUA_REGISTRYINDEX, st->judged);
         lua_getinfo(L, ">S", &ar);
         set_place(f, &ar, ar.linedefined);
+    } else if (st->refused_at.file[0]) {
+        memcpy(f->file, st->refused_at.file, sizeof f->file);
+        f->line = st->refused_at.line;
     }
 }
 
@@ -88,6 +99,13 @@ static void set_fault(struct np_state *st, enum np_fault_kind kind, struct np_sp
 
 /* ------------------------------------------------------------------------------ raised errors */
 
+static void set_stop_fault(struct np_state *st)
+{
+    set_fault(st, NP_FAULT_KIND_TIME,
+              st->timed ? NP_SPAN("stopped: it took more CPU time than a hook may")
+                        : NP_SPAN("stopped: it took more steps than a hook may"));
+}
+
 /* The first strike alone is written down: what is raised while the stack unwinds says nothing. */
 _Noreturn void np_state_stop(lua_State *L)
 {
@@ -95,9 +113,7 @@ _Noreturn void np_state_stop(lua_State *L)
     if (!st->stopped) {
         st->stopped = true;
         find_place(L, &st->fault);
-        set_fault(st, NP_FAULT_KIND_TIME,
-                  st->timed ? NP_SPAN("stopped: it took more CPU time than a hook may")
-                            : NP_SPAN("stopped: it took more steps than a hook may"));
+        set_stop_fault(st);
     }
     lua_pushlightuserdata(L, st);
     lua_error(L);
@@ -174,15 +190,20 @@ static int on_error(lua_State *L)
 
 /* ------------------------------------------------------------------------------------- calls */
 
-static void take_fault(struct np_state *st, int status)
+/* st->fault is filled, or what the status says goes into it. */
+static void take_fault(struct np_state *st, int status, bool struck)
 {
     lua_State *L = st->L;
     if (st->stopped)
         return;
     if (status == LUA_ERRMEM || st->no_memory) {
+        st->fault = st->refused_at;
+        /* After the strike blocks are refused that would else have been given. */
+        if (struck) {
+            set_stop_fault(st);
+            return;
+        }
         st->spoiled = true;
-        if (!st->fault_set)
-            st->fault.file[0] = '\0';
         set_fault(st, NP_FAULT_KIND_MEMORY, NP_SPAN("stopped: it took more memory than it may"));
     } else if (!st->fault_set) {
         size_t n;
@@ -199,18 +220,20 @@ static void begin(struct np_state *st)
     st->stopped = false;
     st->no_memory = false;
     st->judged = LUA_NOREF;
+    st->refused_at.file[0] = '\0';
+    st->refused_at.line = 0;
     st->type_error = NULL;
     st->call_bytes = 0;
 }
 
 /* The function and its arguments are on the stack; the handler goes below them. */
-static bool finish(struct np_state *st, int status, int handler)
+static bool finish(struct np_state *st, int status, int handler, bool struck)
 {
     if (status == LUA_OK) {
         lua_remove(st->L, handler);
         return true;
     }
-    take_fault(st, status);
+    take_fault(st, status, struck);
     lua_settop(st->L, handler - 1);
     return false;
 }
@@ -231,8 +254,8 @@ bool np_state_call(struct np_state *st, int n_args, int n_results, const struct 
     st->call_max = NP_STATE_CALL_BYTES;
     np_limit_enter(st, limit, &frame);
     int status = lua_pcall(st->L, n_args, n_results, handler);
-    np_limit_leave(st, &frame);
-    return finish(st, status, handler);
+    bool struck = np_limit_leave(st, &frame);
+    return finish(st, status, handler, struck);
 }
 
 bool np_state_call_trusted(struct np_state *st, int n_args, int n_results)
@@ -244,7 +267,7 @@ bool np_state_call_trusted(struct np_state *st, int n_args, int n_results)
     int status = lua_pcall(st->L, n_args, n_results, handler);
     st->total_max = NP_STATE_BYTES;
     st->block_max = NP_STATE_BLOCK_BYTES;
-    bool ok = finish(st, status, handler);
+    bool ok = finish(st, status, handler, false);
     if (st->used_bytes > TRUSTED_LEFT_BYTES)
         lua_gc(st->L, LUA_GCCOLLECT);
     return ok;
@@ -261,7 +284,7 @@ bool np_state_load(struct np_state *st, struct np_span code, bool bytecode, cons
     st->call_max = NP_STATE_BYTES;
     int status = luaL_loadbufferx(L, code.p, code.n, chunk_name, bytecode ? "b" : "t");
     if (status != LUA_OK) {
-        take_fault(st, status);
+        take_fault(st, status, false);
         lua_pop(L, 1);
         return false;
     }

@@ -365,6 +365,7 @@ int np_sandbox_open(lua_State *L)
     luaL_newlib(L, natives);
     for (size_t i = 0; i < sizeof wrapped / sizeof wrapped[0]; i++)
         set_wrapped(L, wrapped[i].name, wrapped[i].func);
+    np_pattern_set(L);
     np_ljson_push_lib(L, false);
     lua_setfield(L, -2, "json");
     lua_call(L, 1, 1);

@@ -32,8 +32,11 @@ static void *allocate(void *ud, void *p, size_t old_bytes, size_t bytes)
         st->used_bytes -= old;
         return NULL;
     }
-    if (bytes > old && !may_grow(st, bytes, bytes - old))
+    if (bytes > old && !may_grow(st, bytes, bytes - old)) {
+        if (st->limited)
+            (void)np_state_find_line(st->L, &st->refused_at);
         return NULL;
+    }
     void *q = realloc(p, bytes);
     if (!q)
         return bytes <= old ? p : NULL;

@@ -71,9 +71,10 @@ struct np_state {
     bool fault_set;
     int64_t steps_left;
     struct np_watch_slot *slot;
-    struct np_script_fault fault; /* of the last call that failed */
-    const void *type_error;       /* text of the last error of kind type, by address */
-    int judged;                   /* registry: the hook whose answer is judged; LUA_NOREF: none */
+    struct np_script_fault fault;      /* of the last call that failed */
+    struct np_script_fault refused_at; /* file and line where memory was refused last */
+    const void *type_error;            /* text of the last error of kind type, by address */
+    int judged; /* registry: the hook whose answer is judged; LUA_NOREF: none */
     /* Kept for reuse between calls. */
     struct np_buf scratch;
     int env_maker;                      /* registry: function(extra) that makes one */
@@ -125,6 +126,9 @@ const struct np_embedded_file *np_embedded_find(const char *name);
 /* Steps the collector when enough has gathered, or always with force. Never inside a call. */
 void np_state_collect(struct np_state *st, bool force);
 
+/* Writes file and line of the innermost Lua function into *f; false when there is none. Safe within
+ * the allocator. */
+bool np_state_find_line(lua_State *L, struct np_script_fault *f);
 /* Ends the running call: notes the place of the first strike and raises. */
 _Noreturn void np_state_stop(lua_State *L);
 /* For long C functions that policies can reach: counts `work` (about a VM instruction each) and
