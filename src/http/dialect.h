@@ -17,7 +17,9 @@ void np_http_refuse(struct np_http_call *c, const struct np_refusal *r, const ch
 /* Whether a content type names JSON (application/json or +json, any parameters; charset utf-8). */
 bool np_http_is_json(struct np_span content_type);
 
-/* A listening TCP socket: not blocking, close-on-exec, SO_REUSEADDR, SO_REUSEPORT where shared.
+/* A listening TCP socket: not blocking, close-on-exec, SO_REUSEADDR. Where shared it joins sockets of
+ * this user that listen there (SO_REUSEPORT); else it must be the first, which may be joined later. So
+ * a worker group opens its first socket unshared, and learns that another program has the port.
  * "127.0.0.1:8080", "[::1]:8080", "localhost:0". On failure -1 and *why says it in a sentence. */
 int np_http_listen(const char *addr_port, bool shared, const char **why);
 /* The port of a listening socket. */

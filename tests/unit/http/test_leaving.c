@@ -67,6 +67,28 @@ START_TEST(a_client_that_half_closes_with_its_request_is_gone)
 }
 END_TEST
 
+/* The library is told of both at once, and reads the data only. */
+START_TEST(an_end_that_arrives_with_data_is_noticed)
+{
+    static const char *const texts[] = {
+        "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "POST /whole HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe",
+        "POST /head HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhe",
+        "GET /whole HTTP/1.1\r\nHost: lo",
+        "GET /who",
+        "",
+    };
+    struct client *c = client_new();
+    rig_turn_for(10);
+    send(c->fd, texts[_i], strlen(texts[_i]), 0);
+    shutdown(c->fd, SHUT_WR);
+    ck_assert(client_closed_within(c, 500));
+    ck_assert_int_eq(strstr(c->in, "200 OK") != NULL, _i == 0);
+    ck_assert_uint_eq(np_front_open(rig.front), 0);
+    client_free(c);
+}
+END_TEST
+
 START_TEST(pipelined_bytes_do_not_hide_that_the_client_left)
 {
     struct client *c = ask_later(GET_LATER GET_LATER);
@@ -414,6 +436,7 @@ int main(void)
     tcase_add_test(t, a_client_that_resets_while_it_waits_is_noticed);
     tcase_add_test(t, a_client_that_half_closes_while_it_waits_is_gone);
     tcase_add_test(t, a_client_that_half_closes_with_its_request_is_gone);
+    tcase_add_loop_test(t, an_end_that_arrives_with_data_is_noticed, 0, 6);
     tcase_add_test(t, pipelined_bytes_do_not_hide_that_the_client_left);
     tcase_add_test(t, a_reply_after_the_client_left_is_ignored);
     tcase_add_test(t, a_client_that_leaves_when_its_reply_is_known_ends_once);
