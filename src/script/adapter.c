@@ -5,8 +5,8 @@
  * userdata, pointers to spans of raw JSON, which the encoder splices in. What is the same for every
  * provider (the content type, its own headers, the key) is added here.
  *
- * An answer: `answer(reply, out)` gets the decoded body and the class that the status alone means, and
- * writes what it understood into `out`. Whether usage is possible, and when to come again, is decided
+ * An answer: `answer(reply, out)` gets what the module's `reads` name of the body (the rest is never
+ * decoded) and the class that the status alone means, and writes what it understood into `out`. Whether usage is possible, and when to come again, is decided
  * here. An adapter that fails on what a provider sent leaves the status's class standing. */
 #include "script/adapter.h"
 
@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "script/json.h"
+#include "script/reads.h"
 #include "script/script.h"
 
 #define ERROR_BYTES 512
@@ -34,9 +35,9 @@ enum {
     AT_CALL = 1,
     AT_REPLY,
     AT_OUT,
-    AT_MODULES /* and as many after it: request, answer, body, fields and system_as of each */
+    AT_MODULES /* and as many after it: those below of each adapter */
 };
-enum { OF_REQUEST, OF_ANSWER, OF_BODY, OF_FIELDS, OF_SYSTEM_AS, OF_COUNT };
+enum { OF_REQUEST, OF_ANSWER, OF_BODY, OF_FIELDS, OF_SYSTEM_AS, OF_READS, OF_COUNT };
 
 static int place_of(enum np_adapter a, int what)
 {
@@ -45,26 +46,37 @@ static int place_of(enum np_adapter a, int what)
 
 /* ------------------------------------------------------------------------------------ loading */
 
-/* (module of each adapter …): the table of everything. */
-static int collect(lua_State *L)
+/* Pushes one of the things of the module at idx. */
+static void push_part(lua_State *L, int idx, int part)
 {
     static const char *const names[OF_COUNT] = {[OF_REQUEST] = "request",
                                                 [OF_ANSWER] = "answer",
-                                                [OF_BODY] = NULL,
                                                 [OF_FIELDS] = "headers",
-                                                [OF_SYSTEM_AS] = "system_as"};
+                                                [OF_SYSTEM_AS] = "system_as",
+                                                [OF_READS] = "reads"};
+    if (part == OF_BODY) {
+        lua_createtable(L, 0, 16);
+        return;
+    }
+    lua_getfield(L, idx, names[part]);
+    if (part == OF_READS) {
+        (void)np_reads_push(L, -1);
+        lua_remove(L, -2);
+    }
+}
+
+/* (module of each adapter …): the table of everything. */
+static int collect(lua_State *L)
+{
     lua_createtable(L, AT_MODULES + NP_ADAPTER_COUNT * OF_COUNT, 0);
     for (int i = AT_CALL; i <= AT_OUT; i++) {
         lua_createtable(L, 0, 16);
         lua_rawseti(L, -2, i);
     }
     for (int a = 0; a < NP_ADAPTER_COUNT; a++)
-        for (int i = 0; i < OF_COUNT; i++) {
-            if (names[i])
-                lua_getfield(L, a + 1, names[i]);
-            else
-                lua_createtable(L, 0, 16);
-            lua_rawseti(L, -2, place_of((enum np_adapter)a, i));
+        for (int part = 0; part < OF_COUNT; part++) {
+            push_part(L, a + 1, part);
+            lua_rawseti(L, -2, place_of((enum np_adapter)a, part));
         }
     np_state_of(L)->script->adapters = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -465,7 +477,6 @@ struct answer_order {
     const struct np_model *m;
     const struct np_wire_reply *reply;
     struct np_answer *out;
-    bool json; /* the body is JSON and says so */
     enum np_err err;
 };
 
@@ -597,28 +608,24 @@ static void push_out(lua_State *L, int all)
 static int read_answer(lua_State *L)
 {
     struct answer_order *o = lua_touserdata(L, 1);
+    enum np_adapter adapter = o->m->provider->adapter;
     lua_rawgeti(L, LUA_REGISTRYINDEX, o->s->adapters);
     int all = lua_gettop(L);
     push_out(L, all);
     int out = lua_gettop(L);
-    lua_rawgeti(L, all, place_of(o->m->provider->adapter, OF_ANSWER));
+    lua_rawgeti(L, all, place_of(adapter, OF_ANSWER));
     lua_rawgeti(L, all, AT_REPLY);
+    int reply = lua_gettop(L);
+    lua_rawgeti(L, all, place_of(adapter, OF_READS));
+    const struct np_reads *reads = lua_touserdata(L, -1);
+    np_reads_fill(L, reply, reads, o->reply->body);
+    lua_pop(L, 1);
     lua_pushinteger(L, (lua_Integer)o->reply->status);
-    lua_setfield(L, -2, "status");
+    lua_setfield(L, reply, "status");
     lua_pushstring(L, np_class_name(o->out->class));
-    lua_setfield(L, -2, "class");
-    if (o->json)
-        np_ljson_push(L, o->reply->body);
-    else
-        lua_pushnil(L);
-    lua_setfield(L, -2, "body");
-    lua_pushvalue(L, -1);
-    lua_insert(L, out + 1); /* reply, answer, reply */
+    lua_setfield(L, reply, "class");
     lua_pushvalue(L, out);
     lua_call(L, 2, 0);
-    lua_pushnil(L);
-    lua_setfield(L, out + 1, "body");
-    lua_settop(L, out);
     take_answer(L, o);
     return 0;
 }
@@ -644,9 +651,8 @@ static enum np_err understand(struct answer_order *o)
     enum np_err err = open_adapters(o->s);
     if (err)
         return fault_err(o->s);
-    o->json = is_json_type(o->reply->content_type) &&
-              np_json_check(o->reply->body, NP_JSON_DEPTH, &fault) == NP_OK;
-    if (!o->json) {
+    if (!is_json_type(o->reply->content_type) ||
+        np_json_check(o->reply->body, NP_JSON_DEPTH, &fault)) {
         if (o->out->class == NP_CLASS_ok)
             o->out->class = NP_CLASS_bad_reply;
         say_not_json(o);

@@ -2,9 +2,9 @@
 --
 -- request(call, body): call has model, max_tokens, and as raw JSON system, messages, stop, temperature
 -- (nil where not given); fills body, returns the path below base_url.
--- answer(reply, out): reply has status, body (decoded) and class, which the status alone means; fills
--- out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion, cached,
--- cache_write, cache_write_1h, reasoning. Bodies are whatever a server sent: every step looks first.
+-- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
+-- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
+-- cached, cache_write, cache_write_1h, reasoning. Any of it may be of any kind: a server sent it.
 
 local find, match, lower = string.find, string.match, string.lower
 
@@ -27,9 +27,19 @@ local function text_of(value)
   return type(value) == "string" and value or nil
 end
 
-local function table_of(value)
-  return type(value) == "table" and value or nil
-end
+-- Where in a body stands what answer() wants; what is not there is nil.
+M.reads = {
+  error = "error",
+  type = "type",
+  content = "content",
+  stop_reason = "stop_reason",
+  input = "usage.input_tokens",
+  output = "usage.output_tokens",
+  cached = "usage.cache_read_input_tokens",
+  cache_write = "usage.cache_creation_input_tokens",
+  cache_write_1h = "usage.cache_creation.ephemeral_1h_input_tokens",
+  reasoning = "usage.output_tokens_details.reasoning_tokens",
+}
 
 -- ------------------------------------------------------------------------------------ faults
 
@@ -65,7 +75,7 @@ local function fault_class(reply, kind, message)
 end
 
 local function fault(reply, out)
-  local e = table_of(reply.body) and reply.body.error
+  local e = reply.error
   local message, kind = text_of(e), ""
   if type(e) == "table" then message, kind = text_of(e.message), text_of(e.type) or "" end
   local low = lower(message or "")
@@ -97,26 +107,25 @@ local function add(a, b)
 end
 
 -- input_tokens leaves out what was read from the cache and what was written to it.
-local function usage(u, out)
-  if type(u) ~= "table" or u.input_tokens == nil or u.output_tokens == nil then return end
+local function usage(reply, out)
+  if reply.input == nil or reply.output == nil then return end
   out.has_usage = true
-  out.cached = u.cache_read_input_tokens
-  out.cache_write = u.cache_creation_input_tokens
-  out.prompt = add(add(u.input_tokens, out.cached), out.cache_write)
-  out.completion = u.output_tokens
-  local writes = table_of(u.cache_creation)
-  if writes then out.cache_write_1h = writes.ephemeral_1h_input_tokens end
-  local details = table_of(u.output_tokens_details)
-  if details then out.reasoning = details.reasoning_tokens or details.thinking_tokens end
+  out.prompt = add(add(reply.input, reply.cached), reply.cache_write)
+  out.completion = reply.output
+  out.cached, out.cache_write, out.cache_write_1h = reply.cached, reply.cache_write, reply.cache_write_1h
+  out.reasoning = reply.reasoning
 end
 
 -- The texts of the blocks, one behind the other, and whether a tool is called.
 local function content(blocks)
-  local first = table_of(blocks[1])
-  if first and #blocks == 1 and first.type == "text" then return text_of(first.text) or "", false end
+  if type(blocks) ~= "table" then return "", false end
+  local first = blocks[1]
+  if #blocks == 1 and type(first) == "table" and first.type == "text" then
+    return text_of(first.text) or "", false
+  end
   local texts, calls = {}, false
   for _, block in ipairs(blocks) do
-    local kind = table_of(block) and block.type
+    local kind = type(block) == "table" and block.type
     if kind == "text" then
       texts[#texts + 1] = text_of(block.text)
     elseif kind == "tool_use" or kind == "server_tool_use" then
@@ -127,18 +136,12 @@ local function content(blocks)
 end
 
 function M.answer(reply, out)
-  local body = table_of(reply.body)
-  if body then usage(body.usage, out) end
-  local blocks = body and table_of(body.content)
-  if reply.class ~= "ok" or (body and (body.error or body.type == "error")) then return fault(reply, out) end
-  if not blocks then
-    out.class, out.error = "bad_reply", "the reply has no content"
-    return
-  end
-  local text, calls = content(blocks)
-  local finish = finishes[text_of(body.stop_reason) or "end_turn"] or "stop"
+  usage(reply, out)
+  if reply.class ~= "ok" or reply.error or reply.type == "error" then return fault(reply, out) end
+  local text, calls = content(reply.content)
+  local finish = finishes[text_of(reply.stop_reason) or "end_turn"] or "stop"
   if text == "" and not calls and finish ~= "content_filter" and finish ~= "length" then
-    out.class, out.error = "bad_reply", "the reply is empty"
+    out.class, out.error = "bad_reply", "the reply holds no message, or an empty one"
     return
   end
   out.class, out.text, out.finish = "ok", text, finish

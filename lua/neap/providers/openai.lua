@@ -2,9 +2,9 @@
 --
 -- request(call, body): call has model, max_tokens, and as raw JSON messages, stop, temperature (nil
 -- where not given); fills body, returns the path below base_url.
--- answer(reply, out): reply has status, body (decoded) and class, which the status alone means; fills
--- out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion, cached, reasoning.
--- Bodies are whatever a server sent: every step looks before it leaps.
+-- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
+-- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
+-- cached, reasoning. Any of it may be of any kind: a server sent it.
 
 local find, match, lower = string.find, string.match, string.lower
 
@@ -34,9 +34,18 @@ local function text_of(value)
   return type(value) == "string" and value or nil
 end
 
-local function table_of(value)
-  return type(value) == "table" and value or nil
-end
+-- Where in a body stands what answer() wants; what is not there is nil.
+M.reads = {
+  error = "error",
+  content = "choices.1.message.content",
+  refusal = "choices.1.message.refusal",
+  tool_calls = "choices.1.message.tool_calls",
+  finish = "choices.1.finish_reason",
+  prompt = "usage.prompt_tokens",
+  completion = "usage.completion_tokens",
+  cached = "usage.prompt_tokens_details.cached_tokens",
+  reasoning = "usage.completion_tokens_details.reasoning_tokens",
+}
 
 -- ------------------------------------------------------------------------------------ faults
 
@@ -70,7 +79,7 @@ local function fault_class(reply, code, kind, message)
 end
 
 local function fault(reply, out)
-  local e = table_of(reply.body) and reply.body.error
+  local e = reply.error
   local message, code, kind = text_of(e), "", ""
   if type(e) == "table" then
     message, code, kind = text_of(e.message), text_of(e.code) or "", text_of(e.type) or ""
@@ -96,46 +105,32 @@ local finishes = {
   content_filter = "content_filter",
 }
 
-local function usage(u, out)
-  if type(u) ~= "table" or u.prompt_tokens == nil or u.completion_tokens == nil then return end
-  out.has_usage = true
-  out.prompt, out.completion = u.prompt_tokens, u.completion_tokens
-  local details = table_of(u.prompt_tokens_details)
-  if details then out.cached = details.cached_tokens end
-  details = table_of(u.completion_tokens_details)
-  if details then out.reasoning = details.reasoning_tokens end
-end
-
 -- The text of a message: a string, the texts of a list of parts, or why it refused.
-local function content(message)
-  local c = message.content
+local function content(reply)
+  local c = reply.content
   if type(c) == "string" and c ~= "" then return c end
   if type(c) == "table" then
     local texts = {}
     for _, part in ipairs(c) do
-      texts[#texts + 1] = table_of(part) and text_of(part.text)
+      texts[#texts + 1] = type(part) == "table" and text_of(part.text) or nil
     end
     if #texts > 0 then return table.concat(texts) end
   end
-  return text_of(message.refusal) or ""
+  return text_of(reply.refusal) or ""
 end
 
 function M.answer(reply, out)
-  local body = table_of(reply.body)
-  if body then usage(body.usage, out) end
-  local choices = body and table_of(body.choices)
-  local choice = choices and table_of(choices[1])
-  local message = choice and table_of(choice.message)
-  if reply.class ~= "ok" or (body and body.error) then return fault(reply, out) end
-  if not message then
-    out.class, out.error = "bad_reply", "the reply has no message"
-    return
+  if reply.prompt ~= nil and reply.completion ~= nil then
+    out.has_usage = true
+    out.prompt, out.completion = reply.prompt, reply.completion
+    out.cached, out.reasoning = reply.cached, reply.reasoning
   end
-  local text = content(message)
-  local calls = table_of(message.tool_calls)
-  local finish = finishes[text_of(choice.finish_reason) or "stop"] or "stop"
-  if text == "" and not (calls and calls[1]) and finish ~= "content_filter" and finish ~= "length" then
-    out.class, out.error = "bad_reply", "the reply is empty"
+  if reply.class ~= "ok" or reply.error then return fault(reply, out) end
+  local text = content(reply)
+  local finish = finishes[text_of(reply.finish) or "stop"] or "stop"
+  local calls = type(reply.tool_calls) == "table" and reply.tool_calls[1]
+  if text == "" and not calls and finish ~= "content_filter" and finish ~= "length" then
+    out.class, out.error = "bad_reply", "the reply holds no message, or an empty one"
     return
   end
   out.class, out.text, out.finish = "ok", text, finish
