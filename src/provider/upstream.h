@@ -23,7 +23,7 @@ enum np_call_how {
     NP_CALL_NO_TLS,        /* handshake or certificate */
     NP_CALL_RESET, /* sent (perhaps in part), then the connection failed before a whole reply */
     NP_CALL_CONNECT_TIMEOUT,
-    NP_CALL_FIRST_BYTE_TIMEOUT, /* sent, no first byte of the body in time */
+    NP_CALL_FIRST_BYTE_TIMEOUT, /* sent, no byte of a reply in time */
     NP_CALL_IDLE_TIMEOUT,
     NP_CALL_TOTAL_TIMEOUT,
     NP_CALL_TOO_LARGE,   /* headers over 64 KB or body over max_reply_bytes */
@@ -38,7 +38,7 @@ struct np_call_end {
     unsigned status;        /* 0: none came */
     bool request_sent;      /* at least one byte of the request may have reached the provider */
     uint64_t connect_ns;    /* how long DNS, TCP and TLS took; 0 on a reused connection */
-    uint64_t first_byte_ns; /* monotonic time; 0: none came */
+    uint64_t first_byte_ns; /* monotonic time of the first byte of any reply; 0: none came */
     char detail[96];        /* libcurl's words, control bytes removed, no URL and no secret */
 };
 
@@ -48,7 +48,9 @@ struct np_call_ops {
     void (*done)(void *ctx, struct np_call *call, const struct np_call_end *end);
 };
 
-/* One header line of a request, "Name: value" without CR, LF, NUL (checked; NP_E_INVALID). */
+/* Header lines are checked (NP_E_INVALID): a token, tab and printable ASCII, and none that frame the
+ * request or ask for an encoding (Host, Content-Length, Accept-Encoding, …). At most 128 and 64 KB
+ * (NP_E_FULL). A time of 0 means no such limit. All count from the start but idle_timeout_ms. */
 struct np_call_spec {
     struct np_span base_url; /* of the provider, from the operator's file */
     struct np_span path;     /* "/chat/completions": appended; already percent-encoded */
@@ -73,7 +75,8 @@ struct np_upstream *np_upstream_new(struct np_loop *loop, const struct np_upstre
 /* Calls under way are aborted without events. */
 void np_upstream_free(struct np_upstream *u);
 
-/* Starts a call. On an error nothing was started and no event comes. */
+/* Starts a call. On an error nothing was started and no event comes; NP_E_TIMEOUT: the deadline has
+ * passed. */
 enum np_err np_upstream_start(struct np_upstream *u, const struct np_call_spec *spec,
                               const struct np_call_ops *ops, void *ctx,
                               struct np_call **out) NP_MUST_CHECK;
@@ -81,7 +84,8 @@ enum np_err np_upstream_start(struct np_upstream *u, const struct np_call_spec *
 void np_call_abort(struct np_call *call);
 /* Whether a byte of the request may have left. */
 bool np_call_sent(const struct np_call *call);
-/* Stops and continues reading (a slow client). */
+/* Stops and continues reading (a slow client). Up to 128 KB that were read already may still come;
+ * the idle timeout does not count while it is paused. */
 void np_call_pause(struct np_call *call);
 void np_call_resume(struct np_call *call);
 /* A reply's header, from head on; p NULL when it is not there. */

@@ -8,9 +8,12 @@
 #include "base/buf.h"
 #include "support/raw_server.h"
 
+#include <arpa/inet.h>
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 struct client {
     struct np_loop *loop;
@@ -190,6 +193,34 @@ static inline void one_call(void (*serve)(struct np_raw_conn *c), struct got *g)
     client_call(&c, g);
     client_close(&c);
     np_raw_stop(s);
+}
+
+/* A port that does not answer: with a full backlog the kernel drops further SYNs. */
+struct deaf_port {
+    int fds[5];
+    unsigned port;
+};
+
+static inline void deaf_open(struct deaf_port *d)
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof a;
+    d->fds[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_eq(bind(d->fds[0], (struct sockaddr *)&a, size), 0);
+    ck_assert_int_eq(listen(d->fds[0], 0), 0);
+    ck_assert_int_eq(getsockname(d->fds[0], (struct sockaddr *)&a, &size), 0);
+    for (size_t i = 1; i < sizeof d->fds / sizeof d->fds[0]; i++) {
+        d->fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        (void)!connect(d->fds[i], (struct sockaddr *)&a, size);
+    }
+    d->port = ntohs(a.sin_port);
+}
+
+static inline void deaf_close(struct deaf_port *d)
+{
+    for (size_t i = 0; i < sizeof d->fds / sizeof d->fds[0]; i++) {
+        close(d->fds[i]);
+    }
 }
 
 static inline int run_suite(Suite *suite)

@@ -443,6 +443,53 @@ START_TEST(a_shard_that_stood_idle_for_too_long_ends_with_its_connections)
 }
 END_TEST
 
+static unsigned known_sockets(const struct np_upstream *u)
+{
+    unsigned n = 0;
+    for (size_t i = 0; i < u->n_socks; i++) {
+        n += u->socks[i] != NULL;
+    }
+    return n;
+}
+
+START_TEST(a_socket_is_forgotten_when_libcurl_lets_it_go_before_it_is_connected)
+{
+    struct deaf_port deaf;
+    deaf_open(&deaf);
+    struct client c;
+    client_open(&c);
+    snprintf(c.base, sizeof c.base, "%s://127.0.0.1:%u", _i ? "https" : "http", deaf.port);
+    c.spec.base_url = np_span_of(c.base);
+    struct got g = {0};
+    client_start(&c, &g);
+    client_turn_for(&c, 5);
+    ck_assert_uint_eq(known_sockets(c.up), 1);
+    np_call_abort(g.call);
+    ck_assert_uint_eq(known_sockets(c.up), 0);
+    client_close(&c);
+    deaf_close(&deaf);
+}
+END_TEST
+
+START_TEST(a_connection_that_carried_a_request_stays_registered_until_it_is_closed)
+{
+    struct np_raw_server *s = np_raw_start(serve_hello, NULL);
+    struct client c;
+    client_open(&c);
+    client_aim(&c, s);
+    struct got g;
+    for (int i = 0; i < 2; i++) {
+        client_call(&c, &g);
+        got_free(&g);
+        ck_assert_uint_eq(known_sockets(c.up), 1);
+    }
+    np_raw_stop(s);
+    client_turn_for(&c, 5);
+    ck_assert_uint_eq(known_sockets(c.up), 1); /* without events, or the loop would spin */
+    client_close(&c);
+}
+END_TEST
+
 START_TEST(warmed_connections_serve_the_first_calls)
 {
     struct np_raw_server *s = np_raw_start(serve_hello, NULL);
@@ -486,6 +533,9 @@ static void add_shards(TCase *t)
 {
     tcase_add_test(t, many_calls_at_once_fill_the_lowest_shards_first);
     tcase_add_test(t, a_shard_that_stood_idle_for_too_long_ends_with_its_connections);
+    tcase_add_loop_test(t, a_socket_is_forgotten_when_libcurl_lets_it_go_before_it_is_connected, 0,
+                        2);
+    tcase_add_test(t, a_connection_that_carried_a_request_stays_registered_until_it_is_closed);
     tcase_add_test(t, warmed_connections_serve_the_first_calls);
     tcase_add_test(t, warming_what_can_not_be_called_does_nothing);
 }

@@ -132,28 +132,18 @@ START_TEST(a_resolver_that_hangs_ends_in_a_connect_timeout_without_holding_the_l
     client_close(&c);
     uint64_t took = (np_clock_mono_ns(&np_clock_live) - start) / NP_NS_PER_MS;
     ck_assert_uint_ge(took, 60);
-    ck_assert_msg(took < 1000, "it took %u ms", (unsigned)took);
+    ck_assert_msg(took < 1300, "it took %u ms", (unsigned)took);
     usleep(1600 * 1000); /* the resolver's thread ends before the process does */
 }
 END_TEST
 
 START_TEST(a_host_that_does_not_answer_ends_in_a_connect_timeout)
 {
-    /* With a full backlog the kernel drops further SYNs. */
-    int ls = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof a;
-    ck_assert_int_eq(bind(ls, (struct sockaddr *)&a, size), 0);
-    ck_assert_int_eq(listen(ls, 0), 0);
-    ck_assert_int_eq(getsockname(ls, (struct sockaddr *)&a, &size), 0);
-    int fill[4];
-    for (size_t i = 0; i < 4; i++) {
-        fill[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
-        (void)!connect(fill[i], (struct sockaddr *)&a, size);
-    }
+    struct deaf_port deaf;
+    deaf_open(&deaf);
     struct client c;
     client_open(&c);
-    snprintf(c.base, sizeof c.base, "http://127.0.0.1:%u", ntohs(a.sin_port));
+    snprintf(c.base, sizeof c.base, "http://127.0.0.1:%u", deaf.port);
     c.spec.base_url = np_span_of(c.base);
     c.spec.connect_timeout_ms = 60;
     uint64_t start = np_loop_refresh_ns(c.loop);
@@ -162,12 +152,9 @@ START_TEST(a_host_that_does_not_answer_ends_in_a_connect_timeout)
     assert_how(&g, NP_CALL_CONNECT_TIMEOUT);
     ck_assert(!g.end.request_sent);
     ck_assert_uint_ge(ms_since(&c, start), 60);
-    ck_assert_uint_lt(ms_since(&c, start), 500);
+    ck_assert_uint_lt(ms_since(&c, start), 1000);
     client_close(&c);
-    for (size_t i = 0; i < 4; i++) {
-        close(fill[i]);
-    }
-    close(ls);
+    deaf_close(&deaf);
 }
 END_TEST
 
@@ -496,9 +483,9 @@ static const struct {
     {serve_silence, 5000, 20, 60, NP_CALL_TOTAL_TIMEOUT, 60},
     {serve_silence, 0, 0, 60, NP_CALL_TOTAL_TIMEOUT, 60},
     {serve_half, 5000, 60, 5000, NP_CALL_IDLE_TIMEOUT, 60},
-    {serve_half, 30, 60, 5000, NP_CALL_IDLE_TIMEOUT, 60},
+    {serve_half, 200, 260, 5000, NP_CALL_IDLE_TIMEOUT, 260},
     {serve_half, 5000, 5000, 60, NP_CALL_TOTAL_TIMEOUT, 60},
-    {serve_drops, 30, 60, 200, NP_CALL_TOTAL_TIMEOUT, 200},
+    {serve_drops, 200, 260, 500, NP_CALL_TOTAL_TIMEOUT, 500},
 };
 
 START_TEST(each_timeout_ends_the_call_in_time_and_closes_its_connection)
@@ -517,7 +504,7 @@ START_TEST(each_timeout_ends_the_call_in_time_and_closes_its_connection)
     assert_how(&g, timeouts[_i].how);
     ck_assert(g.end.request_sent);
     ck_assert_uint_ge(took, timeouts[_i].least_ms);
-    ck_assert_msg(took < timeouts[_i].least_ms + 400, "it took %u ms", (unsigned)took);
+    ck_assert_msg(took < timeouts[_i].least_ms + 1000, "it took %u ms", (unsigned)took);
     ck_assert_str_ne(g.end.detail, "");
     client_until_server(&c, s, np_raw_closed, 1);
     got_free(&g);
