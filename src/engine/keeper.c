@@ -171,7 +171,11 @@ static enum np_reload_result read_anew(struct np_keeper *k, struct np_reload_ver
         goto drop;
     }
     if (strcmp(np_policyset_version(set), np_policyset_version(current)) == 0) {
-        result = NP_RELOAD_UNCHANGED;
+        /* A file that belongs to no set takes no part in the version. */
+        if (v->problems.errors == 0)
+            result = NP_RELOAD_UNCHANGED;
+        else
+            reject(k, np_policyset_version(set), &v->problems);
         goto drop;
     }
     if (strcmp(np_policyset_version(set), k->barred) == 0) {
