@@ -84,7 +84,7 @@ static int run(int argc, char **argv)
     struct neap_options options = {0};
     if (!read_options(&options, argc, argv))
         return NEAP_USAGE;
-    sigset_t set;
+    static sigset_t set; /* the thread that waits for a second SIGTERM outlives this function */
     block_signals(&set);
     /* Keys live in this process: no core file, no ptrace by others. */
     (void)prctl(PR_SET_DUMPABLE, 0);
