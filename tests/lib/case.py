@@ -1,5 +1,6 @@
 """The class that tests derive from, and how a file of tests is run."""
 
+import re
 import sys
 import threading
 import unittest
@@ -89,6 +90,16 @@ class Case(unittest.TestCase):
 
     def classes(self, record):
         return [attempt["class"] for attempt in record["attempts"]]
+
+    def assertLogged(self, pattern):
+        """The log has, or soon gets, a line that matches; that."""
+
+        def found():
+            return re.search(f"^.*(?:{pattern}).*$", self.server.log(), re.MULTILINE)
+
+        line = procs.wait_for(found, 3)
+        self.assertTrue(line, f"not logged: {pattern}\n{self.server.tail()}")
+        return line.group()
 
     def assertError(self, reply, status, kind, param=None):
         """The contract's error object, with its request id in the header too."""
