@@ -1,5 +1,9 @@
--- Which models there are, what they cost and how much they take. Check the prices against your
+-- Which models there are, what they cost and how much they are given. Check the prices against your
 -- providers' price lists, then set as_of: neap reminds you when they are older than half a year.
+--
+-- `context` bounds prompt and answer together; beyond it truncate.lua drops context. The economical
+-- models could take more: what stands here keeps the longest prompt's reply under 0.01 USD. Prices of
+-- cache_write are left out where nothing is written: the dearest price is what is held for an attempt.
 return {
   ["gpt-4.1"] = {
     provider = "openai",
@@ -12,7 +16,7 @@ return {
   ["gpt-4.1-mini"] = {
     provider = "openai",
     tier = "economy",
-    context = 1047576,
+    context = 10000,
     max_output = 32768,
     usd_per_million = { input = 0.40, cached_input = 0.10, output = 1.60 },
     as_of = "2026-11-01",
@@ -20,9 +24,9 @@ return {
   ["claude-haiku-4-5"] = {
     provider = "anthropic",
     tier = "economy",
-    context = 200000,
+    context = 4000,
     max_output = 64000,
-    usd_per_million = { input = 1.00, cached_input = 0.10, cache_write = 1.25, cache_write_1h = 2.00, output = 5.00 },
+    usd_per_million = { input = 1.00, cached_input = 0.10, output = 5.00 },
     as_of = "2026-11-01",
   },
 }

@@ -1,24 +1,26 @@
--- Decides which models are tried, in which order: premium first, then the economical ones; economical
--- first for bronze tenants, and for everybody while the objective for cost burns.
+-- Decides which models are tried, in which order: premium first, economical as fallback; economical
+-- first for the bronze tier and while premium is slow, alone once a day's budget runs low.
 local plan = require "lib.plan"
 
 local PREMIUM = { "gpt-4.1" }
 local ECONOMY = { "gpt-4.1-mini", "claude-haiku-4-5" }
+local SLOW_MS = 2500 -- the objective for p95 in endpoints.lua
 
--- A burn of 2 uses up the budget of the objectives twice as fast as allowed.
-local BURNING = 2
+-- Whether more than four fifths of a budget are spent.
+local function low(account)
+  local left, spent = budget.remaining(account), stats.cost_usd(account)
+  return left and spent and left < spent / 4
+end
 
 return function(req)
+  if low("global/day") or low("tenant:" .. req.tenant .. "/day") then
+    return ECONOMY, "a day's budget runs low"
+  end
   if req.metadata and req.metadata.tier == "bronze" then
     return plan.join(ECONOMY, PREMIUM), "bronze tier"
   end
-  local spent = stats.cost_usd("global", "day")
-  local left = budget.remaining("global/day")
-  if spent and left and left < spent * 0.25 then
-    return ECONOMY, "the day's budget is nearly used up"
-  end
-  if (stats.burn(req.endpoint) or 0) > BURNING then
-    return plan.join(ECONOMY, PREMIUM), "objectives are burning"
+  if (stats.p95(PREMIUM[1]) or 0) > SLOW_MS then
+    return plan.join(ECONOMY, PREMIUM), "premium is slow"
   end
   return plan.join(PREMIUM, ECONOMY), "premium first"
 end

@@ -56,6 +56,18 @@ unsigned neap_engine_admin_port(const struct neap_engine *e);
 /* Checks a policy set; problems, one a line, go to out (a malloc'ed text, the caller's to free). */
 enum neap_status neap_check(const char *dir, bool deny_warnings, char **out);
 
+/* What `neap test` is told. */
+struct neap_test_options {
+    const char *filter; /* only tests with this pattern in their name or their file's; NULL: all */
+    bool verbose;       /* tests that pass are told, too */
+    void (*say)(void *ctx, const char *line); /* gets each line, without its end */
+    void *ctx;
+};
+
+/* Runs the *_test.lua files of a policy set on the simulated ground. NEAP_NO: a test failed, the set
+ * does not load, or nothing has the pattern in it. */
+enum neap_status neap_test(const char *dir, const struct neap_test_options *options);
+
 /* Imitation providers on a socket of their own; runs until neap_mock_stop. */
 struct neap_mock;
 enum neap_status neap_mock_start(const char *listen, const char *scenario, struct neap_mock **out,

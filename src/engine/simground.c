@@ -40,6 +40,11 @@ struct sim_live {
     bool answered;
 };
 
+int64_t np_sim_wall_ms(uint64_t at_ns)
+{
+    return START_WALL_MS + (int64_t)((at_ns - START_NS) / NP_NS_PER_MS);
+}
+
 static uint64_t mono_ns(void *ctx)
 {
     const struct np_sim *s = ctx;
@@ -49,7 +54,7 @@ static uint64_t mono_ns(void *ctx)
 static int64_t wall_ms(void *ctx)
 {
     const struct np_sim *s = ctx;
-    return START_WALL_MS + (int64_t)((s->now_ns - START_NS) / NP_NS_PER_MS);
+    return np_sim_wall_ms(s->now_ns);
 }
 
 static struct np_now now_of(struct np_sim *s)
@@ -197,7 +202,7 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
     *live = (struct sim_live){.sim = s, .x = x};
     uint64_t at_ns = client->at_ns > s->now_ns ? client->at_ns : s->now_ns;
     x->accept_ns = at_ns;
-    x->at_wall_ms = START_WALL_MS + (int64_t)((at_ns - START_NS) / NP_NS_PER_MS);
+    x->at_wall_ms = np_sim_wall_ms(at_ns);
     x->deadline_ns = at_ns + (uint64_t)endpoint->deadline_ms * NP_NS_PER_MS;
     x->endpoint = endpoint;
     x->tenant = tenant;

@@ -44,6 +44,8 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client) NP_
 /* Lets time pass until nothing is left to happen. */
 void np_sim_run(struct np_sim *s);
 uint64_t np_sim_now_ns(const struct np_sim *s);
+/* The wall clock at a virtual time. */
+int64_t np_sim_wall_ms(uint64_t at_ns);
 struct np_guard *np_sim_guard(struct np_sim *s);
 struct np_ledger *np_sim_ledger(struct np_sim *s);
 /* The meters of the simulated worker. */

@@ -1,0 +1,218 @@
+-- Decides what the *_test.lua files of a policy set can call, and how it is told that they got
+-- something else than they wanted.
+--
+-- M.open(base, native) makes the environment of one file: all that policies see, and test, play and
+-- expect, which are C's. M.tests is what the file has announced. No value of a test is trusted: only raw
+-- access is used, no metamethod runs here.
+
+local M = { tests = {} }
+
+local format, rep, match = string.format, string.rep, string.match
+
+local INLINE = 72 -- bytes of a table that still stands on one line
+local LINES = 20 -- of one value
+local TEXT = 400 -- bytes of one string
+local DEPTH = 16
+
+-- ------------------------------------------------------------------------------------- values
+
+-- Numbers first, then names, then the rest.
+local rank = { number = 1, string = 2, boolean = 3 }
+
+local function before(a, b)
+  local left, right = rank[type(a)] or 4, rank[type(b)] or 4
+  if left ~= right then return left < right end
+  if left <= 2 then return a < b end
+  return tostring(a) < tostring(b)
+end
+
+local function sorted_keys(...)
+  local keys, seen = {}, {}
+  for _, t in ipairs { ... } do
+    for key in next, t do
+      if not seen[key] then
+        seen[key] = true
+        keys[#keys + 1] = key
+      end
+    end
+  end
+  table.sort(keys, before)
+  return keys
+end
+
+local escapes = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t", ['"'] = '\\"', ["\\"] = "\\\\" }
+
+local function escape(c)
+  return escapes[c] or format("\\x%02x", c:byte())
+end
+
+local function show_string(s)
+  local cut = #s > TEXT
+  if cut then s = s:sub(1, (utf8.offset(s, 0, TEXT + 1) or TEXT + 1) - 1) end
+  return '"' .. s:gsub('[%c"\\]', escape) .. '"' .. (cut and "…" or "")
+end
+
+local function show_plain(value)
+  local kind = type(value)
+  if kind == "string" then return show_string(value) end
+  if value == json.null then return "null" end
+  if kind == "number" or kind == "boolean" or kind == "nil" then return tostring(value) end
+  return "a " .. kind
+end
+
+local function show_key(key)
+  if type(key) == "string" and match(key, "^[%a_][%w_]*$") then return key end
+  return "[" .. show_plain(key) .. "]"
+end
+
+-- Appends the lines of a value; the last one stays open for what follows it.
+local function put(lines, value, indent, depth, circle)
+  local function add(text) lines[#lines] = lines[#lines] .. text end
+  if type(value) ~= "table" then return add(show_plain(value)) end
+  if next(value) == nil then return add("{}") end
+  if circle[value] then return add("{ itself }") end
+  if depth == 0 then return add("{ … }") end
+  circle[value] = true
+  add("{")
+  local position = 1
+  for _, key in ipairs(sorted_keys(value)) do
+    lines[#lines + 1] = rep("  ", indent + 1)
+    if key == position then position = position + 1 else add(show_key(key) .. " = ") end
+    put(lines, rawget(value, key), indent + 1, depth - 1, circle)
+    add(",")
+    if #lines > 4 * LINES then break end
+  end
+  circle[value] = nil
+  lines[#lines + 1] = rep("  ", indent) .. "}"
+end
+
+-- A value as its lines: one where that is short, else sorted by key and cut.
+local function show_lines(value)
+  local lines = { "" }
+  put(lines, value, 0, DEPTH, {})
+  if #lines <= LINES then
+    local words = {}
+    for i, line in ipairs(lines) do words[i] = match(line, "^%s*(.*)$") end
+    local one = table.concat(words, " "):gsub(",( })", "%1")
+    if #lines == 1 or #one <= INLINE then return { one } end
+    return lines
+  end
+  local cut = table.move(lines, 1, LINES, 1, {})
+  cut[LINES + 1] = "…"
+  return cut
+end
+
+-- The path to the first part in which two values differ and what is there; nothing when they are equal.
+local function differ(got, wanted, path, depth)
+  if type(got) ~= "table" or type(wanted) ~= "table" or depth == 0 then
+    if rawequal(got, wanted) or (got ~= got and wanted ~= wanted) then return nil end
+    return path, got, wanted
+  end
+  if rawequal(got, wanted) then return nil end
+  for _, key in ipairs(sorted_keys(got, wanted)) do
+    local name = show_key(key)
+    local below = path .. (name:sub(1, 1) == "[" and name or "." .. name)
+    local where, g, w = differ(rawget(got, key), rawget(wanted, key), below, depth - 1)
+    if where then return where, g, w end
+  end
+  return nil
+end
+
+local function labelled(lines, label, values)
+  for i, line in ipairs(values) do
+    lines[#lines + 1] = format("%-10s%s", i == 1 and label or "", line)
+  end
+end
+
+-- nil when the two are equal, else the text that says how they are not.
+function M.compare(got, wanted)
+  local path, g, w = differ(got, wanted, "", DEPTH)
+  if not path then return nil end
+  local lines = {}
+  labelled(lines, "got", show_lines(got))
+  labelled(lines, "expected", show_lines(wanted))
+  if path ~= "" then
+    local here = { format("at %s: got %s, expected %s", path, show_lines(g)[1], show_lines(w)[1]) }
+    labelled(lines, "differs", here)
+  end
+  return table.concat(lines, "\n")
+end
+
+-- -------------------------------------------------------------------------------------- tests
+
+local function add(entry)
+  for _, other in ipairs(M.tests) do
+    if other.name == entry.name then
+      return format("there is a test %s already, in line %d", show_string(entry.name), other.line)
+    end
+  end
+  M.tests[#M.tests + 1] = entry
+end
+
+-- test(name, fn). Like each, returns what is wrong, or nil.
+function M.add(line, name, fn)
+  return add { name = name, fn = fn, line = line }
+end
+
+-- What tells an item from the others: itself, the text that it begins with, or its place.
+local function title(item, i)
+  local first = type(item) == "table" and rawget(item, 1)
+  if type(first) == "string" and #first <= INLINE then return show_plain(first) end
+  local shown = show_lines(item)
+  return #shown == 1 and #shown[1] <= INLINE and shown[1] or "#" .. i
+end
+
+-- test.each(name, list, fn): a test for each item, with the item in its name.
+function M.each(line, name, list, fn)
+  if #list == 0 then return "test.each has an empty list, so that nothing would be tested" end
+  for i, item in ipairs(list) do
+    local wrong = add { name = format("%s (%s)", name, title(item, i)), fn = fn, line = line, args = 1, item = item }
+    if wrong then return wrong end
+  end
+end
+
+-- ---------------------------------------------------------------------------------------- play
+
+local lists = { "messages", "context", "stop" }
+
+-- A copy of play's table in which the lists that are empty are lists for JSON, too.
+function M.prepare(t)
+  local request = rawget(t, "request")
+  if type(request) ~= "table" then return t end
+  local copy, inner = {}, {}
+  for key, value in next, t do copy[key] = value end
+  for key, value in next, request do inner[key] = value end
+  for _, name in ipairs(lists) do
+    local list = inner[name]
+    if type(list) == "table" and next(list) == nil then inner[name] = json.array {} end
+  end
+  copy.request = inner
+  return copy
+end
+
+-- ------------------------------------------------------------------------------- the environment
+
+local function refuse_global(_, name)
+  error("there are no globals in tests: write `local " .. tostring(name) .. " = …`", 2)
+end
+
+local function refuse_field(_, name)
+  error("test is read-only: " .. tostring(name) .. " can't be set", 2)
+end
+
+function M.open(base, native)
+  local each = { each = native.each }
+  local names = setmetatable({
+    test = setmetatable({}, {
+      __call = native.test,
+      __index = each,
+      __newindex = refuse_field,
+      __metatable = false,
+    }),
+    play = native.play,
+    expect = native.expect,
+  }, { __index = base })
+  return setmetatable({}, { __index = names, __newindex = refuse_global, __metatable = false })
+end
+
+return M

@@ -1,0 +1,35 @@
+/* Plays single requests on the simulated ground, for tests and for people who try a policy: what is
+ * given and what comes of it are JSON.
+ *
+ * Given (all but request may be left out):
+ *   request    the body of a reply request, with `tenant` and `endpoint` beside it (the first of each
+ *              where not given)
+ *   budgets    account -> USD that are spent already: {"tenant:acme/day": 4.99}
+ *   breakers   model -> "open", "half_open" or "closed"
+ *   providers  provider or model -> its answer, or a list of answers, one a call, the last of which
+ *              repeats. An answer is a text, a status, or an object: text, after_ms, status,
+ *              retry_after (seconds or the header's text), error (a class: "timeout", "network",
+ *              "too_long", …), usage {prompt, completion, cached}, finish. Where nothing is said, a good
+ *              answer comes after 300 ms.
+ *   after_ms   time that passes before the request
+ *
+ * The run: status, text, model, provider, degraded, reason, finish_reason, retry_after_s, cost_usd,
+ * latency_ms, plan, attempts, skipped, dropped, hooks, error, trace (lines for people). */
+#ifndef NP_ENGINE_PLAY_H
+#define NP_ENGINE_PLAY_H
+
+#include "base/buf.h"
+#include "script/policyset.h"
+
+/* One ground: its time, breakers, accounts and shared values carry on from play to play. */
+struct np_play;
+
+/* set is loaded, and held. NULL without memory. */
+struct np_play *np_play_new(struct np_policyset *set, uint64_t seed);
+void np_play_free(struct np_play *p);
+/* given has passed np_json_check. Appends the run. NP_E_INVALID: what was given is wrong, nothing was
+ * played, and out says why instead. NP_E_NOMEM. Lines that are logged meanwhile by this thread go into
+ * the trace; a ring that the thread had for them is lost. */
+enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *out) NP_MUST_CHECK;
+
+#endif

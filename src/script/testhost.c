@@ -1,0 +1,379 @@
+/* The C side of tests: their states, test, play and expect, and what a failure says. */
+#include "script/testhost.h"
+
+#include <fnmatch.h>
+#include <stdio.h>
+
+#include "script/json.h"
+#include "script/load.h"
+#include "script/state.h"
+
+#define NAME_BYTES 256
+#define TEXT_BYTES ((size_t)1 << 20)
+/* Ten times what a hook may take: a test may play many requests. */
+#define TEST_STEPS (10 * (int64_t)NP_HOOK_STEPS)
+/* What expect raises; the text that people read is kept beside it. */
+#define UNEXPECTED "got something else than expected"
+
+static const struct np_limit test_limit = {NULL, 0, TEST_STEPS};
+
+/* One file while its tests run. */
+struct host {
+    const struct np_test_order *order;
+    struct np_policyset *set;
+    struct np_test_counts *counts;
+    const struct np_set_file *file;
+    struct np_state *st;
+    int module, env; /* registry: what testing.lua returns, the file's environment */
+    size_t n_tests;
+    bool running; /* a test runs, not its file */
+    char name[NAME_BYTES];
+    unsigned line;
+    struct np_buf given, run; /* play's two sides, as JSON */
+    struct np_buf trace;      /* of the last play, as lines */
+    struct np_buf message;    /* of the last expect that failed */
+};
+
+static struct host *host_of(lua_State *L)
+{
+    return lua_touserdata(L, lua_upvalueindex(1));
+}
+
+/* Calls a function of testing.lua with the n_args values on the top; one value comes back. */
+static void call_helper(lua_State *L, const struct host *h, const char *name, int n_args)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->module);
+    lua_getfield(L, -1, name);
+    lua_remove(L, -2);
+    lua_insert(L, -n_args - 1);
+    lua_call(L, n_args, 1);
+}
+
+/* --- what tests call ------------------------------------------------------------------------------ */
+
+static void want(lua_State *L, int arg, int type, const char *usage)
+{
+    if (lua_type(L, arg) != type)
+        np_state_type_error(L, "%s: a %s is wanted, got a %s", usage, lua_typename(L, type),
+                            luaL_typename(L, arg));
+}
+
+/* Announces with testing.lua's function of this name; its arguments but the line are on the top. */
+static int announce(lua_State *L, const char *helper, int n_args)
+{
+    struct host *h = host_of(L);
+    lua_Debug ar;
+    int line = 0;
+    if (h->running)
+        return np_state_type_error(L, "test: a test can't announce others");
+    if (lua_getstack(L, 1, &ar) && lua_getinfo(L, "l", &ar) && ar.currentline > 0)
+        line = ar.currentline;
+    lua_pushinteger(L, line);
+    lua_insert(L, -n_args - 1);
+    call_helper(L, h, helper, n_args + 1);
+    return lua_isnil(L, -1) ? 0 : np_state_type_error(L, "%s", lua_tostring(L, -1));
+}
+
+/* test(name, fn): by __call, so that the table itself comes first. */
+static int test(lua_State *L)
+{
+    static const char usage[] = "test(name, function)";
+    want(L, 2, LUA_TSTRING, usage);
+    want(L, 3, LUA_TFUNCTION, usage);
+    lua_settop(L, 3);
+    return announce(L, "add", 2);
+}
+
+static int each(lua_State *L)
+{
+    static const char usage[] = "test.each(name, list, function)";
+    want(L, 1, LUA_TSTRING, usage);
+    want(L, 2, LUA_TTABLE, usage);
+    want(L, 3, LUA_TFUNCTION, usage);
+    lua_settop(L, 3);
+    return announce(L, "each", 3);
+}
+
+/* Keeps the run's own words, for when the test fails. The run is on the top. */
+static void keep_trace(lua_State *L, struct host *h)
+{
+    np_buf_reset(&h->trace);
+    lua_getfield(L, -1, "trace");
+    lua_Integer n = lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0;
+    for (lua_Integer i = 1; i <= n; i++) {
+        size_t length;
+        lua_rawgeti(L, -1, i);
+        const char *line = lua_tolstring(L, -1, &length);
+        if (line) {
+            np_buf_put(&h->trace, line, length);
+            np_buf_char(&h->trace, '\n');
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static int play(lua_State *L)
+{
+    struct host *h = host_of(L);
+    if (!h->running)
+        return np_state_type_error(L, "play: only tests can play, not their file");
+    want(L, 1, LUA_TTABLE, "play{request = {…}}");
+    lua_settop(L, 1);
+    call_helper(L, h, "prepare", 1);
+    np_buf_reset(&h->given);
+    np_buf_reset(&h->run);
+    if (!np_ljson_encode(L, 1, &h->given, NP_JSON_DEPTH))
+        return np_state_type_error(L, "play: %s", lua_tostring(L, -1));
+    enum np_err err =
+        h->order->ground->play(h->order->ground->ctx, np_buf_view(&h->given), &h->run);
+    if (err == NP_E_INVALID)
+        return np_state_type_error(L, "play: %.*s", (int)h->run.n, h->run.n ? h->run.p : "");
+    if (err || np_buf_failed(&h->run))
+        return luaL_error(L, "play: %s", np_err_text(err ? err : NP_E_NOMEM));
+    np_ljson_push(L, np_buf_view(&h->run));
+    keep_trace(L, h);
+    return 1;
+}
+
+static int expect(lua_State *L)
+{
+    struct host *h = host_of(L);
+    if (lua_gettop(L) != 2)
+        return np_state_type_error(L, "expect(got, wanted) takes two values, got %d",
+                                   lua_gettop(L));
+    call_helper(L, h, "compare", 2);
+    if (lua_isnil(L, -1))
+        return 0;
+    size_t n;
+    const char *text = lua_tolstring(L, -1, &n);
+    np_buf_reset(&h->message);
+    np_buf_put(&h->message, text, n);
+    lua_pushliteral(L, UNEXPECTED);
+    return lua_error(L);
+}
+
+/* --- results --------------------------------------------------------------------------------------- */
+
+/* The text of a line of the set's file, without the blanks around it. */
+static struct np_span source_line(const struct np_policyset *set, const char *name, unsigned line)
+{
+    const struct np_set_file *f = np_set_file_find(set, name);
+    if (!f || line == 0)
+        return NP_SPAN_NONE;
+    const char *p = f->source.p, *end = p + f->source.n;
+    for (; line > 1 && p < end; line--) {
+        const char *next = memchr(p, '\n', (size_t)(end - p));
+        p = next ? next + 1 : end;
+    }
+    const char *stop = p < end ? memchr(p, '\n', (size_t)(end - p)) : NULL;
+    stop = stop ? stop : end;
+    while (p < stop && (*p == ' ' || *p == '\t'))
+        p++;
+    while (stop > p && (stop[-1] == ' ' || stop[-1] == '\t' || stop[-1] == '\r'))
+        stop--;
+    return np_span_make(p, (size_t)(stop - p));
+}
+
+static void tell(struct host *h, struct np_test_result *r)
+{
+    r->file = h->file->name;
+    r->name = h->name;
+    r->line = h->line;
+    if (r->passed)
+        h->counts->passed++;
+    else
+        h->counts->failed++;
+    if (h->order->done)
+        h->order->done(h->order->ctx, r);
+}
+
+/* What the state's fault says: at its place, in its own words or those of expect. */
+static void tell_fault(struct host *h)
+{
+    const struct np_script_fault *f = &h->st->fault;
+    struct np_span text = np_span_of(f->text);
+    char place[sizeof f->file + 16];
+    int n = snprintf(place, sizeof place, "%s:%u: ", f->file, f->line);
+    if (f->file[0] && np_span_starts(text, place))
+        text = np_span_make(text.p + n, text.n - (size_t)n);
+    struct np_test_result r = {.at_file = f->file,
+                               .at_line = f->line,
+                               .source = source_line(h->set, f->file, f->line),
+                               .message =
+                                   np_span_is(text, UNEXPECTED) ? np_buf_view(&h->message) : text,
+                               .run = np_buf_view(&h->trace)};
+    r.steps = TEST_STEPS - h->st->steps_left;
+    tell(h, &r);
+}
+
+/* Something is wrong with the file as a whole. */
+static void tell_file(struct host *h, const char *text)
+{
+    struct np_test_result r = {.at_file = h->file->name, .message = np_span_of(text)};
+    tell(h, &r);
+}
+
+/* --- running --------------------------------------------------------------------------------------- */
+
+/* Trusted: 1 host, 2 what testing.lua returned. */
+static int open_file(lua_State *L)
+{
+    static const luaL_Reg natives[] = {
+        {"test", test}, {"each", each}, {"play", play}, {"expect", expect}, {NULL, NULL}};
+    struct host *h = lua_touserdata(L, 1);
+    lua_pushvalue(L, 2);
+    h->module = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->st->env);
+    luaL_newlibtable(L, natives);
+    lua_pushlightuserdata(L, h);
+    luaL_setfuncs(L, natives, 1);
+    call_helper(L, h, "open", 2);
+    h->env = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static void push_tests(lua_State *L, const struct host *h)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, h->module);
+    lua_getfield(L, -1, "tests");
+}
+
+/* Trusted: how many tests the file has announced. */
+static int count_tests(lua_State *L)
+{
+    struct host *h = lua_touserdata(L, 1);
+    push_tests(L, h);
+    h->n_tests = (size_t)lua_rawlen(L, -1);
+    return 0;
+}
+
+/* Trusted: name and line of test 2. */
+static int read_test(lua_State *L)
+{
+    struct host *h = lua_touserdata(L, 1);
+    push_tests(L, h);
+    lua_rawgeti(L, -1, lua_tointeger(L, 2));
+    lua_getfield(L, -1, "name");
+    (void)snprintf(h->name, sizeof h->name, "%s", lua_tostring(L, -1));
+    lua_getfield(L, -2, "line");
+    h->line = (unsigned)lua_tointeger(L, -1);
+    return 0;
+}
+
+/* Limited: runs test 2. */
+static int run_test(lua_State *L)
+{
+    struct host *h = lua_touserdata(L, 1);
+    push_tests(L, h);
+    lua_rawgeti(L, -1, lua_tointeger(L, 2));
+    lua_getfield(L, -1, "args");
+    int n_args = (int)lua_tointeger(L, -1);
+    lua_getfield(L, -2, "fn");
+    if (n_args > 0)
+        lua_getfield(L, -3, "item");
+    lua_call(L, n_args, 0);
+    return 0;
+}
+
+/* Calls one of the functions above with the host and a number. */
+static bool call_own(struct host *h, lua_CFunction f, size_t number, bool trusted)
+{
+    lua_State *L = h->st->L;
+    lua_pushcfunction(L, f);
+    lua_pushlightuserdata(L, h);
+    lua_pushinteger(L, (lua_Integer)number);
+    return trusted ? np_state_call_trusted(h->st, 2, 0) : np_state_call(h->st, 2, 0, &test_limit);
+}
+
+static bool is_wanted(const struct host *h)
+{
+    char pattern[NAME_BYTES];
+    if (!h->order->filter)
+        return true;
+    (void)snprintf(pattern, sizeof pattern, "*%s*", h->order->filter);
+    return fnmatch(pattern, h->name, 0) == 0 || fnmatch(pattern, h->file->name, 0) == 0;
+}
+
+static enum np_err run_tests(struct host *h)
+{
+    for (size_t i = 1; i <= h->n_tests; i++) {
+        if (!call_own(h, read_test, i, true))
+            return NP_E_NOMEM;
+        if (!is_wanted(h)) {
+            h->counts->left_out++;
+            continue;
+        }
+        np_buf_reset(&h->trace);
+        h->order->ground->fresh(h->order->ground->ctx);
+        h->running = true;
+        bool ok = call_own(h, run_test, i, false);
+        h->running = false;
+        struct np_test_result r = {.passed = true, .steps = TEST_STEPS - h->st->steps_left};
+        if (ok)
+            tell(h, &r);
+        else
+            tell_fault(h);
+        np_state_collect(h->st, true);
+    }
+    return NP_OK;
+}
+
+/* Opens a state with the file's environment; false without memory. */
+static bool open_state(struct host *h)
+{
+    h->st = np_state_new_sandboxed(h->set);
+    if (!h->st || !np_state_run_embedded(h->st, "neap/testing.lua"))
+        return false;
+    lua_State *L = h->st->L;
+    lua_pushcfunction(L, open_file);
+    lua_insert(L, -2);
+    lua_pushlightuserdata(L, h);
+    lua_insert(L, -2);
+    return np_state_call_trusted(h->st, 2, 0);
+}
+
+static enum np_err run_file(struct host *h)
+{
+    h->name[0] = '\0';
+    h->line = 0;
+    np_buf_reset(&h->trace);
+    if (!open_state(h))
+        return NP_E_NOMEM;
+    lua_rawgeti(h->st->L, LUA_REGISTRYINDEX, h->env);
+    if (!np_state_load_file(h->st, h->file, -1) || !np_state_call(h->st, 0, 0, &test_limit)) {
+        tell_fault(h);
+        return NP_OK;
+    }
+    if (!call_own(h, count_tests, 0, true))
+        return NP_E_NOMEM;
+    if (h->n_tests == 0)
+        tell_file(h, "the file has no test: test(name, function) makes one");
+    return run_tests(h);
+}
+
+enum np_err np_tests_run(struct np_policyset *set, const struct np_test_order *order,
+                         struct np_test_counts *out)
+{
+    struct host h = {.order = order, .set = set, .counts = out};
+    enum np_err err = NP_OK;
+    *out = (struct np_test_counts){0};
+    np_buf_init(&h.given, NP_JSON_OUT_BYTES);
+    np_buf_init(&h.run, NP_JSON_OUT_BYTES);
+    np_buf_init(&h.trace, TEXT_BYTES);
+    np_buf_init(&h.message, TEXT_BYTES);
+    for (size_t i = 0; i < set->n_files && !err; i++) {
+        h.file = &set->files[i];
+        if (np_set_file_kind(h.file->name) != NP_SET_TEST)
+            continue;
+        out->files++;
+        err = run_file(&h);
+        np_state_free(h.st);
+        h.st = NULL;
+    }
+    np_buf_free(&h.message);
+    np_buf_free(&h.trace);
+    np_buf_free(&h.run);
+    np_buf_free(&h.given);
+    return err;
+}
