@@ -7,14 +7,14 @@
 
 #include <stdint.h>
 
+/* clang-format off */
 #define NP_FIELDS(X)                                                                               \
-    X(id)                                                                                          \
-    X(endpoint)                                                                                    \
-    X(tenant) X(messages) X(system) X(context) X(prompt_tokens) X(max_tokens) X(temperature)       \
-        X(stream) X(model) X(metadata) X(tags) X(elapsed_ms) X(remaining_ms) X(spent_usd)          \
-            X(attempts) X(provider) X(tier) X(estimated_usd) X(worst_usd) X(timeout_ms) X(number)  \
-                X(class) X(status) X(error) X(retry_after_ms) X(latency_ms) X(cost_usd) X(emitted) \
-                    X(text) X(finish_reason) X(usage)
+    X(id) X(endpoint) X(tenant) X(messages) X(system) X(context) X(prompt_tokens) X(max_tokens)    \
+    X(temperature) X(stream) X(model) X(metadata) X(tags) X(elapsed_ms) X(remaining_ms)            \
+    X(spent_usd) X(attempts) X(provider) X(tier) X(estimated_usd) X(worst_usd) X(timeout_ms)       \
+    X(number) X(class) X(status) X(error) X(retry_after_ms) X(latency_ms) X(cost_usd) X(emitted)   \
+    X(text) X(finish_reason) X(usage)
+/* clang-format on */
 
 enum np_field {
     NP_FIELD_none,
