@@ -206,11 +206,18 @@ local function with_error(made, given, status)
   made.error_message = given.message or default[3]
 end
 
+-- When its first and its last byte are sent; a fault that says nothing of it is as slow as the answer.
+local function with_times(made, a, base, call, native)
+  local first, total, normal = a.first_ms or base.first_ms, a.total_ms or base.total_ms, slowness(call, native)
+  made.total_ms = spread_to_ms(total or first, normal) or 0
+  made.first_ms = first and spread_to_ms(first, normal) or made.total_ms // 4
+  made.total_ms = math.max(made.total_ms, made.first_ms)
+end
+
 -- What is to be sent, all plain values.
 function M.answer(spec, turn, call, native)
   local base = spec[math.min(turn, #spec)]
-  local fault = fault_of(base, call, native)
-  local a = fault or base
+  local a = fault_of(base, call, native) or base
   local made = {
     status = a.status or 200, text = a.text or base.text or "OK.",
     retry_after_s = a.retry_after_s or -1,
@@ -220,11 +227,7 @@ function M.answer(spec, turn, call, native)
     content_encoding = a.content_encoding, raw = a.raw,
   }
   if made.status >= 400 then with_error(made, a.error, made.status) end
-  local normal = slowness(call, native)
-  made.first_ms = spread_to_ms(a.first_ms or base.first_ms, normal) or 0
-  made.total_ms = spread_to_ms(a.total_ms or base.total_ms, normal) or made.first_ms
-  if not (a.first_ms or base.first_ms) then made.first_ms = made.total_ms // 4 end
-  if made.total_ms < made.first_ms then made.total_ms = made.first_ms end
+  with_times(made, a, base, call, native)
   return made
 end
 

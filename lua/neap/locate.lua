@@ -50,16 +50,25 @@ local function quoted(source, at)
   return #source + 1, ""
 end
 
+-- The first byte from `at` that is neither blank nor comment; nil at the end.
+local function skip_blank(source, at)
+  while true do
+    at = find(source, "[^%s]", at)
+    if not at or sub(source, at, at + 1) ~= "--" then return at end
+    at = long_bracket(source, at + 2) or find(source, "\n", at, true) or #source + 1
+  end
+end
+
+local function number_at(source, at)
+  return match(source, "^0[xX][%x.]+", at) or match(source, "^[%d.]+[eE][+-]?%d+", at)
+    or match(source, "^[%d.]+", at)
+end
+
 -- The next token from `at`: kind ("name", "string", "number", or the sign itself), value, its first
 -- byte, and where to go on. nil at the end.
 local function next_token(source, at)
-  while true do
-    at = find(source, "[^%s]", at)
-    if not at then return nil end
-    if sub(source, at, at + 1) ~= "--" then break end
-    local behind = long_bracket(source, at + 2)
-    at = behind or find(source, "\n", at, true) or #source + 1
-  end
+  at = skip_blank(source, at)
+  if not at then return nil end
   local c = sub(source, at, at)
   if find(c, "[%a_]") then
     local word = match(source, "^[%w_]+", at)
@@ -70,9 +79,8 @@ local function next_token(source, at)
   elseif c == "[" and find(source, "^%[=*%[", at) then
     local behind, inner = long_bracket(source, at)
     return "string", inner, at, behind
-  elseif find(c, "%d") or find(source, "^%.%d", at) then
-    local digits = match(source, "^0[xX][%x.]+", at) or match(source, "^[%d.]+[eE][+-]?%d+", at)
-      or match(source, "^[%d.]+", at)
+  elseif find(source, "^%.?%d", at) then
+    local digits = number_at(source, at)
     return "number", tonumber(digits), at, at + #digits
   end
   local sign = match(source, "^[=~<>]=", at) or match(source, "^%.%.%.?", at) or c

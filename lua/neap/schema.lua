@@ -15,32 +15,40 @@ local DAY_MS = 86400000
 
 -- ---------------------------------------------------------------------------------- addresses
 
--- Why a host must not be called; nil when it may. What looks like a number is taken only as four
--- plain decimal parts, since resolvers read other spellings too.
+local unreadable = "has an IPv4 address that can't be read"
+
+-- What looks like a number is taken only as four plain decimal parts, since resolvers read other
+-- spellings too (2852039166, 0xa9fea9fe, 0251.254.169.254).
+local function ipv4_fault(host)
+  local parts = { match(host, "^(%d+)%.(%d+)%.(%d+)%.(%d+)$") }
+  if #parts ~= 4 then return unreadable end
+  for _, part in ipairs(parts) do
+    if #part > 3 or tonumber(part) > 255 or match(part, "^0%d") then return unreadable end
+  end
+  if parts[1] == "169" and parts[2] == "254" then return "leads to a link-local address" end
+  if parts[1] == "0" then return "has an IPv4 address that can't be called" end
+  return nil
+end
+
+-- An address in brackets. Those that hold an IPv4 address are not taken.
+local function ipv6_fault(address)
+  if not match(address, "^[%x:]+$") then return "has an IPv6 address that can't be read" end
+  if match(address, "^fe[89ab]") then return "leads to a link-local address" end
+  if match(address, "^fd00:0*ec2:[0:]*254$") then return "leads to a cloud's metadata service" end
+  if match(address, "^[0:]*:ffff:") then return "has an IPv6 address that holds another one" end
+  return nil
+end
+
+-- Why a host must not be called; nil when it may.
 local function host_fault(host)
-  local v6 = match(host, "^%[(.*)%]$")
-  if v6 then
-    local low = string.lower(v6)
-    if not match(low, "^[%x:]+$") then return "has an IPv6 address that can't be read" end
-    if match(low, "^fe[89ab]") then return "leads to a link-local address" end
-    if low == "fd00:ec2::254" or match(low, "^fd00:0*ec2:[0:]*254$") then
-      return "leads to a cloud's metadata service"
-    end
-    return nil
-  end
   local low = string.lower(host)
+  local v6 = match(low, "^%[(.*)%]$")
+  if v6 then return ipv6_fault(v6) end
   if not match(low, "^[%w._-]+$") or match(low, "%.%.") then return "has no proper host" end
-  if low == "metadata.google.internal" or low == "metadata.google.internal." then
-    return "leads to a cloud's metadata service"
-  end
-  local last = match(low, "([^.]*)%.?$")
-  if not match(last, "^%d+$") and not match(last, "^0x%x*$") then return nil end
-  local a, b, c, d = match(low, "^(%d+)%.(%d+)%.(%d+)%.(%d+)$")
-  for _, part in ipairs { a or "999", b or "999", c or "999", d or "999" } do
-    if tonumber(part) > 255 or match(part, "^0%d") then return "has an IPv4 address that can't be read" end
-  end
-  if a == "169" and b == "254" then return "leads to a link-local address" end
-  if a == "0" then return "has an IPv4 address that can't be called" end
+  low = string.gsub(low, "%.$", "")
+  if low == "metadata.google.internal" then return "leads to a cloud's metadata service" end
+  local last = match(low, "[^.]*$")
+  if match(last, "^%d+$") or match(last, "^0x%x*$") then return ipv4_fault(low) end
   return nil
 end
 

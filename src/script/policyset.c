@@ -77,28 +77,36 @@ static bool is_word(const char *p, size_t n)
     return n > 0 && n < 60;
 }
 
-enum np_set_kind np_set_file_kind(const char *name)
+static bool is_data_file(const char *name)
 {
     for (size_t i = 0; i < NP_DATA_COUNT; i++)
         if (strcmp(name, np_data_files[i]) == 0)
-            return NP_SET_DATA;
+            return true;
+    return false;
+}
+
+/* In a folder, a file of this end whose name is a word. */
+static bool is_word_in(const char *name, const char *folder, const char *end)
+{
+    const char *last = strchr(name, '/') + 1;
+    return np_span_starts(np_span_of(name), folder) && has_end(last, end) &&
+           is_word(last, strlen(last) - strlen(end));
+}
+
+enum np_set_kind np_set_file_kind(const char *name)
+{
     const char *slash = strchr(name, '/');
-    const char *last = slash ? slash + 1 : name;
-    if (!slash && is_hook_file(name))
-        return NP_SET_HOOK;
+    if (strcmp(slash ? slash + 1 : name, "README.md") == 0)
+        return NP_SET_OTHER;
     if (has_end(name, "_test.lua"))
         return NP_SET_TEST;
     if (!slash)
-        return strcmp(name, "README.md") == 0 ? NP_SET_OTHER : NP_SET_UNKNOWN;
-    if (np_span_starts(np_span_of(name), "lib/") && has_end(last, ".lua") &&
-        is_word(last, strlen(last) - 4))
+        return is_data_file(name) ? NP_SET_DATA : is_hook_file(name) ? NP_SET_HOOK : NP_SET_UNKNOWN;
+    if (is_word_in(name, "lib/", ".lua"))
         return NP_SET_LIBRARY;
-    if (np_span_starts(np_span_of(name), "templates/") && has_end(last, ".txt") &&
-        is_word(last, strlen(last) - 4))
+    if (is_word_in(name, "templates/", ".txt"))
         return NP_SET_TEMPLATE;
-    if (np_span_starts(np_span_of(name), "cases/") && has_end(last, ".json"))
-        return NP_SET_OTHER;
-    return strcmp(last, "README.md") == 0 ? NP_SET_OTHER : NP_SET_UNKNOWN;
+    return is_word_in(name, "cases/", ".json") ? NP_SET_OTHER : NP_SET_UNKNOWN;
 }
 
 /* ---------------------------------------------------------------------------------- problems */

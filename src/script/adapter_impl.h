@@ -1,0 +1,36 @@
+/* Inside of script/ only: what the two halves of the border to the adapters share. */
+#ifndef NP_SCRIPT_ADAPTER_IMPL_H
+#define NP_SCRIPT_ADAPTER_IMPL_H
+
+#include "script/adapter.h"
+#include "script/script.h"
+
+/* Places in the table that np_script.adapters refers to. */
+enum {
+    NP_AT_CALL = 1,
+    NP_AT_REPLY,
+    NP_AT_OUT,
+    NP_AT_MODULES /* and as many after it: those below of each adapter */
+};
+
+enum np_module_part {
+    NP_OF_REQUEST,
+    NP_OF_ANSWER,
+    NP_OF_BODY,
+    NP_OF_HEADERS,
+    NP_OF_SYSTEM_AS,
+    NP_OF_READS,
+    NP_OF_COUNT
+};
+
+static inline int np_adapter_place(enum np_adapter a, enum np_module_part part)
+{
+    return NP_AT_MODULES + (int)a * NP_OF_COUNT + (int)part;
+}
+
+/* Loads the adapters into the state, once. NP_E_NOMEM or NP_E_INVALID: the state's fault says why. */
+enum np_err np_adapters_open(struct np_script *s) NP_MUST_CHECK;
+/* What the state's last fault means for a caller. */
+enum np_err np_adapter_fault(const struct np_script *s);
+
+#endif
