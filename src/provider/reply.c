@@ -75,6 +75,10 @@ static bool says_encoded(struct np_span line)
 {
     size_t from = 0;
     struct np_span name, value;
+    char first = line.n > 0 ? (char)(line.p[0] | 0x20) : ' ';
+    if (first != 'c' && first != 't') {
+        return false;
+    }
     if (is_field(line, "Content-Encoding")) {
         return next_line(line, &from, &name, &value) && value.n > 0 &&
                !np_span_eq_nocase(value, NP_SPAN("identity"));
