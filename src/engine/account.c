@@ -24,6 +24,8 @@ static void count(const struct np_account_env *env, const struct np_exchange *x)
     np_meter_observe(env->meters, NP_FAMILY_overhead, endpoint, 0, (int64_t)own_ns);
     if (x->outcome.degraded)
         np_meter_add(env->meters, NP_FAMILY_degraded, endpoint, (uint32_t)x->outcome.reason, 0, 1);
+    if (x->outcome.degraded && x->outcome.reason == NP_REASON_shed)
+        np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_BUSY, 0, 0, 1);
     np_stat_exchange(env->guard, x->endpoint, x->end_ns, took_ns, status >= 500, !caller,
                      x->outcome.degraded, x->cost_nusd);
 }

@@ -19,6 +19,8 @@ struct np_admin {
     struct np_loop *loop;
     struct np_front *front;
     struct np_rng rng;
+    struct waiting *waiting; /* those whose verdict did not reach its operator yet */
+    _Atomic bool closing;
 };
 
 /* One answer: a status and a body that out holds. */
@@ -28,10 +30,24 @@ struct answer {
     struct np_buf out;
 };
 
-static void give(struct np_http_call *c, struct answer *a)
+/* The id of an answer: the operator's where that may be taken, else a new one. */
+static void make_id(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span given)
 {
-    static const struct np_http_field fields[] = {{"Cache-Control", "no-store"},
-                                                  {"X-Content-Type-Options", "nosniff"}};
+    struct np_admin *a = ctx;
+    if (given.p && np_id_valid(given)) {
+        memcpy(out, given.p, given.n);
+        out[given.n] = '\0';
+    } else {
+        np_id_make(&a->rng, np_clock_wall_ms(&np_clock_live), out);
+    }
+}
+
+static void give(struct np_admin *admin, struct np_http_call *c, struct answer *a)
+{
+    char id[NP_HTTP_ID_BYTES];
+    make_id(admin, id, np_http_header(c, REQUEST_ID));
+    const struct np_http_field fields[] = {
+        {REQUEST_ID, id}, {"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}};
     struct np_http_reply reply = {.status = np_buf_failed(&a->out) ? 503 : a->status,
                                   .content_type = a->content_type,
                                   .fields = fields,
@@ -85,18 +101,6 @@ static void policies(struct neap_engine *e, struct answer *a)
 
 /* --- refusals ------------------------------------------------------------------------------------ */
 
-/* The id of a refusal: the operator's where that may be taken, else a new one. */
-static void make_id(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span given)
-{
-    struct np_admin *a = ctx;
-    if (given.p && np_id_valid(given)) {
-        memcpy(out, given.p, given.n);
-        out[given.n] = '\0';
-    } else {
-        np_id_make(&a->rng, np_clock_wall_ms(&np_clock_live), out);
-    }
-}
-
 static void refuse(struct np_admin *a, struct np_http_call *c, enum np_refusal_type type,
                    const char *message, const char *allow)
 {
@@ -115,18 +119,29 @@ struct waiting {
     struct np_admin *admin;
     struct np_http_call *call; /* NULL: the operator left */
     struct answer answer;
+    struct waiting *prev, *next; /* in admin->waiting */
 };
+
+static void forget(struct waiting *wait)
+{
+    if (wait->prev)
+        wait->prev->next = wait->next;
+    else
+        wait->admin->waiting = wait->next;
+    if (wait->next)
+        wait->next->prev = wait->prev;
+    np_buf_free(&wait->answer.out);
+    free(wait);
+}
 
 static void verdict_on_loop(void *ctx)
 {
     struct waiting *wait = ctx;
     if (wait->call) {
         np_http_set_user(wait->call, NULL);
-        give(wait->call, &wait->answer);
-    } else {
-        np_buf_free(&wait->answer.out);
+        give(wait->admin, wait->call, &wait->answer);
     }
-    free(wait);
+    forget(wait);
 }
 
 static void write_problems(struct np_json_w *w, const struct np_problems *problems)
@@ -159,7 +174,8 @@ static void on_verdict(void *ctx, const struct np_reload_verdict *v)
     np_json_w_end(&w, '}');
     (void)np_buf_char(&wait->answer.out, '\n');
     wait->answer.status = strcmp(v->result, "rejected") == 0 ? 422 : 200;
-    while (np_loop_post(wait->admin->loop, verdict_on_loop, wait) != NP_OK)
+    while (!atomic_load(&wait->admin->closing) &&
+           np_loop_post(wait->admin->loop, verdict_on_loop, wait) != NP_OK)
         (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
 }
 
@@ -174,6 +190,10 @@ static void start_reload(struct np_admin *a, struct np_http_call *c, enum np_rel
     wait->call = c;
     wait->answer.content_type = "application/json";
     np_buf_init(&wait->answer.out, ANSWER_MAX_BYTES);
+    wait->next = a->waiting;
+    if (wait->next)
+        wait->next->prev = wait;
+    a->waiting = wait;
     np_http_set_user(c, wait);
     np_keeper_reload(a->engine->keeper, kind, on_verdict, wait);
 }
@@ -237,12 +257,13 @@ static void on_head(void *ctx, struct np_http_call *c)
                "the admin token is required: Authorization: Bearer TOKEN", NULL);
         return;
     }
-    if (!r) {
+    if (!r && !np_span_is(np_http_method(c), "OPTIONS")) {
         refuse(a, c, NP_REFUSAL_not_found, "there is no such endpoint", NULL);
         return;
     }
-    if (!method_ok(r, np_http_method(c))) {
-        refuse(a, c, NP_REFUSAL_method_not_allowed, "this endpoint has another method", r->method);
+    if (!r || !method_ok(r, np_http_method(c))) {
+        refuse(a, c, NP_REFUSAL_method_not_allowed, "this endpoint has another method",
+               r ? r->method : "GET, POST");
         return;
     }
     if (!r->answer && !np_span_is(np_http_header(c, "x-neap-admin"), "1")) {
@@ -264,7 +285,7 @@ static void on_whole(void *ctx, struct np_http_call *c)
     struct answer answer = {.status = 200, .content_type = "application/json"};
     np_buf_init(&answer.out, ANSWER_MAX_BYTES);
     r->answer(a->engine, &answer);
-    give(c, &answer);
+    give(a, c, &answer);
 }
 
 static void on_left(void *ctx, struct np_http_call *c)
@@ -273,6 +294,7 @@ static void on_left(void *ctx, struct np_http_call *c)
     struct waiting *wait = np_http_user(c);
     if (wait)
         wait->call = NULL;
+    np_http_set_user(c, NULL);
 }
 
 static void on_gone(void *ctx, struct np_http_call *c, enum np_http_end end)
@@ -318,7 +340,7 @@ struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd)
     a->loop = np_loop_new(&np_clock_live);
     a->front = a->loop ? np_front_new(a->loop, &config, &ops) : NULL;
     if (!a->front) {
-        np_admin_stop(a);
+        np_admin_free(a);
         return NULL;
     }
     return a;
@@ -337,16 +359,24 @@ enum np_err np_admin_start(struct np_admin *a)
     return a->running ? NP_OK : NP_E_NOMEM;
 }
 
-void np_admin_stop(struct np_admin *a)
+void np_admin_join(struct np_admin *a)
+{
+    if (!a || !a->running)
+        return;
+    atomic_store(&a->closing, true);
+    np_loop_stop(a->loop);
+    (void)pthread_join(a->thread, NULL);
+    a->running = false;
+}
+
+void np_admin_free(struct np_admin *a)
 {
     if (!a)
         return;
-    if (a->running) {
-        np_loop_stop(a->loop);
-        (void)pthread_join(a->thread, NULL);
-    }
     if (a->front)
         np_front_free(a->front);
+    while (a->waiting)
+        forget(a->waiting);
     if (a->loop)
         np_loop_free(a->loop);
     free(a);

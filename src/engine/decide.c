@@ -85,12 +85,14 @@ static bool go_shorter(struct np_drive_env *env, struct np_exchange *x,
 {
     struct np_drive *d = np_drive_of(x);
     struct np_candidate *c = np_drive_candidate(x);
-    if (c->shortened || x->counted_attempts >= x->endpoint->max_attempts)
+    if (c->shortened || c->tries >= NP_TRIES_A_CANDIDATE ||
+        x->counted_attempts >= x->endpoint->max_attempts)
         return false;
     c->shortened = true;
-    /* Where the provider did not name its limit, what it refused is a bound. */
-    int64_t limit = answer->limit_tokens > 0 ? answer->limit_tokens
-                                             : (c->prompt_tokens + c->completion_max) * 9 / 10;
+    /* What was refused is a bound, too: the estimate may be lower than the provider's count. */
+    int64_t limit = (c->prompt_tokens + c->completion_max) * 9 / 10;
+    if (answer->limit_tokens > 0 && answer->limit_tokens < limit)
+        limit = answer->limit_tokens;
     int64_t before = c->prompt_tokens;
     int64_t after = np_request_keep_by_priority(&x->request, limit - c->completion_max);
     if (after >= before)
@@ -107,8 +109,11 @@ static bool go_shorter(struct np_drive_env *env, struct np_exchange *x,
 static void go_roomier(struct np_drive_env *env, struct np_exchange *x,
                        const struct np_answer *answer, struct np_now now)
 {
+    struct np_drive *d = np_drive_of(x);
     const struct np_candidate *c = np_drive_candidate(x);
     int64_t limit = answer->limit_tokens > 0 ? answer->limit_tokens : c->model->context;
+    d->too_small++;
+    d->too_small_room = limit > d->too_small_room ? limit : d->too_small_room;
     for (size_t i = x->at + 1; i < x->n_plan; i++) {
         int64_t room = x->plan[i].model->context;
         if (room == 0 || room > limit) {
@@ -116,6 +121,7 @@ static void go_roomier(struct np_drive_env *env, struct np_exchange *x,
             go_next(env, x, now);
             return;
         }
+        d->too_small++;
     }
     char *text = np_arena_printf(
         x->arena,
@@ -204,14 +210,16 @@ void np_drive_decide(struct np_drive_env *env, struct np_exchange *x,
     struct np_attempt *a = np_drive_attempt(x);
     struct np_hook_report rep = {0};
     struct np_verdict v = {.kind = NP_VERDICT_NONE};
-    if (a->class != NP_CLASS_deadline) {
-        np_hook_retry(np_drive_script(env, x), x, a, &v, &rep);
-        if (np_drive_hook_done(env, x, NP_HOOK_retry, &rep)) {
-            np_drive_refuse_failed_hook(env, x, NP_HOOK_retry, now);
-            return;
-        }
+    np_hook_retry(np_drive_script(env, x), x, a, &v, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_retry, &rep)) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_retry, now);
+        return;
     }
-    switch (rep.result == NP_HOOK_GAVE ? v.kind : NP_VERDICT_NONE) {
+    enum np_verdict_kind kind = rep.result == NP_HOOK_GAVE ? v.kind : NP_VERDICT_NONE;
+    /* At the deadline only the kind of end is left to choose. */
+    if (a->class == NP_CLASS_deadline && (kind == NP_VERDICT_RETRY || kind == NP_VERDICT_NEXT))
+        kind = NP_VERDICT_NONE;
+    switch (kind) {
     case NP_VERDICT_RETRY:
         go_again(env, x, v.retry_in_ms, now);
         break;

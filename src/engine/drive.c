@@ -114,11 +114,13 @@ void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np
     x->drive = d;
     struct np_refusal refusal = {.retry_after_s = -1};
     enum np_err err = np_request_parse(x->arena, x->body, &x->request, &refusal);
-    if (err == NP_E_NOMEM)
+    if (err == NP_E_NOMEM) {
+        np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_MEMORY, 0, 0, 1);
         refusal = (struct np_refusal){.type = NP_REFUSAL_overloaded,
                                       .status = np_refusal_status(NP_REFUSAL_overloaded),
                                       .message = NP_SPAN("no memory for this request now"),
                                       .retry_after_s = 1};
+    }
     if (err == NP_OK && x->request.stream) {
         refusal = (struct np_refusal){.type = NP_REFUSAL_invalid_request,
                                       .status = np_refusal_status(NP_REFUSAL_invalid_request),
@@ -136,6 +138,13 @@ void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np
         np_drive_advance(env, x, now);
 }
 
+/* Passes over all that is left of the plan. */
+static void skip_rest(struct np_drive_env *env, struct np_exchange *x)
+{
+    for (; x->at < x->n_plan; x->at++)
+        (void)np_drive_skip(env, x, NP_SKIP_deadline, NP_REASON_deadline);
+}
+
 void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
@@ -143,7 +152,7 @@ void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np
         if (x->counted_attempts >= x->endpoint->max_attempts || x->n_attempts == NP_MAX_ATTEMPTS)
             break;
         if (np_drive_left_ms(x, now) < NP_LEAST_ATTEMPT_MS) {
-            d->obstacle = NP_REASON_deadline;
+            skip_rest(env, x);
             break;
         }
         switch (np_drive_try(env, x, now)) {
@@ -197,8 +206,9 @@ static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct
     if (a->key)
         np_key_report(env->guard, p, (size_t)(a->key - p->keys), now.mono_ns, a->class,
                       a->retry_after_ms);
-    np_stat_attempt(env->guard, a->model, now.mono_ns, now.mono_ns - a->start_ns,
-                    a->class == NP_CLASS_ok, a->usage.completion);
+    if (np_class_fault(a->class) != NP_FAULT_CALLER)
+        np_stat_attempt(env->guard, a->model, now.mono_ns, now.mono_ns - a->start_ns,
+                        a->class == NP_CLASS_ok, a->usage.completion);
 
     uint32_t slot = a->model->slot;
     np_meter_add(env->meters, NP_FAMILY_llm_inflight, slot, 0, 0, -1);
@@ -281,6 +291,18 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
     np_drive_advance(env, x, now);
 }
 
+/* Nobody waits for the call that is under way: it ends here. */
+static void cut_call(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_attempt *a = np_drive_attempt(x);
+    struct np_call_end end = {.how = NP_CALL_RESET};
+    end.request_sent = env->ground->abort(env->ground->ctx, x);
+    x->upstream_ns += now.mono_ns - np_drive_of(x)->phase_ns;
+    a->class = NP_CLASS_cancelled;
+    np_drive_settle(env, x, a, &end, NULL);
+    attempt_ended(env, a, now);
+}
+
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
@@ -293,15 +315,18 @@ void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_no
             env->draining_calls++;
             return;
         }
-        struct np_attempt *a = np_drive_attempt(x);
-        struct np_call_end end = {.how = NP_CALL_RESET};
-        end.request_sent = env->ground->abort(env->ground->ctx, x);
+        cut_call(env, x, now);
+    } else if (d->state == NP_DRIVE_WAITING) {
         x->upstream_ns += now.mono_ns - d->phase_ns;
-        a->class = NP_CLASS_cancelled;
-        np_drive_settle(env, x, a, &end, NULL);
-        attempt_ended(env, a, now);
     }
     d->state = NP_DRIVE_DONE;
+}
+
+void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    np_require(x->client_gone && np_drive_of(x)->state == NP_DRIVE_CALLING);
+    cut_call(env, x, now);
+    drained(env, x);
 }
 
 bool np_drive_idle(const struct np_exchange *x)

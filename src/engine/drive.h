@@ -26,7 +26,7 @@ struct np_now {
 /* What the driver asks for a call, beside the wire request. */
 struct np_call_order {
     const struct np_model *model;
-    const struct np_wire *wire; /* in the exchange's arena */
+    const struct np_wire *wire; /* until call returns; its texts are in the exchange's arena */
     uint64_t deadline_ns;       /* monotonic: when the call is cut */
 };
 
@@ -69,6 +69,8 @@ void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
 void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* The client went away before its reply. */
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* Ends a call that is read on although its client has left. */
+void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* Nothing of the exchange is under way at a provider any more and its outcome stands. */
 bool np_drive_idle(const struct np_exchange *x);
 

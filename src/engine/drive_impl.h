@@ -19,20 +19,19 @@ enum np_drive_state { NP_DRIVE_NEW, NP_DRIVE_CALLING, NP_DRIVE_WAITING, NP_DRIVE
 
 struct np_drive {
     enum np_drive_state state;
-    enum np_reason obstacle;           /* the last thing that stood in the way */
+    enum np_reason obstacle;           /* the last thing that stood in the way; never breaker */
+    size_t behind_breakers;            /* candidates that were passed over for their breaker */
     struct np_budget_block block;      /* of obstacle budget */
     bool blocked_by_budget;            /* block is filled */
     struct np_refusal refusal;         /* a budget hook's own, when it gave one */
     uint32_t keys_tried[NP_MAX_PLAN];  /* a bit a key, by candidate */
     bool again;                        /* the next attempt repeats its candidate */
     bool other_key;                    /* … with another key: no try, no retry budget */
-    bool no_more_time;                 /* a candidate was passed over for lack of time */
     int64_t limit_tokens[NP_MAX_PLAN]; /* the real context limit, once a provider named it; 0 */
     size_t too_small;                  /* candidates whose context was too small */
     int64_t too_small_room;            /* the largest context among them, in tokens */
-    int64_t last_retry_after_ms;       /* of the last failed attempt; -1 */
-    struct np_wire wire;
-    uint64_t phase_ns; /* when the call or wait began */
+    int64_t last_retry_after_ms;       /* of the last failed attempt, or until a key is free; -1 */
+    uint64_t phase_ns;                 /* when the call or wait began */
 };
 
 static inline struct np_drive *np_drive_of(const struct np_exchange *x)

@@ -113,28 +113,26 @@ static int open_socket(const char *addr, bool shared, char why[NEAP_WHY])
     return fd;
 }
 
-/* One socket a worker, all on the port that the first one got. */
+/* One socket a worker, all on the port that the first one got. The first is opened alone, so that a
+ * port that another program listens on is refused rather than shared. */
 static enum neap_status make_workers(struct neap_engine *e, struct np_policyset *set,
                                      char why[NEAP_WHY])
 {
     const char *colon = strrchr(e->options.listen, ':');
     char addr[256];
     (void)snprintf(addr, sizeof addr, "%s", e->options.listen);
-    /* A port that another program shares would take part of the clients: try it alone first. */
-    int probe = open_socket(addr, false, why);
-    if (probe < 0)
-        return NEAP_FAILED;
-    e->port = np_http_port(probe);
-    (void)close(probe);
-    (void)snprintf(addr, sizeof addr, "%.*s:%u", (int)(colon - e->options.listen),
-                   e->options.listen, e->port);
     for (size_t i = 0; i < e->n_workers; i++) {
-        e->listen_fds[i] = open_socket(addr, true, why);
+        e->listen_fds[i] = open_socket(addr, i > 0, why);
         if (e->listen_fds[i] < 0)
             return NEAP_FAILED;
         e->workers[i] = np_worker_new(e, (unsigned)i, e->listen_fds[i], set);
         if (!e->workers[i])
             return out_of_memory(why);
+        if (i == 0) {
+            e->port = np_http_port(e->listen_fds[0]);
+            (void)snprintf(addr, sizeof addr, "%.*s:%u", (int)(colon - e->options.listen),
+                           e->options.listen, e->port);
+        }
     }
     return NEAP_GOOD;
 }
@@ -233,6 +231,16 @@ static size_t still_open(const struct neap_engine *e)
     return n;
 }
 
+/* Whether every worker has taken the order: clients that wait in a backlog get an answer first. */
+static bool all_drained(const struct neap_engine *e)
+{
+    for (size_t i = 0; i < e->n_workers; i++) {
+        if (!np_worker_drained(e->workers[i]))
+            return false;
+    }
+    return true;
+}
+
 bool neap_engine_drain(struct neap_engine *e)
 {
     const struct timespec pause = {.tv_nsec = 10000000};
@@ -241,7 +249,8 @@ bool neap_engine_drain(struct neap_engine *e)
     np_log(NP_LOG_INFO, "draining", NP_KVI("open", still_open(e)));
     for (size_t i = 0; i < e->n_workers; i++)
         np_worker_drain(e->workers[i]);
-    while (still_open(e) > 0 && !atomic_load(&e->hurry) && np_clock_mono_ns(&np_clock_live) < until)
+    while ((still_open(e) > 0 || !all_drained(e)) && !atomic_load(&e->hurry) &&
+           np_clock_mono_ns(&np_clock_live) < until)
         (void)nanosleep(&pause, NULL);
     size_t left = still_open(e);
     np_log(NP_LOG_INFO, "drained", NP_KVI("left", left));
@@ -257,16 +266,21 @@ void neap_engine_stop(struct neap_engine *e)
 {
     if (!e)
         return;
-    np_admin_stop(e->admin);
+    np_admin_join(e->admin);
     np_keeper_join(e->keeper);
     for (size_t i = 0; i < e->n_workers; i++) {
         if (e->workers[i])
             np_worker_join(e->workers[i]);
     }
+    for (size_t i = 0; i < e->n_workers; i++) {
+        if (e->workers[i])
+            np_worker_close(e->workers[i]);
+    }
     np_writer_stop(e->writer);
     for (size_t i = 0; i < e->n_workers; i++)
         np_worker_free(e->workers[i]);
     np_keeper_free(e->keeper);
+    np_admin_free(e->admin);
     neap_mock_stop(e->mock);
     for (size_t i = 0; i < NP_MAX_WORKERS; i++) {
         if (e->listen_fds[i] >= 0)

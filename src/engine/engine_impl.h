@@ -58,6 +58,7 @@ struct np_here {
     struct np_script *script;
     struct np_lender lender;
     struct np_powers powers;
+    struct np_rng rng; /* of its policies: they run on the keeper's thread while they are loaded */
     struct np_worker *worker;
     unsigned exchanges;
     bool retired; /* a newer one is in place; goes back to the keeper with its last exchange */
@@ -74,13 +75,17 @@ enum np_err np_worker_start(struct np_worker *w) NP_MUST_CHECK;
 /* On the worker's thread: puts a generation in place between two requests, then calls done(ctx). */
 void np_worker_swap(struct np_worker *w, struct np_here *next, void (*done)(void *ctx), void *ctx);
 void np_worker_drain(struct np_worker *w);
+/* Whether its order to drain was carried out. */
+bool np_worker_drained(const struct np_worker *w);
 /* Calls of clients that are not answered yet, and calls that are read on for their usage. */
 size_t np_worker_open(const struct np_worker *w);
 struct np_ring *np_worker_ring(struct np_worker *w);
 struct np_loop *np_worker_loop(struct np_worker *w);
 /* Ends its thread. */
 void np_worker_join(struct np_worker *w);
-/* Ends every connection and frees it; its thread has ended. */
+/* Ends every connection and exchange; its thread has ended, the writer has not. */
+void np_worker_close(struct np_worker *w);
+/* Frees it; its thread has ended. */
 void np_worker_free(struct np_worker *w);
 
 /* --- keeper.c */
@@ -120,7 +125,10 @@ void np_keeper_free(struct np_keeper *k);
 /* --- admin.c */
 struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd);
 enum np_err np_admin_start(struct np_admin *a) NP_MUST_CHECK;
-void np_admin_stop(struct np_admin *a);
+/* Ends its thread; before the keeper's, which may still post verdicts to it. */
+void np_admin_join(struct np_admin *a);
+/* Frees it; after the keeper. */
+void np_admin_free(struct np_admin *a);
 
 /* --- status.c: what the admin socket shows */
 void np_status_metrics(struct neap_engine *e, struct np_buf *out);

@@ -36,13 +36,17 @@ static int64_t retry_after_s(struct np_drive_env *env, const struct np_exchange 
     case NP_REASON_budget:
         if (!d->blocked_by_budget || d->block.resets_wall_ms == INT64_MAX)
             return -1;
-        return up_to_s(d->block.resets_wall_ms - now.wall_ms);
+        return d->block.resets_wall_ms > now.wall_ms
+                   ? up_to_s(d->block.resets_wall_ms - now.wall_ms)
+                   : 1;
     case NP_REASON_breaker:
         for (size_t i = 0; i < x->n_plan; i++) {
             uint64_t w = np_breaker_wait_ns(env->guard, x->plan[i].model, now.mono_ns);
             wait_ns = w < wait_ns ? w : wait_ns;
         }
-        return wait_ns == UINT64_MAX ? -1 : 1 + (int64_t)(wait_ns / NP_NS_PER_S);
+        if (wait_ns == UINT64_MAX)
+            return -1;
+        return wait_ns < NP_NS_PER_S ? 1 : (int64_t)((wait_ns - 1) / NP_NS_PER_S) + 1;
     case NP_REASON_shed:
         return 1;
     case NP_REASON_exhausted:
@@ -73,6 +77,7 @@ void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_r
                       struct np_now now)
 {
     int64_t wait_s = retry_after_s(env, x, reason, now);
+    x->answered_by = NULL;
     x->outcome = (struct np_outcome){
         .status = 200,
         .degraded = true,
@@ -81,7 +86,10 @@ void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_r
         .retry_after_s = wait_s};
     struct np_hook_report rep = {0};
     np_hook_degrade(np_drive_script(env, x), x, reason, &rep);
-    (void)np_drive_hook_done(env, x, NP_HOOK_degrade, &rep);
+    if (np_drive_hook_done(env, x, NP_HOOK_degrade, &rep)) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_degrade, now);
+        return;
+    }
     if (x->outcome.text.p == NULL)
         x->outcome.text = template_text(x, reason, x->outcome.retry_after_s);
     give(env, x, now);
@@ -155,9 +163,8 @@ void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct 
         refuse_too_long(env, x, now);
         return;
     }
-    /* "breaker" says that every pair is open, which it is not when a call was made. */
-    if (reason == NP_REASON_breaker && x->n_attempts > 0)
-        reason = NP_REASON_exhausted;
+    if (x->n_plan > 0 && d->behind_breakers == x->n_plan && x->n_attempts == 0)
+        reason = NP_REASON_breaker;
     if (reason == NP_REASON_budget && d->blocked_by_budget && d->block.budget &&
         d->block.budget->reject) {
         refuse_budget(env, x, now);

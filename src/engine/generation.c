@@ -13,7 +13,10 @@ struct np_here *np_here_new(struct np_worker *w, struct np_policyset *set)
                                       .ledger = w->engine->ledger,
                                       .catalog = np_policyset_catalog(set),
                                       .clock = &np_clock_live};
-    here->powers = np_lend(&here->lender, &w->rng, w->engine->shared);
+    uint64_t seed;
+    np_random_bytes(&seed, sizeof seed);
+    np_rng_seed(&here->rng, seed);
+    here->powers = np_lend(&here->lender, &here->rng, w->engine->shared);
     here->script = np_script_new(set, &here->powers, w->engine->watchdog);
     if (!here->script) {
         free(here);

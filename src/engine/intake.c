@@ -26,6 +26,26 @@ static void make_id(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span given)
 
 /* A call that was refused before it became an exchange carries no user pointer. */
 
+static void count_refusal(struct np_worker *w, const struct np_http_call *c,
+                          enum np_refusal_type type, const struct np_endpoint *endpoint)
+{
+    if (!endpoint) {
+        np_meter_add(w->meters, NP_FAMILY_http_refused, NP_HTTP_REFUSAL_path, 0, 0, 1);
+        return;
+    }
+    unsigned status = np_refusal_status(type);
+    uint64_t now_ns = np_loop_now_ns(w->loop);
+    uint64_t took_ns = now_ns - np_http_accept_ns(c);
+    np_meter_add(w->meters, NP_FAMILY_requests, endpoint->slot, status, 0, 1);
+    np_meter_observe(w->meters, NP_FAMILY_request_duration, endpoint->slot, 0, (int64_t)took_ns);
+    np_meter_observe(w->meters, NP_FAMILY_overhead, endpoint->slot, 0, (int64_t)took_ns);
+    if (status >= 500)
+        np_stat_exchange(w->engine->guard, endpoint, now_ns, took_ns, true, true, false, 0);
+    if (status == 503)
+        np_meter_add(w->meters, NP_FAMILY_shed,
+                     type == NP_REFUSAL_draining ? NP_SHED_DRAINING : NP_SHED_MEMORY, 0, 0, 1);
+}
+
 static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_type type,
                    const char *message, const struct np_endpoint *endpoint)
 {
@@ -34,12 +54,8 @@ static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_
     struct np_refusal r = {.type = type,
                            .status = np_refusal_status(type),
                            .message = np_span_of(message),
-                           .retry_after_s = type == NP_REFUSAL_draining ? 1 : -1};
-    if (endpoint) {
-        np_meter_add(w->meters, NP_FAMILY_requests, endpoint->slot, r.status, 0, 1);
-    } else {
-        np_meter_add(w->meters, NP_FAMILY_http_refused, NP_HTTP_REFUSAL_path, 0, 0, 1);
-    }
+                           .retry_after_s = np_refusal_status(type) == 503 ? 1 : -1};
+    count_refusal(w, c, type, endpoint);
     np_log(NP_LOG_INFO, "refused", NP_KVS("request", id), NP_KVI("status", r.status),
            NP_KVS("type", np_refusal_name(type)));
     np_http_refuse(c, &r, id, type == NP_REFUSAL_method_not_allowed ? "POST" : NULL);
@@ -114,6 +130,7 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
     x->ground = live;
     live->worker = w;
     live->client = c;
+    live->x = x;
     np_buf_init(&live->reply, 16u << 20);
     np_buf_init(&live->body, 32u << 20);
     here->exchanges++;
@@ -143,7 +160,7 @@ static void on_head(void *ctx, struct np_http_call *c)
     struct np_worker *w = ctx;
     const struct np_catalog *catalog = np_policyset_catalog(w->here->set);
     const struct np_endpoint *endpoint = np_catalog_endpoint(catalog, np_http_path(c));
-    if (!endpoint) {
+    if (!endpoint && !np_span_is(np_http_method(c), "OPTIONS")) {
         refuse(w, c, NP_REFUSAL_not_found, "there is no such endpoint", NULL);
         return;
     }

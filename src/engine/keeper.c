@@ -231,8 +231,11 @@ void np_keeper_run_job(struct np_keeper *k, const struct np_reload_job *job)
     static const char *const names[] = {"ok", "unchanged", "rejected", "rolled_back"};
     struct np_reload_verdict v = {.version = ""};
     np_problems_init(&v.problems);
-    enum np_reload_result result =
-        job->kind == NP_RELOAD_ROLLBACK ? roll_back(k, &v) : read_anew(k, &v);
+    enum np_reload_result result = NP_RELOAD_REJECTED;
+    if (k->closing)
+        np_problems_add(&v.problems, "", 0, 0, "N154", false, "this instance is shutting down");
+    else
+        result = job->kind == NP_RELOAD_ROLLBACK ? roll_back(k, &v) : read_anew(k, &v);
     v.result = names[result];
     pthread_mutex_lock(&k->lock);
     k->counts[result]++;

@@ -14,12 +14,38 @@ static struct np_live *live_of(const struct np_exchange *x)
     return x->ground;
 }
 
+static void unlink_read_on(struct np_worker *w, struct np_live *live)
+{
+    if (live->prev)
+        live->prev->next = live->next;
+    else if (w->read_on == live)
+        w->read_on = live->next;
+    if (live->next)
+        live->next->prev = live->prev;
+    live->prev = live->next = NULL;
+}
+
+static void link_read_on(struct np_worker *w, struct np_live *live)
+{
+    if (live->prev || w->read_on == live)
+        return;
+    live->next = w->read_on;
+    if (live->next)
+        live->next->prev = live;
+    w->read_on = live;
+}
+
 void np_live_settle(struct np_exchange *x)
 {
     struct np_live *live = live_of(x);
-    if (live->client || !np_drive_idle(x))
-        return;
     struct np_worker *w = live->worker;
+    if (live->client)
+        return;
+    if (!np_drive_idle(x)) {
+        link_read_on(w, live);
+        return;
+    }
+    unlink_read_on(w, live);
     struct np_here *here = x->gen;
     np_timer_stop(np_loop_timers(w->loop), &live->timer);
     np_require(!live->call);
@@ -31,6 +57,15 @@ void np_live_settle(struct np_exchange *x)
     if (here->retired && here->exchanges == 0)
         np_keeper_bury(w->engine->keeper, here);
     atomic_fetch_sub_explicit(&w->open, 1, memory_order_relaxed);
+}
+
+void np_live_abandon(struct np_worker *w)
+{
+    while (w->read_on) {
+        struct np_exchange *x = w->read_on->x;
+        np_drive_abandon(&w->drive, x, np_worker_now(w));
+        np_live_settle(x);
+    }
 }
 
 static void on_head(void *ctx, struct np_call *call, unsigned status)

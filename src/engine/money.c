@@ -29,6 +29,7 @@ enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
 {
     struct np_drive *d = np_drive_of(x);
     int64_t cap = cap_left(x);
+    d->blocked_by_budget = false;
     /* Room shrinks between asking and holding when others are quicker: then it is asked again. */
     for (int round = 0; round < 3; round++) {
         struct np_budget_block block = {0};

@@ -182,13 +182,16 @@ void np_keeper_join(struct np_keeper *k)
     np_loop_stop(k->loop);
     (void)pthread_join(k->thread, NULL);
     k->running = false;
+    k->closing = true;
 }
 
 void np_keeper_free(struct np_keeper *k)
 {
     if (!k)
         return;
-    np_loop_turn(k->loop, 0); /* burials that came late */
+    np_timer_stop(np_loop_timers(k->loop), &k->settle);
+    np_timer_stop(np_loop_timers(k->loop), &k->poll);
+    np_loop_turn(k->loop, 0); /* burials that came late, and verdicts that are still owed */
     if (k->inotify.fd >= 0) {
         int fd = k->inotify.fd;
         np_loop_remove(k->loop, &k->inotify);

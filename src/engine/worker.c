@@ -5,7 +5,8 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#define RING_BYTES (4u << 20)
+#define RING_BYTES (1u << 20)         /* ten times what 20 ms of full load write */
+#define RING_BODIES_BYTES (16u << 20) /* with prompts and replies in the records */
 #define CONNECTIONS_A_WORKER 16384
 #define IDLE_TIMEOUT_S 75
 
@@ -38,13 +39,10 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
 {
     struct neap_engine *e = w->engine;
     w->loop = np_loop_new(&np_clock_live);
-    w->ring = np_ring_new(RING_BYTES);
+    w->ring = np_ring_new(e->options.record_bodies ? RING_BODIES_BYTES : RING_BYTES);
     w->meters = np_meters_new();
     if (!w->loop || !w->ring || !w->meters)
         return NP_E_NOMEM;
-    w->upstream = np_upstream_new(
-        w->loop, &(struct np_upstream_config){
-                     .ca_file = e->options.ca_file, .per_multi = 64, .reuse_idle_s = 20});
     struct np_front_config config = {.listen_fd = listen_fd,
                                      .gate = {.hosts = e->hosts, .n_hosts = e->n_hosts},
                                      .max_body_bytes = 1u << 20,
@@ -53,6 +51,10 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
     np_intake_ids(&config);
     struct np_front_ops ops = np_intake_ops(w);
     w->front = np_front_new(w->loop, &config, &ops);
+    /* After the front, so that a call starts in the turn in which its request came. */
+    w->upstream = np_upstream_new(
+        w->loop, &(struct np_upstream_config){
+                     .ca_file = e->options.ca_file, .per_multi = 64, .reuse_idle_s = 20});
     if (!w->upstream || !w->front)
         return NP_E_NOMEM;
     return np_loop_each_turn(w->loop, each_turn, w);
@@ -65,12 +67,21 @@ static void set_gate(struct np_worker *w)
     np_front_gate_set(w->front, open, open);
 }
 
-static void free_parts(struct np_worker *w)
+/* Ends every connection, and with it every exchange. */
+static void close_sides(struct np_worker *w)
 {
     if (w->front)
         np_front_free(w->front);
+    np_live_abandon(w);
     if (w->upstream)
         np_upstream_free(w->upstream);
+    w->front = NULL;
+    w->upstream = NULL;
+}
+
+static void free_parts(struct np_worker *w)
+{
+    close_sides(w);
     np_here_free(w->here);
     if (w->loop)
         np_loop_free(w->loop);
@@ -157,6 +168,7 @@ static void drain_on_loop(void *ctx)
 {
     struct np_worker *w = ctx;
     np_front_drain(w->front);
+    atomic_store(&w->drained, true);
 }
 
 void np_worker_drain(struct np_worker *w)
@@ -164,6 +176,11 @@ void np_worker_drain(struct np_worker *w)
     if (np_loop_post(w->loop, drain_on_loop, w) != NP_OK)
         np_log(NP_LOG_ERROR, "worker does not take the order to drain",
                NP_KVI("worker", w->number));
+}
+
+bool np_worker_drained(const struct np_worker *w)
+{
+    return atomic_load(&w->drained);
 }
 
 size_t np_worker_open(const struct np_worker *w)
@@ -188,6 +205,14 @@ void np_worker_join(struct np_worker *w)
     np_loop_stop(w->loop);
     (void)pthread_join(w->thread, NULL);
     w->running = false;
+}
+
+void np_worker_close(struct np_worker *w)
+{
+    np_require(!w->running);
+    np_log_use_ring(w->ring);
+    close_sides(w);
+    np_log_use_ring(NULL);
 }
 
 void np_worker_free(struct np_worker *w)

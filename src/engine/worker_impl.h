@@ -20,7 +20,9 @@ struct np_worker {
     struct np_ground ground;
     struct np_drive_env drive;
     struct np_account_env account;
-    _Atomic size_t open; /* exchanges that are not closed */
+    _Atomic size_t open;     /* exchanges that are not closed */
+    _Atomic bool drained;    /* its front takes no further connections */
+    struct np_live *read_on; /* those whose client left, and whose call goes on */
 };
 
 /* An exchange on the live ground. In the exchange's arena. */
@@ -31,7 +33,8 @@ struct np_live {
     struct np_timer timer;       /* the wait between attempts */
     struct np_buf reply;         /* what the provider sent so far */
     struct np_buf body;          /* what the client gets; borrowed by the front */
-    bool call_sent;              /* a byte of the call may have left */
+    struct np_exchange *x;
+    struct np_live *prev, *next; /* in the worker's read_on */
 };
 
 static inline struct np_now np_worker_now(const struct np_worker *w)
@@ -47,5 +50,7 @@ void np_intake_ids(struct np_front_config *config);
 struct np_ground np_live_ground(struct np_worker *w);
 /* live.c: closes the exchange when neither the client nor the driver needs it any more. */
 void np_live_settle(struct np_exchange *x);
+/* live.c: ends every call that is read on although its client has left. */
+void np_live_abandon(struct np_worker *w);
 
 #endif

@@ -132,6 +132,7 @@ static void copy_attempts(struct kit_outcome *o, const struct np_exchange *x)
         const struct np_attempt *a = &x->attempts[i];
         ck_assert(a->ended);
         copy_span(o->attempt[i].model, 64, np_span_of(a->model->name));
+        copy_span(o->attempt[i].key, 64, np_span_of(a->key ? a->key->label : ""));
         o->attempt[i].class = a->class;
         o->attempt[i].settled = a->settled;
         o->attempt[i].retry_in_ms = a->retry_in_ms;
@@ -157,7 +158,8 @@ static void on_closed(void *ctx, const struct np_exchange *x)
                               .finish = x->outcome.finish,
                               .cost_nusd = x->cost_nusd,
                               .retry_after_s = x->outcome.retry_after_s,
-                              .took_ns = x->end_ns - x->accept_ns};
+                              .took_ns = x->end_ns - x->accept_ns,
+                              .upstream_ns = x->upstream_ns};
     copy_span(o->text, sizeof o->text,
               x->outcome.refused ? x->outcome.refusal.message : x->outcome.text);
     copy_span(o->param, sizeof o->param, x->outcome.refusal.param);

@@ -34,14 +34,14 @@ struct kit_outcome {
     int64_t cost_nusd, retry_after_s;
     size_t n_attempts, n_skipped, n_context_kept;
     struct {
-        char model[64];
+        char model[64], key[64]; /* the key's label; "": none */
         enum np_class class;
         enum np_settled settled;
         int64_t retry_in_ms, cost_nusd;
         uint64_t took_ms;
     } attempt[NP_MAX_ATTEMPTS];
     enum np_skip skipped[NP_MAX_SKIPS];
-    uint64_t took_ns;
+    uint64_t took_ns, upstream_ns;
 };
 
 struct kit {
