@@ -51,7 +51,7 @@ static enum np_err read_class(struct np_play *p, struct np_span value, enum np_c
             return NP_OK;
         }
     }
-    return np_play_unknown(p, "error that a provider can be given, no class", name, names, n);
+    return np_play_unknown(p, "error of providers", name, names, n);
 }
 
 static enum np_err read_status(struct np_play *p, struct np_span value, unsigned *out)
