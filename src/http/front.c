@@ -225,6 +225,8 @@ void np_front_drain(struct np_front *f)
         run(f, np_loop_now_ns(f->loop));
     } while (count_connections(f) > before && ++runs < DRAIN_RUNS_MAX);
     MHD_quiesce_daemon(f->daemon);
+    /* Who comes now is refused by the kernel, instead of waiting for somebody to take it. */
+    shutdown(f->config.listen_fd, SHUT_RDWR);
     for (struct np_conn *conn = f->conn_first; conn; conn = conn->next) {
         if (!conn->call && conn->used) {
             shutdown(conn->fd, SHUT_RDWR);
