@@ -47,6 +47,11 @@ static enum neap_status prepare(struct neap_mock *m, const char *listen, const c
                                 char why[NEAP_WHY])
 {
     const char *reason = "";
+    if (!np_http_is_address(listen)) {
+        (void)snprintf(why, NEAP_WHY, "--listen must be ADDRESS:PORT (127.0.0.1:8088), got \"%s\"",
+                       listen);
+        return NEAP_USAGE;
+    }
     m->fd = np_http_listen(listen, false, &reason);
     if (m->fd < 0) {
         (void)snprintf(why, NEAP_WHY, "%s", reason);

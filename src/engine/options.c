@@ -34,6 +34,15 @@ static enum neap_status split_hosts(struct neap_engine *e, const char *hosts, ch
     return NEAP_GOOD;
 }
 
+static enum neap_status check_address(const char *flag, const char *addr_port, char why[NEAP_WHY])
+{
+    if (np_http_is_address(addr_port))
+        return NEAP_GOOD;
+    return wrong(why,
+                 "%s must be ADDRESS:PORT (127.0.0.1:8080, [::1]:8080, localhost:8080), got \"%s\"",
+                 flag, addr_port);
+}
+
 static enum neap_status check_store(const char *store, char why[NEAP_WHY])
 {
     if (strcmp(store, "memory:") == 0)
@@ -75,10 +84,15 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
         return wrong(why, "--workers must be from 1 to %d, got %u", NP_MAX_WORKERS, o->workers);
     if (o->record_bodies && !o->decisions)
         return wrong(why, "--record-bodies needs --decisions FILE, where the bodies would go");
+    enum neap_status s = check_address("--listen", o->listen, why);
+    if (!s)
+        s = check_address("--admin", o->admin, why);
+    if (s)
+        return s;
     if (!np_http_is_loopback(o->admin) && !(o->admin_token && o->admin_token[0]))
         return wrong(why,
                      "--admin %s is not loopback: set NEAP_ADMIN_TOKEN, which then is asked for",
                      o->admin);
-    enum neap_status s = check_store(o->store, why);
+    s = check_store(o->store, why);
     return s ? s : split_hosts(e, given->hosts, why);
 }

@@ -126,6 +126,12 @@ unsigned np_http_port(int fd)
     return ntohs(a.any.sa_family == AF_INET6 ? a.v6.sin6_port : a.v4.sin_port);
 }
 
+bool np_http_is_address(const char *addr_port)
+{
+    union address a;
+    return parse(addr_port, &a);
+}
+
 bool np_http_is_loopback(const char *addr_port)
 {
     union address a;
