@@ -10,7 +10,9 @@ static int run(int argc, char **argv)
     size_t n_rest;
     if (!np_flags_read(&np_cmd_version, flags, 1, argc, argv, NULL, 0, &n_rest))
         return NEAP_USAGE;
-    (void)printf("neap %s (%s)\n", neap_version(), NEAP_REVISION);
+    const char *revision = NEAP_REVISION; /* of release builds */
+    (void)printf("neap %s%s%s%s\n", neap_version(), revision[0] ? " (" : "", revision,
+                 revision[0] ? ")" : "");
     if (verbose) {
         char text[1024];
         neap_version_libraries(text, sizeof text);
