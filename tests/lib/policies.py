@@ -1,9 +1,9 @@
 """Policy folders for tests, written from Python values."""
 
+import atexit
 import os
 import shutil
 import tempfile
-import weakref
 
 
 class Lua(str):
@@ -61,7 +61,7 @@ class Policies:
 
     def __init__(self, url="http://127.0.0.1:9"):
         self.path = tempfile.mkdtemp(prefix="neap-policies-")
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        atexit.register(shutil.rmtree, self.path, ignore_errors=True)
         self.url = url
         self.providers = {}
         self.models = {}
