@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "model/template.h"
 #include "model/tokens.h"
+#include "script/lock.h"
 #include "script/raw.h"
 #include "script/shared.h"
 #include "script/views.h"
@@ -145,6 +146,7 @@ static size_t read_places(lua_State *L, struct np_place *places)
         return 0;
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
+    np_lock_reveal(L, 2);
     lua_pushnil(L);
     while (lua_next(L, 2)) {
         if (n == PLACES)
@@ -157,8 +159,8 @@ static size_t read_places(lua_State *L, struct np_place *places)
         else if (type == LUA_TSTRING || type == LUA_TNUMBER)
             lua_pushvalue(L, -1);
         else
-            np_state_type_error(L, "template: value \"%s\" is a %s, not a text or number",
-                                lua_tostring(L, -2), luaL_typename(L, -1));
+            np_state_type_error(L, "template: a value is a %s, not a text, number or boolean",
+                                luaL_typename(L, -1));
         places[n].name.p = lua_tolstring(L, -3, &places[n].name.n);
         places[n].value.p = lua_tolstring(L, -1, &places[n].value.n);
         /* The value stays on the stack below the key, so that the text lives. */
@@ -180,9 +182,8 @@ static const struct np_template *find_template(lua_State *L, const struct np_exc
     size_t n = 0;
     for (; n < x->catalog->n_templates && n < 64; n++)
         names[n] = x->catalog->templates[n].name;
-    const char *guess = np_span_guess(name, names, n);
-    np_state_type_error(L, "there is no template \"%.*s\"%s%s", (int)(name.n < 40 ? name.n : 40),
-                        name.p, guess ? "; did you mean " : "", guess ? guess : "");
+    char text[NP_RAW_NAME];
+    np_state_type_error(L, "there is no template %s", np_raw_name(name, names, n, text));
     return NULL;
 }
 

@@ -47,12 +47,15 @@ static bool is_word(lua_State *L, const char *word)
 
 static void wrong_kind(lua_State *L, const struct np_hook_call *call, const char *wanted)
 {
-    const char *got = luaL_typename(L, 2);
-    if (lua_type(L, 2) == LUA_TSTRING && lua_rawlen(L, 2) <= 20)
-        np_state_type_error(L, "%s must return %s, returned \"%s\"", np_hook_name(call->hook),
-                            wanted, lua_tostring(L, 2));
+    if (lua_type(L, 2) == LUA_TSTRING) {
+        char text[NP_RAW_NAME];
+        struct np_span word;
+        word.p = lua_tolstring(L, 2, &word.n);
+        np_state_type_error(L, "%s must return %s, returned the text %s", np_hook_name(call->hook),
+                            wanted, np_raw_name(word, NULL, 0, text));
+    }
     np_state_type_error(L, "%s must return %s, returned a %s", np_hook_name(call->hook), wanted,
-                        got);
+                        luaL_typename(L, 2));
 }
 
 /* Makes the answer the table that it stands for; false when it is none. */
@@ -164,10 +167,8 @@ static const struct np_model *find_model(lua_State *L, const struct np_hook_call
     size_t n = 0;
     for (; n < c->n_models && n < sizeof names / sizeof names[0]; n++)
         names[n] = c->models[n].name;
-    const char *guess = np_span_guess(name, names, n);
-    np_state_type_error(L, "there is no model \"%.*s\"%s%s%s", (int)(name.n < 40 ? name.n : 40),
-                        name.p, guess ? "; did you mean \"" : "", guess ? guess : "",
-                        guess ? "\"?" : "");
+    char text[NP_RAW_NAME];
+    np_state_type_error(L, "there is no model %s", np_raw_name(name, names, n, text));
     return NULL;
 }
 

@@ -103,7 +103,7 @@ static const char *set_end(struct np_matcher *m, const char *p)
 }
 
 /* Behind the single item that begins at p. */
-static const char *item_end(struct np_matcher *m, const char *p)
+static inline const char *item_end(struct np_matcher *m, const char *p)
 {
     char c = *p++;
     if (c == ESCAPE) {
@@ -139,7 +139,8 @@ static bool is_in_set(int c, const char *p, const char *last)
 }
 
 /* Whether the item from p to end matches the byte at s. */
-static bool is_match(struct np_matcher *m, const char *s, const char *p, const char *end)
+static inline __attribute__((always_inline)) bool is_match(struct np_matcher *m, const char *s,
+                                                           const char *p, const char *end)
 {
     step(m);
     if (s >= m->text_end)
@@ -267,7 +268,8 @@ static const char *least(struct np_matcher *m, const char *s, const char *p, con
 }
 
 /* One item with what follows it. True: go on at *s and *p; false: *e is the result. */
-static bool go_on(struct np_matcher *m, const char **s, const char **p, const char **e)
+static inline __attribute__((always_inline)) bool go_on(struct np_matcher *m, const char **s,
+                                                        const char **p, const char **e)
 {
     const char *end = item_end(m, *p);
     char suffix = end < m->pattern_end ? *end : '\0';
@@ -294,7 +296,7 @@ static bool go_on(struct np_matcher *m, const char **s, const char **p, const ch
 }
 
 /* What begins with %: balances, frontiers and back references; 0: none of these. */
-static int go_on_special(struct np_matcher *m, const char **s, const char **p)
+static inline int go_on_special(struct np_matcher *m, const char **s, const char **p)
 {
     const char *end;
     if (*p + 1 == m->pattern_end)

@@ -27,8 +27,9 @@ static const struct np_model *model_at_top(lua_State *L, const struct np_catalog
     struct np_span name;
     name.p = lua_tolstring(L, -1, &name.n);
     const struct np_model *m = c ? np_catalog_model(c, name) : NULL;
+    char text[NP_RAW_NAME];
     if (!m)
-        np_state_type_error(L, "pick: there is no model \"%.40s\"", name.p);
+        np_state_type_error(L, "pick: there is no model %s", np_raw_name(name, NULL, 0, text));
     return m;
 }
 

@@ -13,6 +13,33 @@ static bool one_of(const char *name, const char *const *names, size_t n)
     return false;
 }
 
+static bool looks_like_name(struct np_span s)
+{
+    static const char others[] = "_.:/-";
+    for (size_t i = 0; i < s.n; i++) {
+        char c = s.p[i];
+        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        if (!good && (c == '\0' || !strchr(others, c)))
+            return false;
+    }
+    return s.n > 0 && s.n <= 40;
+}
+
+const char *np_raw_name(struct np_span name, const char *const *known, size_t n,
+                        char out[NP_RAW_NAME])
+{
+    if (!looks_like_name(name)) {
+        snprintf(out, NP_RAW_NAME, "of %zu bytes", name.n);
+        return out;
+    }
+    const char *guess = np_span_guess(name, known, n);
+    if (guess)
+        snprintf(out, NP_RAW_NAME, "\"%.*s\"; did you mean \"%.60s\"?", (int)name.n, name.p, guess);
+    else
+        snprintf(out, NP_RAW_NAME, "\"%.*s\"", (int)name.n, name.p);
+    return out;
+}
+
 void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *const *names, size_t n)
 {
     idx = lua_absindex(L, idx);
@@ -24,11 +51,9 @@ void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *con
         const char *name = lua_tostring(L, -1);
         if (one_of(name, names, n))
             continue;
-        const char *guess = np_span_guess(np_span_of(name), names, n);
-        if (guess)
-            np_state_type_error(L, "%s has an unknown key \"%.40s\"; did you mean \"%s\"?", where,
-                                name, guess);
-        np_state_type_error(L, "%s has an unknown key \"%.40s\"", where, name);
+        char text[NP_RAW_NAME];
+        np_state_type_error(L, "%s has an unknown key %s", where,
+                            np_raw_name(np_span_of(name), names, n, text));
     }
 }
 

@@ -9,6 +9,13 @@
 
 #include <stdint.h>
 
+#define NP_RAW_NAME 128
+
+/* A name that a policy gave, for a message that is logged: quoted, with a guess among the n known names
+ * where one is near. What does not look like a name may be a client's text, and is told by its length
+ * alone. */
+const char *np_raw_name(struct np_span name, const char *const *known, size_t n,
+                        char out[NP_RAW_NAME]);
 /* Refuses keys of the table at idx that are none of the names. where: "messages[2]". */
 void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *const *names,
                        size_t n);

@@ -6,6 +6,7 @@
 
 #include "script/json.h"
 #include "script/lock.h"
+#include "script/raw.h"
 #include "script/views.h"
 
 #define REQ_FIELDS                                                                               \
@@ -30,13 +31,8 @@ int np_unknown_field(lua_State *L, const char *what, uint64_t fields)
             names[n++] = np_field_name((enum np_field)f);
     struct np_span word;
     word.p = lua_tolstring(L, 2, &word.n);
-    if (word.n > 40)
-        word.n = 40;
-    const char *guess = np_span_guess(word, names, n);
-    if (guess)
-        return np_state_type_error(L, "%s has no field \"%.*s\"; did you mean \"%s\"?", what,
-                                   (int)word.n, word.p, guess);
-    return np_state_type_error(L, "%s has no field \"%.*s\"", what, (int)word.n, word.p);
+    char text[NP_RAW_NAME];
+    return np_state_type_error(L, "%s has no field %s", what, np_raw_name(word, names, n, text));
 }
 
 void np_req_push_cache(lua_State *L, int idx)

@@ -61,7 +61,7 @@ static const struct {
     const char *body, *needle;
 } wrong[] = {
     {"return 7", "route.lua:1: route must return a list of candidates, returned a number"},
-    {"return 'claude'", "returned \"claude\""},
+    {"return 'claude'", "returned the text \"claude\""},
     {"return {}", "empty list"},
     {"return {model='claude'}", "must return a list"},
     {"return {'gpt-4.1-mni'}", "did you mean \"gpt-4.1-mini\"?"},
@@ -205,6 +205,30 @@ START_TEST(an_error_that_is_a_table_is_described)
 }
 END_TEST
 
+static const char *const leaks[] = {
+    "return {req.messages[1].content}",
+    "return req.messages[1].content",
+    "return req[req.messages[1].content]",
+    "return {{[req.messages[1].content] = 1}}",
+    "template(req.messages[1].content)",
+    "pick{req.messages[1].content}",
+    "backoff{[req.messages[1].content] = 1}",
+    "req.messages[1].content.x = 1",
+    "return {'claude'} .. req.messages[1].content",
+    "return #req.messages[1].content + req.messages[1].content",
+    "require(req.messages[1].content)",
+};
+
+START_TEST(a_prompt_in_the_place_of_a_name_is_not_told)
+{
+    struct kit k;
+    kit_route(&k, leaks[_i]);
+    ck_assert_int_eq(k.rep.result, NP_HOOK_FAILED);
+    ck_assert_msg(!strstr(k.rep.error, "reset"), "%s", k.rep.error);
+    kit_close(&k);
+}
+END_TEST
+
 START_TEST(a_long_error_is_cut_and_escaped)
 {
     struct kit k;
@@ -240,6 +264,8 @@ int main(void)
     tcase_add_test(tc, metadata_that_was_kept_is_over_too);
     tcase_add_test(tc, an_error_names_its_file_and_line_and_leaves_the_plan);
     tcase_add_test(tc, an_error_that_is_a_table_is_described);
+    tcase_add_loop_test(tc, a_prompt_in_the_place_of_a_name_is_not_told, 0,
+                        sizeof leaks / sizeof leaks[0]);
     tcase_add_test(tc, a_long_error_is_cut_and_escaped);
     tcase_add_test(tc, a_long_why_is_cut_between_characters);
     return kit_run(tc);

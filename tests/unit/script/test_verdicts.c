@@ -147,6 +147,9 @@ START_TEST(req_lists_the_attempts_that_have_ended)
         a.number = n;
         np_hook_retry(k.s, k.x, &a, &k.verdict, &k.rep);
         assert_nothing(&k);
+        if (!k.x->attempts)
+            k.x->attempts = np_arena_array(k.x->arena, NP_MAX_ATTEMPTS, sizeof a);
+        ck_assert_ptr_nonnull(k.x->attempts);
         k.x->attempts[k.x->n_attempts++] = a;
     }
     kit_close(&k);
@@ -260,7 +263,7 @@ static const struct {
     {NP_HOOK_retry, "return {retry_in_ms = -1}", "retry_in_ms must be a number of at least 0"},
     {NP_HOOK_retry, "return {}", "retry must return {retry_in_ms=}"},
     {NP_HOOK_retry, "return arg.text", "attempt has no field \"text\""},
-    {NP_HOOK_retry, "return 'nxt'", "returned \"nxt\""},
+    {NP_HOOK_retry, "return 'nxt'", "returned the text \"nxt\""},
     {NP_HOOK_respond, "return 'The answer'", "respond must return nothing, the reply"},
     {NP_HOOK_respond, "arg.model = 'x' return arg", "only reply.text can be changed"},
     {NP_HOOK_respond, "arg.text = 5 return arg", "reply.text must be a string"},
@@ -269,7 +272,7 @@ static const struct {
     {NP_HOOK_truncate, "return {5}", "item 1 is neither"},
     {NP_HOOK_degrade, "return {status = 'x'}", "status must be a whole number from 200 to 599"},
     {NP_HOOK_degrade, "return {text = 5}", "text must be a string, got 5"},
-    {NP_HOOK_degrade, "return template('bussy')", "did you mean busy"},
+    {NP_HOOK_degrade, "return template('bussy')", "did you mean \"busy\""},
 };
 
 START_TEST(a_wrong_kind_is_a_failure_of_type_and_changes_nothing)
