@@ -31,7 +31,8 @@ enum { GAP = 8, LEAST_ALIGN = 8 }; /* ASan's granule */
 enum { GAP = 0, LEAST_ALIGN = 1 };
 #endif
 
-#define FIRST_CHUNK 8192  /* an exchange with its driver and attempts fits */
+#define FIRST_CHUNK 6144  /* an exchange with its driver and a few attempts fits */
+#define NEXT_CHUNK 2048   /* then doubling */
 #define CHUNK_MAX 65536   /* stays below glibc's mmap threshold */
 #define PRINT_AT_ONCE 256 /* most printed names and messages are shorter */
 
@@ -83,7 +84,7 @@ struct np_arena *np_arena_new(size_t max_bytes)
     struct np_arena *a = block;
     np_require(a);
     a->head = c;
-    a->next_chunk = FIRST_CHUNK / 2;
+    a->next_chunk = NEXT_CHUNK;
     a->max_bytes = max_bytes;
     a->used = 0;
     return a;

@@ -6,30 +6,41 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Whether the n bytes at s, which left holds, continue a character. */
+static inline int np_utf8_tail(const unsigned char *s, size_t n, size_t left)
+{
+    if (left < n)
+        return 0;
+    for (size_t i = 0; i < n; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    return 1;
+}
+
 /* The character at p, which lies before end: its length in bytes and, in *cp, its number. 0 when
  * no valid character begins there. */
 static inline size_t np_utf8_next(const char *p, const char *end, uint32_t *cp)
 {
     const unsigned char *s = (const unsigned char *)p;
-    size_t left = (size_t)(end - p);
+    size_t left = (size_t)(end - p) - 1;
     if (s[0] < 0x80) {
         *cp = s[0];
         return 1;
     }
     if (s[0] < 0xe0) {
-        if (s[0] < 0xc2 || left < 2 || (s[1] & 0xc0) != 0x80)
+        if (s[0] < 0xc2 || !np_utf8_tail(s + 1, 1, left))
             return 0;
         *cp = (uint32_t)(s[0] & 0x1f) << 6 | (s[1] & 0x3f);
         return 2;
     }
     if (s[0] < 0xf0) {
-        if (left < 3 || (s[1] & 0xc0) != 0x80 || (s[2] & 0xc0) != 0x80)
+        if (!np_utf8_tail(s + 1, 2, left))
             return 0;
         *cp = (uint32_t)(s[0] & 0x0f) << 12 | (uint32_t)(s[1] & 0x3f) << 6 | (s[2] & 0x3f);
         return *cp >= 0x800 && (*cp & 0xfffff800) != 0xd800 ? 3 : 0;
     }
-    if (s[0] > 0xf4 || left < 4 || (s[1] & 0xc0) != 0x80 || (s[2] & 0xc0) != 0x80 ||
-        (s[3] & 0xc0) != 0x80)
+    if (s[0] > 0xf4 || !np_utf8_tail(s + 1, 3, left))
         return 0;
     *cp = (uint32_t)(s[0] & 0x07) << 18 | (uint32_t)(s[1] & 0x3f) << 12 |
           (uint32_t)(s[2] & 0x3f) << 6 | (s[3] & 0x3f);

@@ -17,6 +17,7 @@
 #include "script/json.h"
 #include "script/reads.h"
 
+#define SPARE_BYTES ((size_t)64 << 20)
 #define PATH_BYTES 256
 
 static const char *const module_files[NP_ADAPTER_COUNT] = {
@@ -84,6 +85,7 @@ enum np_err np_adapters_open(struct np_script *s)
 
 /* What Lua gets a pointer to; NULL spans are nil there. */
 struct texts {
+    struct np_arena *spare;  /* what is only needed until the body is written; freed after it */
     struct np_span system;   /* a JSON string or a list of parts */
     struct np_span messages; /* a JSON array */
     struct np_span stop;
@@ -119,7 +121,7 @@ static enum np_err system_as_message(struct np_exchange *x, struct np_buf *b, st
     for (size_t i = 0; i < x->request.n_messages; i++)
         put_message(b, np_role_name(x->request.messages[i].role), x->request.messages[i].content);
     np_buf_char(b, ']');
-    return keep(x->arena, b, &t->messages);
+    return keep(t->spare, b, &t->messages);
 }
 
 static bool is_list(struct np_span json)
@@ -193,7 +195,7 @@ static enum np_err system_as_field(struct np_exchange *x, struct np_buf *b, stru
         lists = lists || is_list(m->content);
     }
     np_buf_char(b, ']');
-    enum np_err err = keep(x->arena, b, &t->messages);
+    enum np_err err = keep(t->spare, b, &t->messages);
     if (err || !any)
         return err;
     np_buf_reset(b);
@@ -201,15 +203,16 @@ static enum np_err system_as_field(struct np_exchange *x, struct np_buf *b, stru
         join_parts(x, t->system, b);
     else
         join_strings(x, t->system, b);
-    return keep(x->arena, b, &t->system);
+    return keep(t->spare, b, &t->system);
 }
 
 static enum np_err gather(struct np_exchange *x, struct np_buf *b, bool as_field, struct texts *t)
 {
-    *t = (struct texts){.stop = x->request.stop, .temperature = x->request.temperature_raw};
+    *t = (struct texts){
+        .spare = t->spare, .stop = x->request.stop, .temperature = x->request.temperature_raw};
     if (isnan(x->request.temperature))
         t->temperature = NP_SPAN_NONE;
-    enum np_err err = np_request_system_json(x->arena, &x->request, &t->system);
+    enum np_err err = np_request_system_json(t->spare, &x->request, &t->system);
     if (err)
         return err;
     return as_field ? system_as_field(x, b, t) : system_as_message(x, b, t);
@@ -336,11 +339,14 @@ enum np_err np_adapter_request(struct np_script *s, struct np_exchange *x,
     error[0] = '\0';
     struct request_order o = {.s = s, .x = x, .c = c, .key = key, .out = out};
     enum np_err err = np_adapters_open(s);
+    if (!err && !(o.texts.spare = np_arena_new(SPARE_BYTES)))
+        err = NP_E_NOMEM;
     if (!err) {
         lua_pushcfunction(s->state.L, make_request);
         lua_pushlightuserdata(s->state.L, &o);
         err = np_state_call_trusted(&s->state, 1, 0) ? o.err : np_adapter_fault(s);
     }
+    np_arena_free(o.texts.spare);
     if (err == NP_E_INVALID)
         snprintf(error, 256, "%s", s->state.fault.text);
     else if (err)

@@ -23,23 +23,24 @@ struct np_wire {
 
 /* NP_E_FULL: more headers than fit; NP_E_NOMEM; NP_E_INVALID: the adapter failed (its own fault;
  * *error says where). key NULL: no key is sent. */
-enum np_err np_adapter_request(struct np_script *s, struct np_exchange *x, const struct np_candidate *c,
-                               const struct np_secret *key, struct np_wire *out, char error[256])
-    NP_MUST_CHECK;
+enum np_err np_adapter_request(struct np_script *s, struct np_exchange *x,
+                               const struct np_candidate *c, const struct np_secret *key,
+                               struct np_wire *out, char error[256]) NP_MUST_CHECK;
 
 struct np_wire_reply {
     unsigned status;
     struct np_span content_type;
-    struct np_span retry_after;     /* header, p NULL: none */
-    struct np_span retry_after_ms;  /* header */
-    struct np_span request_id;      /* x-request-id or request-id */
-    struct np_span body;            /* whole */
-    int64_t wall_ms;                /* now, for HTTP dates */
+    struct np_span retry_after;    /* header, p NULL: none */
+    struct np_span retry_after_ms; /* header */
+    struct np_span request_id;     /* x-request-id or request-id */
+    struct np_span body;           /* whole */
+    int64_t wall_ms;               /* now, for HTTP dates */
 };
 
 /* Reads a whole reply of any status into *out; texts in x's arena. Never fails on what a provider may
  * send: what can't be understood is class bad_reply (or the class of its status). NP_E_NOMEM. */
 enum np_err np_adapter_answer(struct np_script *s, struct np_exchange *x, const struct np_model *m,
-                              const struct np_wire_reply *reply, struct np_answer *out) NP_MUST_CHECK;
+                              const struct np_wire_reply *reply,
+                              struct np_answer *out) NP_MUST_CHECK;
 
 #endif

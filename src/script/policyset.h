@@ -14,9 +14,9 @@ struct np_policyset;
 
 /* What is wrong with a set; all problems at once. Texts belong to the list. */
 struct np_problem {
-    const char *file; /* relative to the folder; "" for the folder itself */
+    const char *file;      /* relative to the folder; "" for the folder itself */
     unsigned line, column; /* 0: unknown */
-    const char *code; /* "N104" */
+    const char *code;      /* "N104" */
     bool warning;
     const char *text;
 };
@@ -38,15 +38,15 @@ void np_problems_print(const struct np_problems *p, struct np_buf *out);
 
 struct np_load_options {
     const struct np_slots *slots;
-    bool simulated;       /* keys that are not set are no error */
-    bool loopback_only;   /* unused: the caller checks the listen address against tenants */
-    bool trust_folder;    /* files that group or others may write are taken all the same */
+    bool simulated;     /* keys that are not set are no error */
+    bool loopback_only; /* unused: the caller checks the listen address against tenants */
+    bool trust_folder;  /* files that group or others may write are taken all the same */
 };
 
 /* Reads the folder. NP_E_IO (and a problem) when it can't be read whole. Dot files and editors'
  * temporary files are passed over; an unknown .lua file at the top is a problem. */
-enum np_err np_policyset_read(const char *dir, struct np_policyset **out, struct np_problems *problems)
-    NP_MUST_CHECK;
+enum np_err np_policyset_read(const char *dir, struct np_policyset **out,
+                              struct np_problems *problems) NP_MUST_CHECK;
 /* The version alone, without loading: to see whether a folder has changed. */
 const char *np_policyset_version(const struct np_policyset *set);
 const char *np_policyset_dir(const struct np_policyset *set);

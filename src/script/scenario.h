@@ -17,7 +17,7 @@ enum np_err np_scenario_ask(struct np_scenario *s, const struct np_imitation_cal
                             struct np_imitation_answer *out) NP_MUST_CHECK;
 /* Overrides from the control endpoint: {"models": {"gpt-4.1": {"status": 503}, "*": …}}; replaces all
  * earlier ones. NP_E_INVALID fills *why. */
-enum np_err np_scenario_override(struct np_scenario *s, struct np_span json, struct np_buf *why)
-    NP_MUST_CHECK;
+enum np_err np_scenario_override(struct np_scenario *s, struct np_span json,
+                                 struct np_buf *why) NP_MUST_CHECK;
 
 #endif
