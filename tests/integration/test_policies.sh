@@ -61,4 +61,66 @@ wants 1 'nothing was tested' test "$folder"
 wants 1 'nothing was tested' test "$folder/nowhere"
 wants 2 'unknown flag --fliter' test --fliter good
 
+# The examples of the authoring guide: each file on its own in the shipped set, each function in a hook.
+guide=$NEAP_SOURCE/policies/README.md
+rm "$folder/some_test.lua"
+cp "$NEAP_SOURCE/policies/route.lua" "$folder"
+mkdir "$folder.guide"
+trap 'rm -rf "$folder" "$folder.guide"' EXIT
+awk -v into="$folder.guide/" '
+    /^```lua$/ { getline; number++; out = into number " " $2 }
+    /^```$/ { out = "" }
+    out { print > out }' "$guide"
+cat >"$folder/calm_test.lua" <<'END'
+local long = { id = "a", text = ("word "):rep(9000), priority = 1 }
+local faults = { "Sure.", 429, { status = 429, retry_after = 9 }, 503, { error = "bad_reply" }, { error = "filtered" },
+  { text = "x", finish = "length" } }
+
+test.each("no_hook_of_the_guide_fails", faults, function(fault)
+  for _, metadata in ipairs { { tier = "gold" }, { team = "guests" } } do
+    local run = play {
+      request = { prompt = "call 12345678", metadata = metadata, context = { long } },
+      providers = { openai = fault, anthropic = fault },
+    }
+    for name, calls in pairs(run.hooks) do
+      for _, call in ipairs(calls) do
+        expect({ name, call.returned:find("failed", 1, true) }, { name })
+      end
+    end
+  end
+end)
+END
+for example in "$folder.guide"/*; do
+    name=${example##* }
+    cp "$example" "$folder/$name"
+    chmod go-w "$folder/$name"
+    output=$(ANTHROPIC_API_KEY=x ANTHROPIC_API_KEY_2=x OPENAI_API_KEY=x \
+        "$NEAP_BIN" check "$folder" --deny-warnings 2>&1) ||
+        fault "the guide's $name does not pass the check: $output"
+    wants 0 ' passed, 0 failed' test "$folder"
+    case $name in
+    *_test.lua) rm "$folder/$name" ;;
+    *) cp "$NEAP_SOURCE/policies/$name" "$folder" ;;
+    esac
+done
+rm "$folder/calm_test.lua"
+examples=("$folder.guide"/*)
+[ "${#examples[@]}" -ge 11 ] || fault "only ${#examples[@]} examples were found in the guide"
+
+# shellcheck disable=SC2016
+sed -n 's/^| `[^|]* | `\(.*\)` |$/  _ = \1/p' "$guide" | sed -n '/stats.p95/,$p' >"$folder/calls"
+grep -c . "$folder/calls" | grep -qx 18 || fault "not 18 functions in the guide: $(cat "$folder/calls")"
+{
+    printf 'return function(req)\n  local _\n'
+    cat "$folder/calls"
+    printf '  return nil, "all done"\nend\n'
+} >"$folder/route.lua"
+cat >"$folder/calls_test.lua" <<'END'
+test("each_function_can_be_called_as_the_guide_says", function()
+  local run = play { request = { prompt = "hi" } }
+  expect(run.hooks.route[1], { returned = "nothing", why = "all done" })
+end)
+END
+wants 0 '1 passed, 0 failed' test "$folder"
+
 [ "$faults" -eq 0 ]
