@@ -39,6 +39,9 @@ static const char *const endless[] = {
     "while true do select('#', table.unpack({}, 1, 60000)) end",
     "local t = {} for i = 1, 60000 do t[i] = i end while true do table.move(t, 1, 60000, 2) end",
     "local t = {} for i = 1, 60000 do t[i] = i % 7 end while true do table.sort(t) end",
+    "local a, b, t = ('x'):rep(1000000) .. 1, ('x'):rep(1000000) .. 2, {}"
+    " for i = 1, 900 do t[i] = i % 2 == 0 and a or b end"
+    " while true do table.sort(t) end",
     "while true do utf8.len(('x'):rep(100000)) end",
     "while true do local _ = ('x'):rep(100000):upper():reverse() end",
     "for k in pairs(setmetatable({}, {__pairs = function() return function() return 1 end end})) do end",
