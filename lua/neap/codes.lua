@@ -19,6 +19,7 @@ return {
   N151 = "This version was rolled back; it is not tried again until a file changes.",
   N152 = "There is no earlier generation to go back to.",
   N153 = "Too many reloads wait already.",
+  N154 = "The instance is shutting down and takes no new set.",
   N199 = "neap itself failed to load the set, for want of memory or by a fault of its own.",
   N201 = "A key that is not known here, or a field without a name.",
   N202 = "A value of the wrong kind.",
