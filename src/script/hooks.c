@@ -200,7 +200,7 @@ static void end_admit(struct np_script *s)
         return;
     lua_rawgeti(s->state.L, LUA_REGISTRYINDEX, s->req_ref);
     lua_pushnil(s->state.L);
-    lua_setiuservalue(s->state.L, -2, 1);
+    lua_setiuservalue(s->state.L, -2, NP_REQ_CACHE);
     lua_pop(s->state.L, 1);
 }
 

@@ -9,7 +9,7 @@
 #include "script/json.h"
 #include "script/state.h"
 
-static const char data_key = 0, json_key = 0;
+static const char data_key = 0;
 
 bool np_lock_is(lua_State *L, int idx)
 {
@@ -34,27 +34,22 @@ void np_lock_push(lua_State *L)
     set_meta(L);
 }
 
-void np_lock_push_json(lua_State *L, int owner, const struct np_span *json)
+void np_lock_push_json(lua_State *L, int owner)
 {
     owner = lua_absindex(L, owner);
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 1);
     lua_pushvalue(L, owner);
     lua_rawsetp(L, -2, &data_key);
-    lua_pushlightuserdata(L, (void *)(uintptr_t)json);
-    lua_rawsetp(L, -2, &json_key);
     set_meta(L);
 }
 
-/* The JSON of a lazy view; the owner is on the top. */
-static struct np_span json_of(lua_State *L, int view)
+/* The JSON of a lazy view, whose owner is on the top. */
+static struct np_span json_of(lua_State *L)
 {
-    void *const *block = lua_touserdata(L, -1);
-    if (!*block)
+    const struct np_lock_owner *owner = lua_touserdata(L, -1);
+    if (!owner->alive)
         luaL_error(L, "the request is over");
-    lua_rawgetp(L, view, &json_key);
-    const struct np_span *json = lua_touserdata(L, -1);
-    lua_pop(L, 1);
-    return *json;
+    return *owner->json;
 }
 
 /* Pushes the view's table. */
@@ -62,7 +57,7 @@ static void push_data(lua_State *L, int view)
 {
     if (lua_rawgetp(L, view, &data_key) == LUA_TTABLE)
         return;
-    np_ljson_push(L, json_of(L, view));
+    np_ljson_push(L, json_of(L));
     lua_remove(L, -2);
     lua_pushvalue(L, -1);
     lua_rawsetp(L, view, &data_key);
@@ -106,6 +101,8 @@ static bool push_member(lua_State *L, struct np_span json, int key)
         return false;
     if (kind == NP_JSON_NULL)
         lua_pushnil(L);
+    else if (kind == NP_JSON_STRING)
+        lua_pushlstring(L, value.p + 1, value.n - 2);
     else
         np_ljson_push(L, value);
     return true;
@@ -115,7 +112,7 @@ static int on_index(lua_State *L)
 {
     lua_settop(L, 2);
     if (lua_rawgetp(L, 1, &data_key) == LUA_TUSERDATA) {
-        struct np_span json = json_of(L, 1);
+        struct np_span json = json_of(L);
         if (lua_type(L, 2) == LUA_TSTRING && push_member(L, json, 2))
             return 1;
         lua_pop(L, 1);

@@ -12,9 +12,14 @@
 void np_lock_open(lua_State *L);
 /* Replaces the table on the top by a view of it. */
 void np_lock_push(lua_State *L);
-/* Pushes a view of a raw JSON object. owner: the value at this index is a userdata whose block begins
- * with a pointer; once that is NULL the view, too, is over. *json must live as long as the pointer. */
-void np_lock_push_json(lua_State *L, int owner, const struct np_span *json);
+/* How the block of a userdata begins that owns raw JSON. */
+struct np_lock_owner {
+    const void *alive; /* NULL: it is over, and every view of its JSON */
+    const struct np_span *json;
+};
+
+/* Pushes a view of the JSON object of the owner at that index; it must live as long as the owner. */
+void np_lock_push_json(lua_State *L, int owner);
 /* Whether the value at idx is a view. */
 bool np_lock_is(lua_State *L, int idx);
 /* Replaces the view at idx (a stack index, not a pseudo one) by its table, decoding what is left;

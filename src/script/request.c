@@ -38,12 +38,12 @@ int np_unknown_field(lua_State *L, const char *what, uint64_t fields)
 void np_req_push_cache(lua_State *L, int idx)
 {
     idx = lua_absindex(L, idx);
-    if (lua_getiuservalue(L, idx, 1) == LUA_TTABLE)
+    if (lua_getiuservalue(L, idx, NP_REQ_CACHE) == LUA_TTABLE)
         return;
     lua_pop(L, 1);
     lua_newtable(L);
     lua_pushvalue(L, -1);
-    lua_setiuservalue(L, idx, 1);
+    lua_setiuservalue(L, idx, NP_REQ_CACHE);
 }
 
 /* ------------------------------------------------------------------------------------ getters */
@@ -122,14 +122,12 @@ static int get_model(lua_State *L, struct np_script *s)
 
 static int get_metadata(lua_State *L, struct np_script *s)
 {
-    static const struct np_span none = {"{}", 2};
-    np_req_push_cache(L, 1);
-    if (lua_rawgeti(L, -1, NP_FIELD_metadata) != LUA_TNIL)
+    (void)s;
+    if (lua_getiuservalue(L, 1, NP_REQ_METADATA) == LUA_TTABLE)
         return 1;
-    lua_pop(L, 1);
-    np_lock_push_json(L, 1, s->x->request.metadata.p ? &s->x->request.metadata : &none);
+    np_lock_push_json(L, 1);
     lua_pushvalue(L, -1);
-    lua_rawseti(L, -3, NP_FIELD_metadata);
+    lua_setiuservalue(L, 1, NP_REQ_METADATA);
     return 1;
 }
 
@@ -195,7 +193,7 @@ static int on_index(lua_State *L)
 {
     struct np_script *s = np_state_of(L)->script;
     const struct np_req_handle *h = lua_touserdata(L, 1);
-    if (!h->x || h->x != s->x)
+    if (!h->owner.alive || h->owner.alive != s->x)
         return luaL_error(L, "the request is over");
     getter *get = getters[np_field_of(L, &s->fields, 2)];
     return get ? get(L, s) : np_unknown_field(L, "req", REQ_FIELDS);
@@ -205,7 +203,7 @@ static int on_newindex(lua_State *L)
 {
     struct np_script *s = np_state_of(L)->script;
     const struct np_req_handle *h = lua_touserdata(L, 1);
-    if (!h->x || h->x != s->x)
+    if (!h->owner.alive || h->owner.alive != s->x)
         return luaL_error(L, "the request is over");
     enum np_field f = np_field_of(L, &s->fields, 2);
     if (!getters[f])
@@ -231,17 +229,19 @@ void np_req_open(lua_State *L, struct np_script *s)
 
 void np_req_push(lua_State *L, struct np_script *s)
 {
+    static const struct np_span none = {"{}", 2};
     const struct np_exchange *x = s->x;
     struct np_req_handle *h = s->req;
-    if (h && h->x == x && h->accept_ns == x->accept_ns && strcmp(s->req_id, x->id) == 0) {
+    if (h && h->owner.alive == x && h->accept_ns == x->accept_ns && strcmp(s->req_id, x->id) == 0) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, s->req_ref);
         return;
     }
     if (h)
-        h->x = NULL;
+        h->owner.alive = NULL;
     s->req = NULL;
-    h = lua_newuserdatauv(L, sizeof *h, 1);
-    h->x = x;
+    h = lua_newuserdatauv(L, sizeof *h, NP_REQ_VALUES);
+    h->owner.alive = x;
+    h->owner.json = x->request.metadata.p ? &x->request.metadata : &none;
     h->accept_ns = x->accept_ns;
     memcpy(s->req_id, x->id, sizeof s->req_id);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->req_meta);

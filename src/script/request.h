@@ -2,15 +2,19 @@
 #ifndef NP_SCRIPT_REQUEST_H
 #define NP_SCRIPT_REQUEST_H
 
+#include "script/lock.h"
 #include "script/script.h"
 
-/* The block of a req. x is NULL once the script turned to another exchange. */
+/* The block of a req. */
 struct np_req_handle {
-    const struct np_exchange *x;
+    struct np_lock_owner owner; /* alive: the exchange, NULL once the script turned to another */
     uint64_t accept_ns;
 };
 
-/* Lists handed out are kept in a table beside the handle, under these numbers and those of fields. */
+/* What is kept beside a req: the view of its metadata, and a table of the lists handed out. */
+enum { NP_REQ_METADATA = 1, NP_REQ_CACHE, NP_REQ_VALUES = NP_REQ_CACHE };
+
+/* The keys of that table, beside those of fields. */
 enum np_req_cache {
     NP_CACHE_MESSAGES = NP_FIELD_COUNT, /* the tables that were made: table -> its place */
     NP_CACHE_MESSAGE_TEXTS,             /* and their texts: place -> text */
