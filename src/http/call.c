@@ -94,6 +94,15 @@ static enum MHD_Result refuse(struct np_http_call *c, enum np_http_refusal cause
     return np_reply_queue(c);
 }
 
+/* Whether the head leaves the library too little of the connection's memory to write a reply's head:
+ * it would close the connection without a word. */
+static bool head_too_large(const struct np_http_call *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info && info->header_size > NP_HTTP_HEAD_BYTES;
+}
+
 static enum MHD_Result take_head(struct np_http_call *c, const char *method, const char *version)
 {
     struct np_front *f = c->front;
@@ -103,6 +112,12 @@ static enum MHD_Result take_head(struct np_http_call *c, const char *method, con
     c->accept_ns = np_loop_now_ns(f->loop);
     c->limit = f->config.max_body_bytes;
     np_call_stage(c, NP_STAGE_HEAD);
+    if (head_too_large(c)) {
+        np_reply_refuse_raw(c, NP_HTTP_REFUSAL_too_large, NP_REFUSAL_headers_too_large,
+                            "the request's head is larger than 6,000 bytes");
+        np_linger_start(f, c->conn->fd);
+        return MHD_NO;
+    }
     if (!np_gate_pass(c, &fault)) {
         return refuse(c, fault.cause, fault.type, fault.message);
     }

@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 
 #define NP_HEAD_MAX_BYTES ((size_t)64 * 1024)
-#define NP_READ_BYTES 2048L /* what libcurl reads at once: its BUFFERSIZE */
+#define NP_READ_BYTES 2040L /* what libcurl reads at once: its BUFFERSIZE; one more is allocated */
 /* At most this much of a reply comes after np_call_pause: what libcurl had read already. */
 #define NP_SCRATCH_BYTES ((uint32_t)32 * NP_READ_BYTES)
 #define NP_URLS 64
