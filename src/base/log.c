@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_MAX_BYTES 4096 /* PIPE_BUF: a pipe takes it as one, too */
@@ -75,6 +76,47 @@ enum np_err np_log_open(const char *path)
 enum np_err np_log_reopen(void)
 {
     return state.path[0] == '\0' ? NP_OK : np_log_open(state.path);
+}
+
+int np_log_fd(void)
+{
+    return atomic_load(&state.fd);
+}
+
+bool np_log_is_full(int fd, uint64_t max_bytes)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && (uint64_t)st.st_size >= max_bytes;
+}
+
+/* Gaps are no fault: a file that is not there has nothing to keep. */
+enum np_err np_log_shift(const char *path)
+{
+    char from[PATH_MAX + 4], to[PATH_MAX + 4];
+    if (strlen(path) >= PATH_MAX) {
+        return NP_E_INVALID;
+    }
+    for (int i = NP_LOG_KEPT; i > 0; i--) {
+        snprintf(to, sizeof to, "%s.%d", path, i);
+        if (i > 1) {
+            snprintf(from, sizeof from, "%s.%d", path, i - 1);
+        } else {
+            snprintf(from, sizeof from, "%s", path);
+        }
+        if (rename(from, to) != 0 && errno != ENOENT) {
+            return NP_E_IO;
+        }
+    }
+    return NP_OK;
+}
+
+enum np_err np_log_rotate(void)
+{
+    if (state.path[0] == '\0') {
+        return NP_OK;
+    }
+    enum np_err err = np_log_shift(state.path);
+    return err ? err : np_log_open(state.path);
 }
 
 /* Back to standard error. No other thread may be writing directly. */

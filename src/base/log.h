@@ -35,6 +35,16 @@ enum np_err np_log_open(const char *path) NP_MUST_CHECK;
 /* Closes and opens the file again (SIGUSR1). */
 enum np_err np_log_reopen(void) NP_MUST_CHECK;
 void np_log_close(void);
+/* The log file begins anew, its old contents are kept as FILE.1 (see np_log_shift). Of the thread that
+ * reopens. NP_E_IO: it goes on as it was. Nothing happens on standard error. */
+enum np_err np_log_rotate(void) NP_MUST_CHECK;
+/* Whether a file is a regular one of at least so many bytes. */
+bool np_log_is_full(int fd, uint64_t max_bytes);
+/* The descriptor of the log, for np_log_is_full. */
+int np_log_fd(void);
+#define NP_LOG_KEPT 5
+/* Renames FILE.4 to FILE.5, … FILE to FILE.1; what was FILE.5 is gone. */
+enum np_err np_log_shift(const char *path) NP_MUST_CHECK;
 void np_log_level(enum np_log_level least);
 /* Lines of the calling thread go to this ring from now on; NULL: directly again. */
 void np_log_use_ring(struct np_ring *ring);

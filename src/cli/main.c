@@ -3,6 +3,7 @@
 
 #include "base/span.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -44,8 +45,20 @@ static int unknown(const char *name)
     return NEAP_USAGE;
 }
 
+/* A closed standard stream would give its number to a socket, and the log would be written there. */
+static bool fill_standard_streams(void)
+{
+    for (int fd = 0; fd <= 2; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
+            return false;
+    }
+    return true;
+}
+
 int main(int argc, char **argv)
 {
+    if (!fill_standard_streams())
+        return NEAP_FAILED;
     if (argc < 2) {
         usage(stderr);
         return NEAP_USAGE;

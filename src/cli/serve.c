@@ -63,6 +63,7 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
         {"--log", NP_FLAG_TEXT, &o->log, 0, 0},
         {"--decisions", NP_FLAG_TEXT, &o->decisions, 0, 0},
         {"--record-bodies", NP_FLAG_SWITCH, &o->record_bodies, 0, 0},
+        {"--log-max-mb", NP_FLAG_NUMBER, &o->log_max_mb, 1, 1048576},
         {"--drain-seconds", NP_FLAG_NUMBER, &o->drain_seconds, 0, 86400},
         {"--simulate", NP_FLAG_SWITCH, &o->simulate, 0, 0},
         {"--scenario", NP_FLAG_TEXT, &o->scenario, 0, 0},
@@ -116,6 +117,7 @@ const struct np_command np_cmd_serve = {
     "    --log FILE|-          the log (standard error)\n"
     "    --decisions FILE      one JSON line a request: what was decided, and why\n"
     "    --record-bodies       prompts and replies too, in the decision records\n"
+    "    --log-max-mb N        log and decision records begin anew when they are larger (100); five kept\n"
     "    --drain-seconds N     how long SIGTERM waits for what is in flight (30)\n"
     "    --ca-file FILE        certificates trusted for providers instead of the system's\n"
     "    --simulate            imitation providers inside the process: no key, no network\n"

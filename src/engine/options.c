@@ -68,11 +68,8 @@ static const char *default_policies(void)
     return access("policies", R_OK) == 0 ? "policies" : NEAP_DATADIR "/policies";
 }
 
-enum neap_status np_options_check(struct neap_engine *e, const struct neap_options *given,
-                                  char why[NEAP_WHY])
+static void fill_in(struct neap_options *o)
 {
-    struct neap_options *o = &e->options;
-    *o = *given;
     o->policies = o->policies ? o->policies : default_policies();
     o->listen = o->listen ? o->listen : "127.0.0.1:8080";
     o->admin = o->admin ? o->admin : "127.0.0.1:9090";
@@ -80,6 +77,15 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
     o->log = o->log ? o->log : "-";
     o->workers = o->workers ? o->workers : cores();
     o->drain_seconds = o->drain_seconds == UINT_MAX ? 0 : o->drain_seconds ? o->drain_seconds : 30;
+    o->log_max_mb = o->log_max_mb ? o->log_max_mb : 100;
+}
+
+enum neap_status np_options_check(struct neap_engine *e, const struct neap_options *given,
+                                  char why[NEAP_WHY])
+{
+    struct neap_options *o = &e->options;
+    *o = *given;
+    fill_in(o);
     if (o->workers > NP_MAX_WORKERS)
         return wrong(why, "--workers must be from 1 to %d, got %u", NP_MAX_WORKERS, o->workers);
     if (o->record_bodies && !o->decisions)

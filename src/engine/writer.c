@@ -1,5 +1,5 @@
 /* The writer thread: drains the workers' rings into the log and the file of decision records, so that
- * no worker ever waits for a disk. */
+ * no worker ever waits for a disk. Files that pass --log-max-mb begin anew; five old ones are kept. */
 #include "base/log.h"
 #include "engine/engine_impl.h"
 
@@ -23,6 +23,8 @@ struct np_writer {
     _Atomic bool stop, reopen;
     uint64_t dropped; /* told so far */
     bool failing;     /* the last write failed; told once */
+    uint64_t max_bytes;
+    bool stuck; /* a file could not be rotated: told once, tried again after the next reopening */
 };
 
 static int open_file(const char *path)
@@ -39,6 +41,7 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
     w->engine = e;
     w->path = decisions;
     w->fd = -1;
+    w->max_bytes = (uint64_t)e->options.log_max_mb << 20;
     np_buf_init(&w->log, BATCH_BYTES);
     np_buf_init(&w->decisions, BATCH_BYTES * 8);
     if (decisions && (w->fd = open_file(decisions)) < 0) {
@@ -108,13 +111,8 @@ static void drain_all(struct np_writer *w)
     w->dropped = dropped;
 }
 
-static void reopen_files(struct np_writer *w)
+static void reopen_decisions(struct np_writer *w)
 {
-    if (np_log_reopen() != NP_OK)
-        np_log(NP_LOG_ERROR, "the log file can't be opened again",
-               NP_KVS("error", strerror(errno)));
-    if (!w->path)
-        return;
     int fd = open_file(w->path);
     if (fd < 0) {
         np_log(NP_LOG_ERROR, "the decision file can't be opened again", NP_KVS("file", w->path),
@@ -125,6 +123,33 @@ static void reopen_files(struct np_writer *w)
     w->fd = fd;
 }
 
+static void reopen_files(struct np_writer *w)
+{
+    w->stuck = false;
+    if (np_log_reopen() != NP_OK)
+        np_log(NP_LOG_ERROR, "the log file can't be opened again",
+               NP_KVS("error", strerror(errno)));
+    if (w->path)
+        reopen_decisions(w);
+}
+
+static void rotate_files(struct np_writer *w)
+{
+    if (w->stuck)
+        return;
+    if (np_log_is_full(np_log_fd(), w->max_bytes) && np_log_rotate() != NP_OK)
+        w->stuck = true;
+    if (w->path && np_log_is_full(w->fd, w->max_bytes)) {
+        if (np_log_shift(w->path) == NP_OK)
+            reopen_decisions(w);
+        else
+            w->stuck = true;
+    }
+    if (w->stuck)
+        np_log(NP_LOG_ERROR, "a full file can't be renamed, it grows on",
+               NP_KVS("error", strerror(errno)));
+}
+
 static void *thread_main(void *arg)
 {
     struct np_writer *w = arg;
@@ -132,6 +157,7 @@ static void *thread_main(void *arg)
         if (atomic_exchange(&w->reopen, false))
             reopen_files(w);
         drain_all(w);
+        rotate_files(w);
         (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
     return NULL;
