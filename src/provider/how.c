@@ -48,10 +48,19 @@ static const struct meaning meanings[] = {
     {CURLE_OUT_OF_MEMORY, NP_CALL_NO_MEMORY},
 };
 
+static long status_of(const struct np_call *call)
+{
+    long status = 0;
+    (void)curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status;
+}
+
 enum np_call_how np_how_of(CURLcode code, const struct np_call *call)
 {
     if (code == CURLE_OK && !call->head_done) {
-        return NP_CALL_BAD_FRAMING; /* a 101, after which no reply comes */
+        /* After a 101 no reply comes. Else the connection was closed in the midst of the head, which
+         * libcurl takes for the end of a reply. */
+        return status_of(call) == 101 ? NP_CALL_BAD_FRAMING : NP_CALL_RESET;
     }
     if (code == CURLE_RECV_ERROR && strstr(call->error, "chunk")) {
         return NP_CALL_BAD_FRAMING; /* libcurl has no result of its own for malformed chunks */

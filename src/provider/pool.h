@@ -47,6 +47,7 @@ struct np_sock {
     int fd;
     uint32_t want; /* EPOLLIN, EPOLLOUT as libcurl wants; 0: nothing */
     uint32_t have; /* as epoll has it; 0: not registered */
+    bool held;     /* nothing is wanted because its call stands still, not because it is idle */
     bool kept;     /* a connection that carried a request: it is closed by np_sock_close */
 };
 

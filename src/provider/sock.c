@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static struct np_sock *find(const struct np_upstream *u, curl_socket_t fd)
@@ -17,10 +18,24 @@ static void forget(struct np_sock *sock)
     free(sock);
 }
 
+/* An idle connection has something to say: its end, or bytes that nobody asked for, which would be
+ * taken for the answer to the next request. Either way it must not be used again, and libcurl looks
+ * only for an orderly end before it does: what is there is thrown away, and the end made. */
+static void spoil(const struct np_sock *sock)
+{
+    char waste[4096];
+    for (int i = 0; i < 64 && recv(sock->fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++) {
+    }
+    (void)shutdown(sock->fd, SHUT_RDWR);
+}
+
 static void ready(void *ctx, uint32_t events)
 {
     struct np_sock *sock = ctx;
     if (sock->want == 0) {
+        if (!sock->held) {
+            spoil(sock);
+        }
         np_loop_remove(sock->u->loop, &sock->watch);
         sock->have = 0;
         return;
@@ -128,6 +143,7 @@ enum np_err np_sock_want(struct np_shard *s, const struct np_call *call, curl_so
     if (events == 0) {
         if (sock && sock->kept) {
             sock->want = 0;
+            sock->held = call && (call->paused || call->held);
         } else if (sock) {
             forget(sock);
         }
