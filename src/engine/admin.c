@@ -324,6 +324,7 @@ struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd)
     struct np_front_config config = {.listen_fd = listen_fd,
                                      .gate = {.check_host = true,
                                               .check_origin = true,
+                                              .bodiless_post = true,
                                               .hosts = e->hosts,
                                               .n_hosts = e->n_hosts},
                                      .max_body_bytes = BODY_MAX_BYTES,

@@ -158,42 +158,63 @@ static void reject(struct np_keeper *k, const char *version, const struct np_pro
            NP_KVS("problem", k->rejected_why), NP_KVI("problems", problems->errors));
 }
 
+/* Whether both sets of one version have the same keys: what `file` names may have changed. */
+static bool same_keys(const struct np_catalog *a, const struct np_catalog *b)
+{
+    for (size_t i = 0; i < a->n_providers; i++) {
+        const struct np_provider *p = &a->providers[i], *q = &b->providers[i];
+        if (p->n_keys != q->n_keys)
+            return false;
+        for (size_t j = 0; j < p->n_keys; j++) {
+            if (p->keys[j].slot != q->keys[j].slot)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Judges a set that was read, and puts it in force where it is new and good. */
+static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
+                                  struct np_policyset *current, struct np_reload_verdict *v)
+{
+    struct np_load_options options = {.slots = &k->engine->slots,
+                                      .simulated = k->engine->options.simulate};
+    bool known = strcmp(np_policyset_version(set), np_policyset_version(current)) == 0;
+    if (strcmp(np_policyset_version(set), k->barred) == 0) {
+        np_problems_add(&v->problems, "", 0, 0, "N151", false,
+                        "this version was rolled back; it is not tried again until it changes");
+        return NP_RELOAD_REJECTED;
+    }
+    /* Known ones too: a file that belongs to no set takes no part in the version, nor do keys. */
+    if (v->problems.errors > 0 || np_policyset_load(set, &options, &v->problems) ||
+        !may_listen(k, set, &v->problems)) {
+        reject(k, np_policyset_version(set), &v->problems);
+        return NP_RELOAD_REJECTED;
+    }
+    if (known && same_keys(np_policyset_catalog(set), np_policyset_catalog(current)))
+        return NP_RELOAD_UNCHANGED;
+    if (!swap_all(k, set)) {
+        reject(k, np_policyset_version(set), &v->problems);
+        return NP_RELOAD_REJECTED;
+    }
+    remember(k, set);
+    k->barred[0] = '\0';
+    (void)snprintf(v->version, sizeof v->version, "%s", np_policyset_version(set));
+    np_log(NP_LOG_INFO, known ? "keys read again" : "policies in force",
+           NP_KVS("version", v->version));
+    return NP_RELOAD_OK;
+}
+
 static enum np_reload_result read_anew(struct np_keeper *k, struct np_reload_verdict *v)
 {
     struct np_policyset *set = NULL;
     struct np_policyset *current = np_keeper_current(k);
     enum np_reload_result result = NP_RELOAD_REJECTED;
-    struct np_load_options options = {.slots = &k->engine->slots,
-                                      .simulated = k->engine->options.simulate};
     (void)snprintf(v->version, sizeof v->version, "%s", np_policyset_version(current));
-    if (np_policyset_read(k->engine->options.policies, &set, &v->problems)) {
+    if (np_policyset_read(k->engine->options.policies, &set, &v->problems))
         reject(k, "unread", &v->problems);
-        goto drop;
-    }
-    if (strcmp(np_policyset_version(set), np_policyset_version(current)) == 0) {
-        /* A file that belongs to no set takes no part in the version. */
-        if (v->problems.errors == 0)
-            result = NP_RELOAD_UNCHANGED;
-        else
-            reject(k, np_policyset_version(set), &v->problems);
-        goto drop;
-    }
-    if (strcmp(np_policyset_version(set), k->barred) == 0) {
-        np_problems_add(&v->problems, "", 0, 0, "N151", false,
-                        "this version was rolled back; it is not tried again until it changes");
-        goto drop;
-    }
-    if (np_policyset_load(set, &options, &v->problems) || !may_listen(k, set, &v->problems) ||
-        !swap_all(k, set)) {
-        reject(k, np_policyset_version(set), &v->problems);
-        goto drop;
-    }
-    remember(k, set);
-    k->barred[0] = '\0';
-    (void)snprintf(v->version, sizeof v->version, "%s", np_policyset_version(set));
-    np_log(NP_LOG_INFO, "policies in force", NP_KVS("version", v->version));
-    result = NP_RELOAD_OK;
-drop:
+    else
+        result = take(k, set, current, v);
     np_policyset_drop(set);
     np_policyset_drop(current);
     return result;

@@ -57,6 +57,7 @@ struct np_front_ops {
 struct np_front_gate {
     bool check_host;   /* Host must be loopback, the listen address or one of hosts */
     bool check_origin; /* a foreign Origin or Sec-Fetch-Site: cross-site or same-site is refused */
+    bool bodiless_post; /* a POST without a length has an empty body instead of 411 */
     const char *const *hosts;
     size_t n_hosts;
 };

@@ -265,7 +265,8 @@ static bool check_framing(struct np_http_call *c, const struct scan *s)
     if (no_body && (c->chunked || c->length > 0)) {
         return bad_framing(s->fault, "a GET or HEAD request has no body");
     }
-    if (strcmp(c->method, "POST") == 0 && !c->chunked && !c->has_length) {
+    if (strcmp(c->method, "POST") == 0 && !c->chunked && !c->has_length &&
+        !c->front->config.gate.bodiless_post) {
         return fail(s->fault, NP_HTTP_REFUSAL_length_required, NP_REFUSAL_length_required,
                     "a POST request needs Content-Length or Transfer-Encoding: chunked");
     }
