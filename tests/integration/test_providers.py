@@ -382,7 +382,10 @@ class Unreachable(case.Case):
     scenario = False
 
     def test_each_way_of_not_connecting_is_a_network_failure_and_costs_nothing(self):
-        for url in ("http://127.0.0.1:1", "http://no-such-host.invalid"):
+        closed = socket.socket()  # bound, but nobody listens
+        closed.bind(("127.0.0.1", 0))
+        self.addCleanup(closed.close)
+        for url in (f"http://127.0.0.1:{closed.getsockname()[1]}", "http://no-such-host.invalid"):
             with self.subTest(url=url):
                 files = sets.Policies(url)
                 files.provider("p")
