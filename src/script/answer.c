@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "script/load.h"
 #include "script/reads.h"
 
 #define ERROR_BYTES 512
@@ -135,6 +136,34 @@ static struct np_span shorten(struct np_span s)
     return s;
 }
 
+/* Overwrites a key wherever it stands. What is shorter than 8 bytes is no key of the real APIs, and
+ * would hide words. */
+static void hide(char *p, size_t n, const char *key)
+{
+    size_t key_n = strlen(key);
+    char *end = p + n;
+    while (key_n >= 8 && (p = memmem(p, (size_t)(end - p), key, key_n))) {
+        memset(p, '*', key_n);
+        p += key_n;
+    }
+}
+
+/* A provider's own words, cut, in the arena; p NULL without memory. Some quote the key that they refuse,
+ * whatever the status: none of the provider's keys is left in them. */
+static struct np_span error_words(const struct answer_order *o, struct np_span s)
+{
+    const struct np_provider *p = o->m->provider;
+    /* A key that begins in what is kept may end behind it. */
+    s.n = s.n < ERROR_BYTES + NP_SECRET_BYTES ? s.n : ERROR_BYTES + NP_SECRET_BYTES;
+    char *copy = np_arena_bytes(o->x->arena, s.n + 1);
+    if (!copy)
+        return NP_SPAN_NONE;
+    memcpy(copy, s.p, s.n);
+    for (size_t i = 0; i < p->n_keys; i++)
+        hide(copy, s.n, p->keys[i].value);
+    return shorten(np_span_make(copy, s.n));
+}
+
 /* The text of a field of `out`, on the top, kept in the arena; empty where it is none. */
 static struct np_span out_text(lua_State *L, struct answer_order *o, const char *name,
                                bool is_error)
@@ -143,7 +172,7 @@ static struct np_span out_text(lua_State *L, struct answer_order *o, const char 
     lua_getfield(L, -1, name);
     if (lua_type(L, -1) == LUA_TSTRING) {
         s.p = lua_tolstring(L, -1, &s.n);
-        s = np_arena_dup(o->x->arena, is_error ? shorten(s) : s);
+        s = is_error ? error_words(o, s) : np_arena_dup(o->x->arena, s);
         if (!s.p) {
             o->err = NP_E_NOMEM;
             s = NP_SPAN("");
