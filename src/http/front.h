@@ -55,8 +55,8 @@ struct np_front_ops {
 
 /* Which hosts and origins are let in. */
 struct np_front_gate {
-    bool check_host;   /* Host must be loopback, the listen address or one of hosts */
-    bool check_origin; /* a foreign Origin or Sec-Fetch-Site: cross-site or same-site is refused */
+    bool check_host;    /* Host must be loopback, the listen address or one of hosts */
+    bool check_origin;  /* a foreign Origin or Sec-Fetch-Site: cross-site or same-site is refused */
     bool bodiless_post; /* a POST without a length has an empty body instead of 411 */
     const char *const *hosts;
     size_t n_hosts;

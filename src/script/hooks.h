@@ -74,7 +74,7 @@ void np_hook_respond(struct np_script *s, struct np_exchange *x, struct np_verdi
 void np_hook_degrade(struct np_script *s, struct np_exchange *x, enum np_reason reason,
                      struct np_hook_report *rep);
 
-/* The versions of Lua and lua-cjson as loaded, a line each. */
+/* The version of Lua as loaded. */
 void np_script_version(char *out, size_t size);
 
 #endif

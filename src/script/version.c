@@ -1,9 +1,7 @@
-/* The versions of the libraries of this room, as loaded. */
+/* The version of the library of this room, as loaded. */
 #include "script/hooks.h"
 
-#include <lauxlib.h>
 #include <lua.h>
-#include <lua-cjson.h>
 
 #include <stdio.h>
 
@@ -18,15 +16,6 @@ static struct np_span lua_release(void)
 
 void np_script_version(char *out, size_t size)
 {
-    lua_State *L = luaL_newstate();
-    const char *cjson = "?";
-    if (L) {
-        luaL_requiref(L, "cjson", luaopen_cjson, 0);
-        if (lua_getfield(L, -1, "_VERSION") == LUA_TSTRING)
-            cjson = lua_tostring(L, -1);
-    }
     struct np_span lua = lua_release();
-    (void)snprintf(out, size, "%.*s\nlua-cjson %s", (int)lua.n, lua.p, cjson);
-    if (L)
-        lua_close(L);
+    (void)snprintf(out, size, "%.*s", (int)lua.n, lua.p);
 }

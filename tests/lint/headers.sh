@@ -4,7 +4,7 @@
 # shellcheck source=tests/lint/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-read -ra foreign < <(pkg-config --cflags libmicrohttpd libcurl libcrypto lua5.4 lua5.4-cjson)
+read -ra foreign < <(pkg-config --cflags libmicrohttpd libcurl libcrypto lua5.4)
 flags=(-std=c17 -D_GNU_SOURCE= -Isrc -Iinclude "${foreign[@]}" -Wall -Wextra -Wpedantic -Wshadow
     -Wconversion -Wstrict-prototypes -Wvla -Werror -fsyntax-only -x c)
 
