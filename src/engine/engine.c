@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "http/dialect.h"
 
+#include <errno.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,6 +57,8 @@ static enum neap_status load_first(struct neap_engine *e, struct np_policyset **
     struct np_buf text;
     np_buf_init(&text, NEAP_WHY - 64);
     np_problems_print(&problems, &text);
+    while (text.n > 0 && text.p[text.n - 1] == '\n')
+        text.n--;
     if (err)
         (void)snprintf(why, NEAP_WHY, "the policies in %s are not valid:\n%.*s",
                        e->options.policies, (int)text.n, text.n ? text.p : "");
@@ -193,7 +196,7 @@ enum neap_status neap_engine_start(const struct neap_options *options, struct ne
         e->listen_fds[i] = -1;
     enum neap_status s = np_options_check(e, options, why);
     if (!s && np_log_open(e->options.log) != NP_OK) {
-        (void)snprintf(why, NEAP_WHY, "--log %s can't be opened", e->options.log);
+        (void)snprintf(why, NEAP_WHY, "--log %s: %s", e->options.log, strerror(errno));
         s = NEAP_FAILED;
     }
     if (!s) {

@@ -218,12 +218,14 @@ static void on_gone(void *ctx, struct np_http_call *c, enum np_http_end end)
     struct np_live *live = x->ground;
     if (end == NP_HTTP_LEFT && !x->client_gone)
         client_left(w, x);
-    /* The front itself refused the body: it was too large, or came too slowly. */
-    if (end == NP_HTTP_SENT && !x->done)
-        x->outcome = (struct np_outcome){.status = np_refusal_status(NP_REFUSAL_too_large),
-                                         .refused = true,
-                                         .refusal = {.type = NP_REFUSAL_too_large},
-                                         .retry_after_s = -1};
+    /* The front itself refused the body: it was too large, came too slowly, or found no memory. */
+    struct np_refusal r = np_http_refused(c);
+    if (r.status && !x->done) {
+        x->outcome = (struct np_outcome){
+            .status = r.status, .refused = true, .refusal = r, .retry_after_s = -1};
+        if (r.status == np_refusal_status(NP_REFUSAL_overloaded))
+            np_meter_add(w->meters, NP_FAMILY_shed, NP_SHED_MEMORY, 0, 0, 1);
+    }
     live->client = NULL;
     x->end_ns = np_loop_refresh_ns(w->loop);
     np_live_settle(x);

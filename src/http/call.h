@@ -61,6 +61,7 @@ struct np_http_call {
 
     struct MHD_Response *response; /* prepared, not yet queued */
     unsigned status;
+    struct np_refusal refused; /* the front's own, its texts left out; status 0: none */
 
     struct np_buf body;
     size_t limit;

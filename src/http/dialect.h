@@ -24,6 +24,9 @@ bool np_http_is_json(struct np_span content_type);
 int np_http_listen(const char *addr_port, bool shared, const char **why);
 /* The port of a listening socket. */
 unsigned np_http_port(int fd);
+/* The refusal that the front itself gave this call, its texts left out; status 0: it gave none. */
+struct np_refusal np_http_refused(const struct np_http_call *c);
+
 /* Whether a text is ADDR:PORT as np_http_listen takes it. */
 bool np_http_is_address(const char *addr_port);
 /* Whether the address part of "ADDR:PORT" is loopback; false too when it is malformed. */

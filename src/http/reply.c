@@ -103,11 +103,17 @@ static struct np_refusal refusal(enum np_refusal_type type, unsigned status, con
         .type = type, .status = status, .message = np_span_of(message), .retry_after_s = -1};
 }
 
+struct np_refusal np_http_refused(const struct np_http_call *c)
+{
+    return c->refused;
+}
+
 void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np_refusal_type type,
                      const char *message)
 {
     char made[NP_HTTP_ID_BYTES];
     struct np_refusal r = refusal(type, 0, message);
+    c->refused = refusal(type, np_refusal_status(type), "");
     np_call_count(c->front, cause);
     np_dialect_refuse(c, &r, refusal_id(c, made), NULL, true);
 }
@@ -135,6 +141,7 @@ void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
     unsigned status = cause == NP_HTTP_REFUSAL_timeout ? 408 : np_refusal_status(type);
     struct np_refusal r = refusal(type, status, message);
     struct np_buf body, raw;
+    c->refused = refusal(type, status, "");
     np_call_count(c->front, cause);
     np_buf_init(&body, RAW_BYTES_MAX / 2);
     np_buf_init(&raw, RAW_BYTES_MAX);
