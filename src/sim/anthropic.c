@@ -25,7 +25,7 @@ static const char *stop_reason(const struct np_sim_facts *f)
     return given[0] && strcmp(given, "stop") != 0 ? given : "end_turn";
 }
 
-/* The message object without its end; content only where with_content. */
+/* The members of a message: as it stands in the end, or as a stream begins it. */
 static void message(struct np_json_w *w, const struct np_sim_facts *f, bool whole)
 {
     char id[48];
@@ -88,8 +88,8 @@ static void event(const char *name, const struct np_buf *data, np_sim_put_fn *pu
     (void)np_buf_printf(&b, "event: %s\ndata: ", name);
     (void)np_buf_span(&b, np_buf_view(data));
     (void)np_buf_puts(&b, "\n\n");
-    put(ctx, np_buf_view(&b));
-    np_buf_free(&b);
+    b.failed = b.failed || np_buf_failed(data);
+    np_sim_put(&b, put, ctx);
 }
 
 static void plain_event(const char *name, const char *json, np_sim_put_fn *put, void *ctx)
@@ -166,10 +166,12 @@ void np_anthropic_stream(const struct np_sim_facts *f, np_sim_put_fn *put, void 
                     "{\"type\":\"text\",\"text\":\"\"}}",
                     put, ctx);
         plain_event("ping", "{\"type\":\"ping\"}", put, ctx);
-        size_t n = (f->text.n + 3) / 4;
-        n = n > 400 ? 400 : n;
-        for (size_t i = 0; i < n; i++)
-            text_event(np_sim_part(f->text, i, n), put, ctx);
+        size_t n = np_sim_parts(f->text);
+        for (size_t i = 0; i < n; i++) {
+            struct np_span part = np_sim_part(f->text, i, n);
+            if (part.n > 0)
+                text_event(part, put, ctx);
+        }
         plain_event("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}", put,
                     ctx);
     }

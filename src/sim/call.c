@@ -1,6 +1,7 @@
 /* What a call asks for: model, stream, limits, and its prompt's size. */
 #include "sim/imitation_impl.h"
 
+#include "base/arena.h"
 #include "model/tokens.h"
 
 static void copy(char *to, size_t size, struct np_span from)
@@ -30,6 +31,32 @@ static int64_t content_tokens(struct np_span content, struct np_span *last)
         }
     }
     return sum;
+}
+
+/* The model's name as it is meant: an escaped slash is a slash. */
+static enum np_err read_model(struct np_span model, struct np_sim_call *out)
+{
+    struct np_span text;
+    struct np_arena *a = np_arena_new(NP_SIM_HEAD_MAX);
+    if (!a)
+        return NP_E_NOMEM;
+    enum np_err err = np_json_inner(model).n < 6 * sizeof out->model
+                          ? np_json_text(a, model, false, &text)
+                          : NP_E_INVALID;
+    if (!err && text.n >= sizeof out->model)
+        err = NP_E_INVALID;
+    if (!err)
+        copy(out->model, sizeof out->model, text);
+    np_arena_free(a);
+    return err;
+}
+
+/* A limit of tokens; null is as good as none. */
+static bool read_limit(struct np_span body, const char *key, int64_t *out)
+{
+    struct np_span v;
+    return np_json_get(body, key, &v) && np_json_kind(v) == NP_JSON_NUMBER &&
+           np_json_i64(v, out) == NP_OK;
 }
 
 static bool flag(struct np_span object, const char *key)
@@ -72,16 +99,17 @@ enum np_err np_sim_call_read(enum np_dialect dialect, struct np_span path, struc
     if (!np_json_get(body, "model", &model) || np_json_kind(model) != NP_JSON_STRING ||
         !np_json_get(body, "messages", &messages) || np_json_kind(messages) != NP_JSON_ARRAY)
         return NP_E_INVALID;
-    copy(out->model, sizeof out->model, np_json_inner(model));
+    enum np_err err = read_model(model, out);
+    if (err)
+        return err;
     read_provider(dialect, path, out);
     read_messages(messages, out);
     if (np_json_get(body, "system", &v)) {
         struct np_span ignored = NP_SPAN_NONE;
         out->call.prompt_tokens += content_tokens(v, &ignored);
     }
-    if ((np_json_get(body, "max_tokens", &v) || np_json_get(body, "max_completion_tokens", &v)) &&
-        np_json_kind(v) == NP_JSON_NUMBER && np_json_i64(v, &out->call.max_tokens) != NP_OK)
-        out->call.max_tokens = -1;
+    if (!read_limit(body, "max_completion_tokens", &out->call.max_tokens))
+        (void)read_limit(body, "max_tokens", &out->call.max_tokens);
     out->call.stream = flag(body, "stream");
     if (np_json_get(body, "stream_options", &v) && np_json_kind(v) == NP_JSON_OBJECT)
         out->include_usage = flag(v, "include_usage");

@@ -1,8 +1,11 @@
 /* Reading requests: small, strict enough for trusted clients, bounded. */
 #include "sim/imitation_impl.h"
 
-#include <stdlib.h>
+#include <ctype.h>
 #include <strings.h>
+
+/* A chunk's first line, or a trailer. */
+#define CHUNK_LINE_MAX 1024
 
 static struct np_span trim(struct np_span s)
 {
@@ -31,30 +34,81 @@ static struct np_span header(struct np_span head, const char *name)
     return NP_SPAN_NONE;
 }
 
-/* Joins the chunks at body in place. taken counts the bytes on the wire. */
-static enum np_err join_chunks(char *body, size_t n, struct np_span *out, size_t *taken)
+/* The size in a chunk's first line, which may have an extension after a semicolon. */
+static enum np_err chunk_size(struct np_span line, size_t *out)
 {
-    size_t at = 0, length = 0;
-    for (;;) {
-        char *eol = memmem(body + at, n - at, "\r\n", 2);
-        if (!eol)
-            return n - at > 1024 ? NP_E_SYNTAX : NP_E_BUSY;
-        char *stop;
-        unsigned long size = strtoul(body + at, &stop, 16);
-        if (stop == body + at || size > NP_SIM_BODY_MAX || length + size > NP_SIM_BODY_MAX)
-            return NP_E_SYNTAX;
-        at = (size_t)(eol - body) + 2;
-        if (n - at < size + 2)
-            return NP_E_BUSY;
-        memmove(body + length, body + at, size);
-        length += size;
-        at += size + 2;
+    size_t size = 0, i = 0;
+    for (; i < line.n && isxdigit((unsigned char)line.p[i]); i++) {
+        int c = tolower((unsigned char)line.p[i]);
+        size = size * 16 + (size_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+        if (size > NP_SIM_BODY_MAX)
+            return NP_E_FULL;
+    }
+    *out = size;
+    return i > 0 && (i == line.n || line.p[i] == ';') ? NP_OK : NP_E_SYNTAX;
+}
+
+/* The line at *at without its end; *at moves behind it. */
+static enum np_err take_line(struct np_span in, size_t *at, struct np_span *line)
+{
+    const char *p = in.p + *at;
+    const char *eol = memmem(p, in.n - *at, "\r\n", 2);
+    size_t n = eol ? (size_t)(eol - p) : in.n - *at;
+    if (n > CHUNK_LINE_MAX)
+        return NP_E_SYNTAX;
+    if (!eol)
+        return NP_E_BUSY;
+    *line = np_span_make(p, n);
+    *at += n + 2;
+    return NP_OK;
+}
+
+/* Walks over the chunks in body; to where it is not NULL, which may be body's own bytes, they are
+ * moved. *length is that of what they hold, *taken counts the bytes on the wire. */
+static enum np_err walk_chunks(struct np_span body, char *to, size_t *length, size_t *taken)
+{
+    struct np_span line;
+    size_t at = 0, size = 0;
+    *length = 0;
+    do {
+        enum np_err err = take_line(body, &at, &line);
+        if (!err)
+            err = chunk_size(line, &size);
+        if (!err && *length + size > NP_SIM_BODY_MAX)
+            err = NP_E_FULL;
+        if (err)
+            return err;
         if (size == 0)
             break;
-    }
-    *out = np_span_make(body, length);
+        if (body.n - at < size + 2)
+            return NP_E_BUSY;
+        if (memcmp(body.p + at + size, "\r\n", 2) != 0)
+            return NP_E_SYNTAX;
+        if (to)
+            memmove(to + *length, body.p + at, size);
+        *length += size;
+        at += size + 2;
+    } while (true);
+    do { /* trailers */
+        enum np_err err = take_line(body, &at, &line);
+        if (err)
+            return err;
+    } while (line.n > 0);
     *taken = at;
     return NP_OK;
+}
+
+/* Joins the chunks at body in place, once all of them are there: until then the bytes stay as they
+ * came, for they are read anew with the next ones. */
+static enum np_err join_chunks(char *body, size_t n, struct np_span *out, size_t *taken)
+{
+    size_t length;
+    enum np_err err = walk_chunks(np_span_make(body, n), NULL, &length, taken);
+    if (err)
+        return err;
+    err = walk_chunks(np_span_make(body, n), body, &length, taken);
+    *out = np_span_make(body, length);
+    return err;
 }
 
 /* "POST /path?query HTTP/1.1" */
@@ -63,7 +117,7 @@ static enum np_err request_line(struct np_span line, struct np_sim_request *out)
     const char *end = line.p + line.n;
     const char *a = memchr(line.p, ' ', line.n);
     const char *b = a ? memchr(a + 1, ' ', (size_t)(end - a - 1)) : NULL;
-    if (!b || end - b < 9)
+    if (!b || end - b != 9 || memcmp(b, " HTTP/1.", 8) != 0)
         return NP_E_SYNTAX;
     out->method = np_span_make(line.p, (size_t)(a - line.p));
     out->path = np_span_make(a + 1, (size_t)(b - a - 1));
@@ -76,9 +130,9 @@ static enum np_err request_line(struct np_span line, struct np_sim_request *out)
 
 enum np_err np_sim_request_read(char *in, size_t n, struct np_sim_request *out)
 {
-    char *blank = memmem(in, n, "\r\n\r\n", 4);
+    char *blank = memmem(in, n < NP_SIM_HEAD_MAX ? n : NP_SIM_HEAD_MAX, "\r\n\r\n", 4);
     if (!blank)
-        return n > NP_SIM_HEAD_MAX ? NP_E_FULL : NP_E_BUSY;
+        return n >= NP_SIM_HEAD_MAX ? NP_E_FULL : NP_E_BUSY;
     char *eol = memmem(in, n, "\r\n", 2);
     struct np_span head = np_span_make(eol + 2, (size_t)(blank + 2 - (eol + 2)));
     if (blank == eol)

@@ -21,7 +21,7 @@ struct np_sim_request {
 };
 
 /* http1.c: NP_OK; NP_E_BUSY: more bytes are needed; NP_E_SYNTAX, NP_E_FULL: not to be served. A chunked
- * body is joined in place. */
+ * body is joined in place, once it is whole; before that no byte is changed. */
 enum np_err np_sim_request_read(char *in, size_t n, struct np_sim_request *out) NP_MUST_CHECK;
 
 /* What a call asked for, from its body. */
@@ -47,11 +47,12 @@ struct np_sim_reply {
     bool close;                               /* the connection ends after it */
 };
 
-/* call.c: reads the body of a call. NP_E_INVALID: it is no such call. */
+/* call.c: reads the body of a call. NP_E_INVALID: it is no such call; NP_E_NOMEM. */
 enum np_err np_sim_call_read(enum np_dialect dialect, struct np_span path, struct np_span body,
                              struct np_sim_call *out) NP_MUST_CHECK;
 
-/* render.c: the reply to a call. number is for ids. */
+/* render.c: the reply to a call. number is for ids. Without memory, or where it would be too long, the
+ * reply's bytes are marked failed, and nothing of them may be sent. */
 void np_sim_render(struct np_sim_reply *r, const struct np_sim_call *c,
                    const struct np_imitation_answer *a, uint64_t number);
 /* render.c: a small JSON reply of the imitation's own, at once. */
@@ -68,7 +69,7 @@ struct np_sim_facts {
 };
 
 /* openai.c, anthropic.c: the body of a whole reply, of an error, and a stream's events. Each event of a
- * stream is one call of put. */
+ * stream is one call of put; one that found no memory is NP_SPAN_NONE. */
 typedef void np_sim_put_fn(void *ctx, struct np_span event);
 
 void np_openai_whole(struct np_buf *b, const struct np_sim_facts *f);
@@ -81,7 +82,11 @@ void np_anthropic_stream(const struct np_sim_facts *f, np_sim_put_fn *put, void 
 /* render.c: one usage count as the scenario wants it: the true one, or a lie as it stands. */
 void np_sim_count(struct np_json_w *w, const char *key, const struct np_imitation_answer *a,
                   double lie, int64_t truth);
-/* The i-th of n parts of a text, cut at UTF-8 boundaries. */
+/* How many parts a text is streamed in: about four bytes each, as tokens are. */
+size_t np_sim_parts(struct np_span text);
+/* The i-th of n parts of a text, cut at UTF-8 boundaries; may be empty. */
 struct np_span np_sim_part(struct np_span text, size_t i, size_t n);
+/* Puts what b holds as one event and frees it. */
+void np_sim_put(struct np_buf *b, np_sim_put_fn *put, void *ctx);
 
 #endif

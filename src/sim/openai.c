@@ -103,8 +103,7 @@ static void chunk(const struct np_sim_facts *f, bool first, struct np_span text,
         np_json_w_null(&w, "usage");
     np_json_w_end(&w, '}');
     (void)np_buf_puts(&b, "\n\n");
-    put(ctx, np_buf_view(&b));
-    np_buf_free(&b);
+    np_sim_put(&b, put, ctx);
 }
 
 static void usage_chunk(const struct np_sim_facts *f, np_sim_put_fn *put, void *ctx)
@@ -120,23 +119,18 @@ static void usage_chunk(const struct np_sim_facts *f, np_sim_put_fn *put, void *
     usage(&w, f);
     np_json_w_end(&w, '}');
     (void)np_buf_puts(&b, "\n\n");
-    put(ctx, np_buf_view(&b));
-    np_buf_free(&b);
-}
-
-/* How many pieces a text is streamed in: about four bytes each, as tokens are. */
-static size_t parts_of(struct np_span text)
-{
-    size_t n = (text.n + 3) / 4;
-    return n > 400 ? 400 : n;
+    np_sim_put(&b, put, ctx);
 }
 
 void np_openai_stream(const struct np_sim_facts *f, np_sim_put_fn *put, void *ctx)
 {
     chunk(f, true, NP_SPAN(""), false, put, ctx);
-    size_t n = f->a->empty ? 0 : parts_of(f->text);
-    for (size_t i = 0; i < n; i++)
-        chunk(f, false, np_sim_part(f->text, i, n), false, put, ctx);
+    size_t n = np_sim_parts(f->text);
+    for (size_t i = 0; i < n; i++) {
+        struct np_span part = np_sim_part(f->text, i, n);
+        if (part.n > 0)
+            chunk(f, false, part, false, put, ctx);
+    }
     chunk(f, false, NP_SPAN_NONE, true, put, ctx);
     if (f->c->include_usage && !f->a->no_usage)
         usage_chunk(f, put, ctx);

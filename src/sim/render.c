@@ -7,6 +7,10 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Of a text in a stream; with a head, a tail and an event or two about it they are fewer than
+ * NP_SIM_PIECES, so that each has its own time. */
+#define MAX_PARTS 400
+
 void np_sim_count(struct np_json_w *w, const char *key, const struct np_imitation_answer *a,
                   double lie, int64_t truth)
 {
@@ -31,6 +35,18 @@ struct np_span np_sim_part(struct np_span text, size_t i, size_t n)
 {
     size_t from = part_start(text, i, n);
     return np_span_make(text.p + from, part_start(text, i + 1, n) - from);
+}
+
+size_t np_sim_parts(struct np_span text)
+{
+    size_t n = (text.n + 3) / 4;
+    return n > MAX_PARTS ? MAX_PARTS : n;
+}
+
+void np_sim_put(struct np_buf *b, np_sim_put_fn *put, void *ctx)
+{
+    put(ctx, np_buf_failed(b) ? NP_SPAN_NONE : np_buf_view(b));
+    np_buf_free(b);
 }
 
 /* The text as max_tokens leaves it. */
@@ -83,6 +99,10 @@ static void add_piece(struct np_sim_reply *r, int64_t at_ms)
 static void put_chunk(void *ctx, struct np_span event)
 {
     struct np_sim_reply *r = ctx;
+    if (!event.p) {
+        r->bytes.failed = true;
+        return;
+    }
     (void)np_buf_printf(&r->bytes, "%zx\r\n", event.n);
     (void)np_buf_span(&r->bytes, event);
     (void)np_buf_puts(&r->bytes, "\r\n");
@@ -92,9 +112,12 @@ static void put_chunk(void *ctx, struct np_span event)
 static void render_stream(struct np_sim_reply *r, const struct np_sim_facts *f)
 {
     write_head(r, f->c, f->a, f->number, "text/event-stream; charset=utf-8", -1);
-    if (f->a->malformed)
+    bool openai = f->c->dialect == NP_DIALECT_OPENAI;
+    if (f->a->malformed && openai)
         put_chunk(r, NP_SPAN("data: {\"id\": \"chatcmpl-1\", \"choices\": [ {{{\n\n"));
-    else if (f->c->dialect == NP_DIALECT_OPENAI)
+    else if (f->a->malformed)
+        put_chunk(r, NP_SPAN("event: message_start\ndata: {\"type\": \"message_start\", {{{\n\n"));
+    else if (openai)
         np_openai_stream(f, put_chunk, r);
     else
         np_anthropic_stream(f, put_chunk, r);
@@ -111,7 +134,8 @@ static void whole_body(struct np_buf *b, const struct np_sim_facts *f)
 {
     bool openai = f->c->dialect == NP_DIALECT_OPENAI;
     if (f->a->malformed)
-        (void)np_buf_puts(b, "{\"id\": \"chatcmpl-1\", \"choices\": [ {{{");
+        (void)np_buf_puts(b, openai ? "{\"id\": \"chatcmpl-1\", \"choices\": [ {{{"
+                                    : "{\"id\": \"msg_1\", \"content\": [ {{{");
     else if (f->a->status >= 300 && openai)
         np_openai_error(b, f->a);
     else if (f->a->status >= 300)
@@ -129,6 +153,7 @@ static void render_whole(struct np_sim_reply *r, const struct np_sim_facts *f)
     whole_body(&body, f);
     write_head(r, f->c, f->a, f->number, "application/json", (int64_t)body.n);
     (void)np_buf_span(&r->bytes, np_buf_view(&body));
+    r->bytes.failed = r->bytes.failed || np_buf_failed(&body);
     np_buf_free(&body);
     int64_t at = f->a->total_ms > f->a->first_ms ? f->a->total_ms : f->a->first_ms;
     add_piece(r, at);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -25,6 +26,7 @@ struct conn {
     struct np_watch watch;
     struct np_timer timer;
     struct np_buf in;
+    size_t taken; /* of it, by requests that have begun */
     bool answering, keep_alive, billed;
     struct np_sim_reply *reply; /* while answering */
     uint64_t began_ns;
@@ -59,15 +61,14 @@ static void free_reply(struct conn *c)
     c->m->open--;
 }
 
-static void bill(struct conn *c, bool aborted)
+/* A provider charges for what it began to send, and for what nobody waited for. */
+static void bill(struct conn *c)
 {
     if (c->billed)
         return;
     c->billed = true;
     c->m->billed_prompt += c->reply->billed_prompt;
     c->m->billed_completion += c->reply->billed_completion;
-    if (aborted)
-        c->m->billed_aborted += c->reply->billed_prompt + c->reply->billed_completion;
 }
 
 static void close_conn(struct conn *c, bool reset)
@@ -95,8 +96,6 @@ static void close_conn(struct conn *c, bool reset)
 
 /* --- sending ------------------------------------------------------------------------------------- */
 
-static bool next_request(struct conn *c);
-
 /* How many bytes may have left by now, by timetable and faults. */
 static size_t allowed(const struct conn *c, uint64_t now_ns)
 {
@@ -122,10 +121,27 @@ static uint64_t next_due(const struct conn *c, uint64_t now_ns)
     if (c->byte_by_byte && allowed(c, now_ns) > c->sent)
         return now_ns + BYTE_PAUSE_NS;
     for (size_t i = 0; i < c->reply->n_pieces; i++) {
-        if (c->reply->piece[i].end > c->sent)
+        if (c->reply->piece[i].end > c->sent || i + 1 == c->reply->n_pieces)
             return c->began_ns + (uint64_t)c->reply->piece[i].at_ms * NP_NS_PER_MS;
     }
     return UINT64_MAX;
+}
+
+/* The client left before its answer was whole. */
+static void client_left(struct conn *c)
+{
+    bill(c);
+    c->m->aborted++;
+    c->m->billed_aborted += c->reply->billed_prompt + c->reply->billed_completion;
+    close_conn(c, false);
+}
+
+/* Whether the reply has left whole, and its time is over. */
+static bool is_done(const struct conn *c, uint64_t now_ns)
+{
+    const struct np_sim_piece *last = &c->reply->piece[c->reply->n_pieces - 1];
+    return c->sent == c->reply->bytes.n &&
+           now_ns >= c->began_ns + (uint64_t)last->at_ms * NP_NS_PER_MS;
 }
 
 /* The reply has left whole. False: the connection is gone. */
@@ -133,11 +149,9 @@ static bool reply_done(struct conn *c)
 {
     bool keep = c->keep_alive && !c->reply->close;
     free_reply(c);
-    if (!keep) {
+    if (!keep)
         close_conn(c, false);
-        return false;
-    }
-    return next_request(c);
+    return keep;
 }
 
 /* Faults that strike at the byte that was reached. True: the connection is gone. */
@@ -169,32 +183,22 @@ static bool pump(struct conn *c)
             return true;
         }
         if (n < 0) {
-            c->m->aborted++;
-            bill(c, true);
-            close_conn(c, false);
+            client_left(c);
             return false;
         }
         c->sent += (size_t)n;
-        bill(c, false);
+        bill(c);
         if (c->byte_by_byte)
             break;
     }
     if (fault(c, now))
         return false;
-    if (c->sent == c->reply->bytes.n)
+    if (is_done(c, now))
         return reply_done(c);
     uint64_t due = next_due(c, now);
     if (due != UINT64_MAX)
         np_timer_set(np_loop_timers(c->m->loop), &c->timer, due > now ? due : now + 1);
     return true;
-}
-
-static void on_timer(void *ctx, uint64_t now_ns)
-{
-    struct conn *c = ctx;
-    (void)now_ns;
-    if (c->answering)
-        (void)pump(c);
 }
 
 /* --- answering ----------------------------------------------------------------------------------- */
@@ -212,25 +216,42 @@ static uint64_t count_model(struct np_imitation *m, const char *name)
     return mc->calls = 1;
 }
 
+static void set_error(struct np_imitation_answer *a, unsigned status, const char *type,
+                      const char *message)
+{
+    a->status = status;
+    (void)snprintf(a->error_type, sizeof a->error_type, "%s", type);
+    (void)snprintf(a->error_message, sizeof a->error_message, "%s", message);
+}
+
+/* What is answered to a call. */
+static void ask_source(struct np_imitation *m, struct np_sim_call *call,
+                       struct np_imitation_answer *a)
+{
+    m->calls++;
+    call->call.number = count_model(m, call->model);
+    call->call.now_ms = (int64_t)((np_loop_now_ns(m->loop) - m->started_ns) / NP_NS_PER_MS);
+    if (m->source.ask(m->source.ctx, &call->call, a) != NP_OK)
+        set_error(a, 500, "api_error", "The imitation has no answer.");
+}
+
 static void answer_call(struct conn *c, enum np_dialect dialect, const struct np_sim_request *r)
 {
     struct np_imitation *m = c->m;
     struct np_sim_call call;
     struct np_imitation_answer *a = calloc(1, sizeof *a);
-    if (!a || np_sim_call_read(dialect, r->path, r->body, &call) != NP_OK) {
-        np_sim_render_json(c->reply, 400,
-                           NP_SPAN("{\"error\":{\"message\":\"this is no such call\",\"type\":"
-                                   "\"invalid_request_error\",\"param\":null,\"code\":null}}"));
+    enum np_err err = a ? np_sim_call_read(dialect, r->path, r->body, &call) : NP_E_NOMEM;
+    if (err == NP_E_NOMEM) {
+        c->reply->bytes.failed = true;
         free(a);
         return;
     }
-    m->calls++;
-    call.call.number = count_model(m, call.model);
-    call.call.now_ms = (int64_t)((np_loop_now_ns(m->loop) - m->started_ns) / NP_NS_PER_MS);
     *a = (struct np_imitation_answer){
         .status = 200, .retry_after_s = -1, .stall_at = -1, .reset_at = -1, .fin_at = -1};
-    if (m->source.ask(m->source.ctx, &call.call, a) != NP_OK)
-        a->status = 500;
+    if (err)
+        set_error(a, 400, "invalid_request_error", "This is no such call.");
+    else
+        ask_source(m, &call, a);
     np_sim_render(c->reply, &call, a, m->calls);
     c->stall_at = a->stall_at;
     c->reset_at = a->reset_at;
@@ -262,6 +283,7 @@ static void answer_calls(struct conn *c)
     np_json_w_end(&w, '}');
     np_json_w_end(&w, '}');
     np_sim_render_json(c->reply, 200, np_buf_view(&b));
+    c->reply->bytes.failed = c->reply->bytes.failed || np_buf_failed(&b);
     np_buf_free(&b);
 }
 
@@ -306,16 +328,29 @@ static void answer(struct conn *c, const struct np_sim_request *r)
         np_sim_render_json(c->reply, 404, NP_SPAN("{\"error\":{\"message\":\"no such path\"}}"));
 }
 
-/* Serves the next request of the input, when it is whole. False: the connection is gone. */
-static bool next_request(struct conn *c)
+/* What is no request gets a reply that is the connection's last. */
+static void answer_no_request(struct conn *c, enum np_err err)
+{
+    c->keep_alive = false;
+    c->taken = c->in.n;
+    if (err == NP_E_FULL)
+        np_sim_render_json(c->reply, 413,
+                           NP_SPAN("{\"error\":{\"message\":\"the request is too large\"}}"));
+    else
+        np_sim_render_json(c->reply, 400,
+                           NP_SPAN("{\"error\":{\"message\":\"this is not HTTP\"}}"));
+}
+
+/* Begins to answer the next request of the input, when it is whole. False: the connection is gone. */
+static bool begin_next(struct conn *c)
 {
     struct np_sim_request r = {0};
-    if (c->in.n == 0)
+    if (c->taken == c->in.n)
         return true;
-    enum np_err err = np_sim_request_read(c->in.p, c->in.n, &r);
+    enum np_err err = np_sim_request_read(c->in.p + c->taken, c->in.n - c->taken, &r);
     if (err == NP_E_BUSY)
         return true;
-    c->reply = err ? NULL : calloc(1, sizeof *c->reply);
+    c->reply = calloc(1, sizeof *c->reply);
     if (!c->reply) {
         close_conn(c, false);
         return false;
@@ -325,50 +360,88 @@ static bool next_request(struct conn *c)
     c->answering = true;
     c->billed = false;
     c->keep_alive = r.keep_alive;
+    c->taken += r.bytes;
     c->sent = 0;
     c->stall_at = c->reset_at = c->fin_at = -1;
     c->byte_by_byte = false;
     c->began_ns = np_loop_refresh_ns(c->m->loop);
-    answer(c, &r);
-    np_buf_drop(&c->in, r.bytes);
-    return pump(c);
+    if (err)
+        answer_no_request(c, err);
+    else
+        answer(c, &r);
+    if (np_buf_failed(&c->reply->bytes)) {
+        close_conn(c, false);
+        return false;
+    }
+    return true;
+}
+
+/* Goes on with what is being answered, then with the requests that wait in the input. False: the
+ * connection is gone. */
+static bool go_on(struct conn *c)
+{
+    do {
+        if (!c->answering && !begin_next(c))
+            return false;
+        if (!c->answering)
+            break;
+        if (!pump(c))
+            return false;
+    } while (!c->answering);
+    np_buf_drop(&c->in, c->taken);
+    c->taken = 0;
+    return true;
+}
+
+static void on_timer(void *ctx, uint64_t now_ns)
+{
+    struct conn *c = ctx;
+    (void)now_ns;
+    if (c->answering)
+        (void)go_on(c);
 }
 
 /* --- events -------------------------------------------------------------------------------------- */
 
 static void client_closed(struct conn *c)
 {
-    if (c->answering) {
-        c->m->aborted++;
-        bill(c, true);
+    if (c->answering)
+        client_left(c);
+    else
+        close_conn(c, false);
+}
+
+/* Takes what came. False: the connection is gone. */
+static bool take_input(struct conn *c)
+{
+    if (np_buf_reserve(&c->in, READ_BYTES) != NP_OK) {
+        close_conn(c, false);
+        return false;
     }
-    close_conn(c, false);
+    ssize_t n = recv(c->watch.fd, c->in.p + c->in.n, READ_BYTES, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+        client_closed(c);
+        return false;
+    }
+    if (n > 0)
+        c->in.n += (size_t)n;
+    return true;
 }
 
 static void on_ready(void *ctx, uint32_t events)
 {
     struct conn *c = ctx;
     if (events & EPOLLIN) {
-        if (np_buf_reserve(&c->in, READ_BYTES) != NP_OK) {
-            close_conn(c, false);
-            return;
-        }
-        ssize_t n = recv(c->watch.fd, c->in.p + c->in.n, READ_BYTES, 0);
-        if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            client_closed(c);
-            return;
-        }
-        if (n > 0)
-            c->in.n += (size_t)n;
-        if (n > 0 && !c->answering && !next_request(c))
+        if (!take_input(c) || (!c->answering && !go_on(c)))
             return;
     } else if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
         client_closed(c);
         return;
     }
-    if ((events & EPOLLOUT) && c->answering) {
+    if (events & EPOLLOUT) {
         (void)!np_loop_change(c->m->loop, &c->watch, EPOLLIN | EPOLLRDHUP);
-        (void)pump(c);
+        if (c->answering)
+            (void)go_on(c);
     }
 }
 
