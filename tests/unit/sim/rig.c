@@ -30,6 +30,8 @@ static enum np_err ask(void *ctx, const struct np_imitation_call *call,
 {
     (void)ctx;
     rig.call = *call;
+    memcpy(rig.provider, call->provider.p, call->provider.n);
+    rig.provider[call->provider.n] = '\0';
     memcpy(rig.model, call->model.p, call->model.n);
     rig.model[call->model.n] = '\0';
     *out = rig.answer;

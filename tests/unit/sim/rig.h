@@ -17,8 +17,8 @@ struct rig {
     unsigned port;
     struct np_imitation_answer answer; /* what the source gives */
     enum np_err answer_err, control_err;
-    struct np_imitation_call call; /* the last one that it was asked */
-    char model[128];
+    struct np_imitation_call call; /* the last one that it was asked; its views are over */
+    char provider[64], model[128];
     char control[256]; /* the last body */
 };
 
