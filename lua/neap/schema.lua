@@ -33,6 +33,7 @@ end
 -- An address in brackets. Those that hold an IPv4 address are not taken.
 local function ipv6_fault(address)
   if not match(address, "^[%x:]+$") then return "has an IPv6 address that can't be read" end
+  if match(address, "^[0:]+$") then return "has an IPv6 address that can't be called" end
   if match(address, "^fe[89ab]") then return "leads to a link-local address" end
   if match(address, "^fd00:0*ec2:[0:]*254$") then return "leads to a cloud's metadata service" end
   if match(address, "^[0:]*:ffff:") then return "has an IPv6 address that holds another one" end
@@ -44,7 +45,7 @@ local function host_fault(host)
   local low = string.lower(host)
   local v6 = match(low, "^%[(.*)%]$")
   if v6 then return ipv6_fault(v6) end
-  if not match(low, "^[%w._-]+$") or match(low, "%.%.") then return "has no proper host" end
+  if not match(low, "^[%w._-]+$") or match(low, "%.%.") or match(low, "^%.") then return "has no proper host" end
   low = string.gsub(low, "%.$", "")
   if low == "metadata.google.internal" then return "leads to a cloud's metadata service" end
   local last = match(low, "[^.]*$")
