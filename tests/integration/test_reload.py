@@ -255,6 +255,22 @@ class Reload(case.Case):
         budgets = self.server.admin("GET", "/api/budgets").json()["budgets"]
         self.assertEqual(budgets[0]["spentUsd"], spent)
 
+    def test_a_key_in_a_file_is_read_again_at_each_reload(self):
+        provider = stub.Stub(lambda call: stub.reply(stub.openai("x")))
+        self.addCleanup(provider.stop)
+        self.files.put(".key", "sk-old-0123456789\n")
+        self.files.providers["p"].update(
+            base_url=provider.url, api_key=sets.file(os.path.join(self.files.path, ".key"))
+        )
+        self.files.write()
+        self.assertEqual(self.server.reload().status, 200)
+        self.word()
+        self.files.put(".key", "sk-new-0123456789\n")
+        self.assertEqual(self.server.reload().status, 200)
+        self.word()
+        keys = [call.get("Authorization") for call in provider.calls]
+        self.assertEqual(keys, ["Bearer sk-old-0123456789", "Bearer sk-new-0123456789"])
+
     def test_tenants_that_appear_need_keys_and_open_the_gate(self):
         self.assertEqual(self.server.ask("a", host="app.example").status, 403)
         self.files.tenants = {"acme": {"keys": ["sha256:" + "ab" * 32]}}
