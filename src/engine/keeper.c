@@ -173,6 +173,13 @@ static bool same_keys(const struct np_catalog *a, const struct np_catalog *b)
     return true;
 }
 
+static void forget_rejected(struct np_keeper *k)
+{
+    pthread_mutex_lock(&k->lock);
+    k->rejected[0] = '\0';
+    pthread_mutex_unlock(&k->lock);
+}
+
 /* Judges a set that was read, and puts it in force where it is new and good. */
 static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
                                   struct np_policyset *current, struct np_reload_verdict *v)
@@ -180,7 +187,7 @@ static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
     struct np_load_options options = {.slots = &k->engine->slots,
                                       .simulated = k->engine->options.simulate};
     bool known = strcmp(np_policyset_version(set), np_policyset_version(current)) == 0;
-    if (strcmp(np_policyset_version(set), k->barred) == 0) {
+    if (!known && strcmp(np_policyset_version(set), k->barred) == 0) {
         np_problems_add(&v->problems, "", 0, 0, "N151", false,
                         "this version was rolled back; it is not tried again until it changes");
         return NP_RELOAD_REJECTED;
@@ -191,8 +198,10 @@ static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
         reject(k, np_policyset_version(set), &v->problems);
         return NP_RELOAD_REJECTED;
     }
-    if (known && same_keys(np_policyset_catalog(set), np_policyset_catalog(current)))
+    if (known && same_keys(np_policyset_catalog(set), np_policyset_catalog(current))) {
+        forget_rejected(k); /* the folder was put right again */
         return NP_RELOAD_UNCHANGED;
+    }
     if (!swap_all(k, set)) {
         reject(k, np_policyset_version(set), &v->problems);
         return NP_RELOAD_REJECTED;

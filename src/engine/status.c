@@ -156,6 +156,9 @@ static void process_metrics(struct neap_engine *e, const char *version, struct n
     np_prom_i64(out, "neap_build_info", labels->p, 1);
     np_prom_head(out, "neap_store_up", "gauge", "Whether the ledger's store can be reached");
     np_prom_i64(out, "neap_store_up", NULL, 1);
+    np_prom_head(out, "neap_store_epoch_changes_total", "counter",
+                 "How often the store began anew under a running instance");
+    np_prom_i64(out, "neap_store_epoch_changes_total", NULL, 0);
     np_prom_process(out);
 }
 

@@ -63,6 +63,20 @@ class Refused(case.Case):
             self.assertEqual(reply.get("X-Request-Id"), "mine.1", reply)
             self.assertRegex(self.server.admin(method, path).get("X-Request-Id"), r"^req_\w{26}$")
 
+    def test_a_rejected_set_is_shown_until_the_folder_is_put_right(self):
+        def states():
+            rows = self.server.admin("GET", "/api/policies").json()["generations"]
+            return [row["state"] for row in rows]
+
+        path = os.path.join(self.server.policies.path, "respond.lua")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("return function(")
+        self.assertEqual(self.server.reload().status, 422)
+        self.assertIn("rejected", states())
+        os.unlink(path)
+        self.assertEqual(self.server.reload().json()["result"], "unchanged")
+        self.assertEqual(states(), ["running"])
+
 
 class Ends(case.Case):
     """Each test ends a server of its own, under the sanitizers."""
