@@ -14,6 +14,8 @@
 #define SMALL 32
 /* Text that costs as much as one step. */
 #define BYTES_A_STEP 64
+/* A third of a millisecond where every byte needs an escape. */
+#define PIECE_BYTES 16384
 
 static const char array_key = 0;
 
@@ -58,11 +60,26 @@ static bool put_number(struct writer *w, int idx)
     return true;
 }
 
+/* How much of a text is escaped between two looks at the limits: not in the midst of a character. */
+static size_t piece_of(struct np_span s)
+{
+    if (s.n <= PIECE_BYTES)
+        return s.n;
+    size_t n = PIECE_BYTES;
+    while (n > PIECE_BYTES - 3 && ((unsigned char)s.p[n] & 0xc0) == 0x80)
+        n--;
+    return n;
+}
+
 static void put_string(struct writer *w, struct np_span s)
 {
-    np_state_poll(w->L, (int64_t)(s.n / BYTES_A_STEP));
     np_buf_char(w->out, '"');
-    np_json_escape(w->out, s);
+    do {
+        size_t n = piece_of(s);
+        np_state_poll(w->L, (int64_t)(n / BYTES_A_STEP));
+        np_json_escape(w->out, np_span_make(s.p, n));
+        s = np_span_make(s.p + n, s.n - n);
+    } while (s.n > 0 && !np_buf_failed(w->out));
     np_buf_char(w->out, '"');
 }
 
