@@ -103,8 +103,9 @@ static enum np_err append(struct np_intern *t, struct np_span name, uint32_t slo
     }
     copy[name.n] = '\0';
     t->names[number] = np_span_make(copy, name.n);
-    atomic_store_explicit(&t->slots[slot], number + 1, memory_order_release);
+    /* The count first: who finds the slot without the lock must find its number counted too. */
     atomic_store_explicit(&t->count, number + 1, memory_order_release);
+    atomic_store_explicit(&t->slots[slot], number + 1, memory_order_release);
     *out = number;
     return NP_OK;
 }
