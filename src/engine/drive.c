@@ -158,7 +158,6 @@ void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np
         switch (np_drive_try(env, x, now)) {
         case NP_TRIED_CALLING:
             d->state = NP_DRIVE_CALLING;
-            d->phase_ns = now.mono_ns;
             return;
         case NP_TRIED_ENDED:
             return;
@@ -169,6 +168,13 @@ void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np
         }
     }
     np_drive_exhausted(env, x, now);
+}
+
+/* The call or wait that ends now was not neap's own time. */
+static void count_phase(struct np_exchange *x, struct np_now now)
+{
+    uint64_t since_ns = np_drive_of(x)->phase_ns;
+    x->upstream_ns += now.mono_ns > since_ns ? now.mono_ns - since_ns : 0;
 }
 
 /* An answer for a call that brought no whole reply, by how it ended. */
@@ -199,7 +205,7 @@ static void answer_of_failure(struct np_exchange *x, const struct np_call_end *e
 static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct np_now now)
 {
     const struct np_provider *p = a->model->provider;
-    a->end_ns = now.mono_ns;
+    a->end_ns = now.mono_ns > a->start_ns ? now.mono_ns : a->start_ns;
     a->ended = true;
     np_inflight_give(env->guard, p);
     np_breaker_report(env->guard, a->model, now.mono_ns, a->class, a->retry_after_ms, a->probe);
@@ -207,7 +213,7 @@ static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct
         np_key_report(env->guard, p, (size_t)(a->key - p->keys), now.mono_ns, a->class,
                       a->retry_after_ms);
     if (np_class_fault(a->class) != NP_FAULT_CALLER)
-        np_stat_attempt(env->guard, a->model, now.mono_ns, now.mono_ns - a->start_ns,
+        np_stat_attempt(env->guard, a->model, now.mono_ns, a->end_ns - a->start_ns,
                         a->class == NP_CLASS_ok, a->usage.completion);
 
     uint32_t slot = a->model->slot;
@@ -247,7 +253,7 @@ void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
     np_require(d->state == NP_DRIVE_CALLING);
     struct np_attempt *a = np_drive_attempt(x);
     struct np_answer answer;
-    x->upstream_ns += now.mono_ns - d->phase_ns;
+    count_phase(x, now);
     if (result->end.how != NP_CALL_COMPLETE) {
         answer_of_failure(x, &result->end, now, &answer);
     } else if (np_adapter_answer(np_drive_script(env, x), x, a->model, &result->reply, &answer)) {
@@ -286,7 +292,7 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
 {
     struct np_drive *d = np_drive_of(x);
     np_require(d->state == NP_DRIVE_WAITING);
-    x->upstream_ns += now.mono_ns - d->phase_ns;
+    count_phase(x, now);
     d->state = NP_DRIVE_NEW;
     np_drive_advance(env, x, now);
 }
@@ -297,7 +303,7 @@ static void cut_call(struct np_drive_env *env, struct np_exchange *x, struct np_
     struct np_attempt *a = np_drive_attempt(x);
     struct np_call_end end = {.how = NP_CALL_RESET};
     end.request_sent = env->ground->abort(env->ground->ctx, x);
-    x->upstream_ns += now.mono_ns - np_drive_of(x)->phase_ns;
+    count_phase(x, now);
     a->class = NP_CLASS_cancelled;
     np_drive_settle(env, x, a, &end, NULL);
     attempt_ended(env, a, now);
@@ -317,7 +323,7 @@ void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_no
         }
         cut_call(env, x, now);
     } else if (d->state == NP_DRIVE_WAITING) {
-        x->upstream_ns += now.mono_ns - d->phase_ns;
+        count_phase(x, now);
     }
     d->state = NP_DRIVE_DONE;
 }

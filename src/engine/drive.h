@@ -28,12 +28,14 @@ struct np_call_order {
     const struct np_model *model;
     const struct np_wire *wire; /* until call returns; its texts are in the exchange's arena */
     uint64_t deadline_ns;       /* monotonic: when the call is cut */
+    uint64_t started_ns;        /* set by the ground: when it began the call */
 };
 
 /* The ground: who performs. None of these may call back into the driver before returning. */
 struct np_ground {
-    /* Starts the exchange's one call; np_drive_done follows unless abort comes first. */
-    enum np_err (*call)(void *ctx, struct np_exchange *x, const struct np_call_order *order);
+    /* Starts the exchange's one call and says when that was (hooks and adapter have taken their time
+     * since the event); np_drive_done follows unless abort comes first. */
+    enum np_err (*call)(void *ctx, struct np_exchange *x, struct np_call_order *order);
     /* Ends the call; np_drive_done does not follow. True when a byte of the request may have left. */
     bool (*abort)(void *ctx, struct np_exchange *x);
     /* np_drive_wake follows at this time, not earlier. At most one wait an exchange. */

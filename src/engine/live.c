@@ -119,7 +119,7 @@ static struct np_span base_url(const struct neap_engine *e, const struct np_prov
     return np_span_make(buf, (size_t)n);
 }
 
-static enum np_err ground_call(void *ctx, struct np_exchange *x, const struct np_call_order *order)
+static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
 {
     struct np_worker *w = ctx;
     struct np_live *live = live_of(x);
@@ -142,6 +142,7 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, const struct np
         .max_reply_bytes = REPLY_MAX_BYTES,
     };
     np_buf_reset(&live->reply);
+    order->started_ns = np_loop_refresh_ns(w->loop);
     return np_upstream_start(w->upstream, &spec, &call_ops, x, &live->call);
 }
 

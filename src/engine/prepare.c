@@ -165,7 +165,6 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                              .key = key,
                              .retry_after_ms = -1,
                              .retry_in_ms = -1,
-                             .start_ns = now.mono_ns,
                              .again = d->again,
                              .probe = probe,
                              .reservation = *held};
@@ -179,7 +178,9 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
     }
     struct np_call_order order = {
         .model = c->model, .wire = &wire, .deadline_ns = cut_at(env, x, c, now)};
-    return env->ground->call(env->ground->ctx, x, &order);
+    err = env->ground->call(env->ground->ctx, x, &order);
+    a->start_ns = d->phase_ns = order.started_ns;
+    return err;
 }
 
 /* Counts an attempt whose call has begun. */

@@ -86,11 +86,12 @@ static struct np_span keep(struct np_exchange *x, struct np_span text)
     return text.p ? np_arena_dup(x->arena, text) : text;
 }
 
-static enum np_err ground_call(void *ctx, struct np_exchange *x, const struct np_call_order *order)
+static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
 {
     struct np_sim *s = ctx;
     struct sim_live *live = x->ground;
     struct np_sim_reply r = {.how = NP_CALL_COMPLETE, .status = 200};
+    order->started_ns = s->now_ns;
     s->source.call(s->source.ctx, x, order, &s->rng, &r);
     r.content_type = keep(x, r.content_type.p ? r.content_type : NP_SPAN("application/json"));
     r.retry_after = keep(x, r.retry_after);
