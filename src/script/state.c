@@ -33,7 +33,9 @@ static void *allocate(void *ud, void *p, size_t old_bytes, size_t bytes)
         return NULL;
     }
     if (bytes > old && !may_grow(st, bytes, bytes - old)) {
-        if (st->limited)
+        /* A block that grows may be Lua's own stack, whose pointers Lua 5.4.7 takes apart before it
+         * asks: then nobody may look at it. */
+        if (st->limited && !p)
             (void)np_state_find_line(st->L, &st->refused_at);
         return NULL;
     }

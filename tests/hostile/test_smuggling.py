@@ -180,7 +180,9 @@ class Smuggling(case.Case):
             with self.subTest(name=name):
                 statuses, closed = self.replies(data + NEXT)
                 self.assertTrue(closed)
-                self.assertEqual(statuses, [200])
+                # libmicrohttpd 1.0 takes no chunk extension: it refuses, and closes.
+                right = ([200], [400]) if name == "a chunk extension" else ([200],)
+                self.assertIn(statuses, right)
 
     def test_malformed_requests_cut_at_any_byte_do_no_harm(self):
         for name in ("length and chunked", "a NUL in a name", "a folded header", "HTTP/2.0"):

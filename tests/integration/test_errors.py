@@ -298,6 +298,8 @@ class Statuses(case.Case):
             with self.subTest(status=expected):
                 reply = wire.ask(self.server.port, *args, {"X-Request-Id": "mine-7", **kw})
                 self.assertEqual(reply.status, expected, reply)
+                if reply.body.startswith(b"<html>"):
+                    continue  # libmicrohttpd 1.0 refuses two lengths by itself
                 self.assertEqual(reply.get("X-Request-Id"), "mine-7", reply)
                 if expected != 431:
                     self.assertEqual(reply.error["requestId"], "mine-7")

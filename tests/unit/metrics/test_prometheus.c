@@ -307,7 +307,8 @@ static void one_of_each(void)
             if (hist[f]) {
                 np_meter_observe(m[a], (enum np_family)f, a, 0, MS(7));
             } else {
-                np_meter_add(m[a], (enum np_family)f, a, a, a, 1);
+                bool three = f == NP_FAMILY_llm_retry || f == NP_FAMILY_requests;
+                np_meter_add(m[a], (enum np_family)f, a, a, three ? a : 0, 1);
             }
         }
     }

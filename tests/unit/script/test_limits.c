@@ -194,7 +194,8 @@ START_TEST(garbage_is_gathered_between_requests)
         k.x->n_notes = 0;
         k.x->hooks_ns = 0;
     }
-    ck_assert_uint_lt(np_script_bytes(k.s), (size_t)1 << 20);
+    /* 160 MB went through it; Lua 5.4.7 keeps more than 5.4.4 does. */
+    ck_assert_uint_lt(np_script_bytes(k.s), (size_t)4 << 20);
     kit_close(&k);
 }
 END_TEST
