@@ -308,7 +308,8 @@ static void one_of_each(void)
                 np_meter_observe(m[a], (enum np_family)f, a, 0, MS(7));
             } else {
                 bool three = f == NP_FAMILY_llm_retry || f == NP_FAMILY_requests;
-                np_meter_add(m[a], (enum np_family)f, a, a, three ? a : 0, 1);
+                bool one = f == NP_FAMILY_shed || f == NP_FAMILY_http_refused;
+                np_meter_add(m[a], (enum np_family)f, a, one ? 0 : a, three ? a : 0, 1);
             }
         }
     }
