@@ -131,8 +131,8 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
     live->worker = w;
     live->client = c;
     live->x = x;
-    np_buf_init(&live->reply, 16u << 20);
-    np_buf_init(&live->body, 32u << 20);
+    np_buf_init(&live->reply, NP_REPLY_MAX_BYTES);
+    np_buf_init(&live->body, NP_BODY_MAX_BYTES);
     here->exchanges++;
     atomic_fetch_add_explicit(&w->open, 1, memory_order_relaxed);
     np_http_set_user(c, x);

@@ -6,9 +6,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define REPLY_MAX_BYTES (16u << 20)
-#define BODY_MAX_BYTES (32u << 20)
-
 static struct np_live *live_of(const struct np_exchange *x)
 {
     return x->ground;
@@ -78,7 +75,7 @@ static void on_head(void *ctx, struct np_call *call, unsigned status)
 static void on_data(void *ctx, struct np_call *call, struct np_span bytes)
 {
     struct np_exchange *x = ctx;
-    (void)call; /* the upstream ends a reply that passes REPLY_MAX_BYTES */
+    (void)call; /* the upstream ends a reply that passes NP_REPLY_MAX_BYTES */
     (void)np_buf_span(&live_of(x)->reply, bytes);
 }
 
@@ -139,7 +136,7 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
         .first_byte_timeout_ms = p->first_token_timeout_ms,
         .idle_timeout_ms = p->idle_timeout_ms,
         .deadline_ns = order->deadline_ns,
-        .max_reply_bytes = REPLY_MAX_BYTES,
+        .max_reply_bytes = NP_REPLY_MAX_BYTES,
     };
     np_buf_reset(&live->reply);
     order->started_ns = np_loop_refresh_ns(w->loop);

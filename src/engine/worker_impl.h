@@ -25,6 +25,9 @@ struct np_worker {
     struct np_live *read_on; /* those whose client left, and whose call goes on */
 };
 
+#define NP_REPLY_MAX_BYTES (16u << 20) /* a provider's whole reply */
+#define NP_BODY_MAX_BYTES (32u << 20)  /* what a client gets */
+
 /* An exchange on the live ground. In the exchange's arena. */
 struct np_live {
     struct np_worker *worker;

@@ -19,7 +19,6 @@ struct np_exchange *np_exchange_new(size_t arena_max_bytes)
         return NULL;
     }
     x->arena = arena;
-    x->holds = 1;
     x->request.max_tokens = -1;
     x->answer.retry_after_ms = -1;
     x->answer.limit_tokens = -1;

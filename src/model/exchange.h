@@ -1,6 +1,6 @@
 /* The exchange: one client call from accept to account, and everything that hangs on it. It belongs
  * to one worker; no other thread ever sees it. Its memory is its arena, freed in one place
- * (engine/account.c) when the last hold is gone. */
+ * (engine/account.c) when neither its client nor its driver needs it any more. */
 #ifndef NP_MODEL_EXCHANGE_H
 #define NP_MODEL_EXCHANGE_H
 
@@ -112,7 +112,6 @@ struct np_outcome {
 
 struct np_exchange {
     struct np_arena *arena;
-    unsigned holds;
 
     char id[NP_ID_CLIENT_MAX + 1];
     int64_t at_wall_ms;
@@ -156,7 +155,7 @@ struct np_exchange {
     void *gen;    /* the generation it began with, as this worker holds it */
 };
 
-/* A new exchange with its arena; NULL without memory. It has one hold. */
+/* A new exchange with its arena; NULL without memory. */
 struct np_exchange *np_exchange_new(size_t arena_max_bytes);
 /* For engine/account.c only. */
 void np_exchange_free(struct np_exchange *x);
