@@ -20,6 +20,8 @@ return {
   N152 = "There is no earlier generation to go back to.",
   N153 = "Too many reloads wait already.",
   N154 = "The instance is shutting down and takes no new set.",
+  N155 = "A test of the set fails; a set whose tests fail does not go live.",
+  N156 = "The tests of the set take longer than a reload waits for them.",
   N199 = "neap itself failed to load the set, for want of memory or by a fault of its own.",
   N201 = "A key that is not known here, or a field without a name.",
   N202 = "A value of the wrong kind.",

@@ -2,6 +2,7 @@
 #include "engine/engine_impl.h"
 
 #include "base/log.h"
+#include "engine/gate.h"
 #include "http/dialect.h"
 
 #include <errno.h>
@@ -44,16 +45,9 @@ static enum neap_status load_first(struct neap_engine *e, struct np_policyset **
     np_problems_init(&problems);
     enum np_err err = np_policyset_read(e->options.policies, &set, &problems);
     if (!err)
-        err = np_policyset_load(set, &options, &problems);
-    if (!err && np_policyset_catalog(set)->n_tenants == 0 &&
-        !np_http_is_loopback(e->options.listen)) {
-        np_problems_add(
-            &problems, "tenants.lua", 0, 0, "N150", false,
-            "there are no tenants, but --listen %s is not loopback: anybody could spend "
-            "the budget. Declare tenants with keys, or listen on 127.0.0.1",
-            e->options.listen);
+        err = np_gate_check(set, &options, &problems);
+    if (!err && !np_gate_may_listen(set, e->options.listen, &problems))
         err = NP_E_INVALID;
-    }
     struct np_buf text;
     np_buf_init(&text, NEAP_WHY - 64);
     np_problems_print(&problems, &text);

@@ -3,7 +3,7 @@
 #include "engine/keeper_impl.h"
 
 #include "base/log.h"
-#include "http/dialect.h"
+#include "engine/gate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,18 +131,6 @@ void np_keeper_counts(struct np_keeper *k, uint64_t out[4])
 
 /* --- one reload --------------------------------------------------------------------------------- */
 
-/* Without tenants anybody may spend: then only loopback may listen. */
-static bool may_listen(const struct np_keeper *k, const struct np_policyset *set,
-                       struct np_problems *problems)
-{
-    if (np_policyset_catalog(set)->n_tenants > 0 || np_http_is_loopback(k->engine->options.listen))
-        return true;
-    np_problems_add(problems, "tenants.lua", 0, 0, "N150", false,
-                    "there are no tenants, but neap listens on %s: anybody could spend the budget",
-                    k->engine->options.listen);
-    return false;
-}
-
 static void reject(struct np_keeper *k, const char *version, const struct np_problems *problems)
 {
     const struct np_problem *first = NULL;
@@ -193,14 +181,18 @@ static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
         return NP_RELOAD_REJECTED;
     }
     /* Known ones too: a file that belongs to no set takes no part in the version, nor do keys. */
-    if (v->problems.errors > 0 || np_policyset_load(set, &options, &v->problems) ||
-        !may_listen(k, set, &v->problems)) {
+    if (v->problems.errors > 0 || np_gate_check(set, &options, &v->problems) ||
+        !np_gate_may_listen(set, k->engine->options.listen, &v->problems)) {
         reject(k, np_policyset_version(set), &v->problems);
         return NP_RELOAD_REJECTED;
     }
     if (known && same_keys(np_policyset_catalog(set), np_policyset_catalog(current))) {
         forget_rejected(k); /* the folder was put right again */
         return NP_RELOAD_UNCHANGED;
+    }
+    if (!known && np_gate_test(set, &k->closing, &v->problems)) {
+        reject(k, np_policyset_version(set), &v->problems);
+        return NP_RELOAD_REJECTED;
     }
     if (!swap_all(k, set)) {
         reject(k, np_policyset_version(set), &v->problems);

@@ -28,7 +28,7 @@ struct np_keeper {
     struct neap_engine *engine;
     pthread_t thread;
     bool running;
-    bool closing; /* no further reloads: the workers are going */
+    atomic_bool closing; /* no further reloads: the workers are going */
     struct np_loop *loop;
     /* watch.c */
     struct np_watch inotify;

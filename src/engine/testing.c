@@ -85,7 +85,8 @@ static enum neap_status run(struct testing *t, const char *dir)
 {
     const struct neap_test_options *o = t->options;
     const struct np_test_ground ground = {fresh, play, t};
-    const struct np_test_order order = {&ground, o->filter, done, t};
+    const struct np_test_order order = {
+        .ground = &ground, .filter = o->filter, .done = done, .ctx = t};
     struct np_test_counts counts;
     enum np_err err = np_tests_run(t->set, &order, &counts);
     fresh(t);

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "engine/gate.h"
 #include "http/front.h"
 #include "provider/upstream.h"
 #include "script/hooks.h"
@@ -24,7 +25,7 @@ enum neap_status neap_check(const char *dir, bool deny_warnings, char **out)
     struct np_load_options options = {.slots = &slots, .simulated = true};
     enum np_err err = np_policyset_read(dir, &set, &problems);
     if (!err)
-        err = np_policyset_load(set, &options, &problems);
+        err = np_gate_check(set, &options, &problems);
     np_problems_print(&problems, &text);
     bool bad = err || problems.errors > 0 || (deny_warnings && problems.n > 0);
     if (!bad)

@@ -4,15 +4,18 @@
 #include "base/log.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define SETTLE_NS (100 * NP_NS_PER_MS)
+#define KEEPER_NICE 10
 #define POLL_NS (2 * NP_NS_PER_S)
 
 /* --- has the folder changed? -------------------------------------------------------------------- */
@@ -151,9 +154,18 @@ struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *firs
     return k;
 }
 
+/* What waits for nobody yields to requests: checking and testing a set may take seconds of CPU. Under
+ * Linux a priority is a thread's. */
+static void yield_to_workers(void)
+{
+    if (setpriority(PRIO_PROCESS, (id_t)gettid(), KEEPER_NICE) != 0)
+        np_log(NP_LOG_WARN, "reloads run at the priority of requests", NP_KVI("errno", errno));
+}
+
 static void *thread_main(void *arg)
 {
     struct np_keeper *k = arg;
+    yield_to_workers();
     np_loop_run(k->loop);
     return NULL;
 }
@@ -179,10 +191,10 @@ void np_keeper_join(struct np_keeper *k)
 {
     if (!k || !k->running)
         return;
+    atomic_store(&k->closing, true);
     np_loop_stop(k->loop);
     (void)pthread_join(k->thread, NULL);
     k->running = false;
-    k->closing = true;
 }
 
 void np_keeper_free(struct np_keeper *k)

@@ -295,9 +295,14 @@ static bool is_wanted(const struct host *h)
     return fnmatch(pattern, h->name, 0) == 0 || fnmatch(pattern, h->file->name, 0) == 0;
 }
 
+static bool is_over(const struct host *h)
+{
+    return h->order->is_over && h->order->is_over(h->order->ctx);
+}
+
 static enum np_err run_tests(struct host *h)
 {
-    for (size_t i = 1; i <= h->n_tests; i++) {
+    for (size_t i = 1; i <= h->n_tests && !is_over(h); i++) {
         if (!call_own(h, read_test, i, true))
             return NP_E_NOMEM;
         if (!is_wanted(h)) {
@@ -366,6 +371,8 @@ enum np_err np_tests_run(struct np_policyset *set, const struct np_test_order *o
         h.file = &set->files[i];
         if (np_set_file_kind(h.file->name) != NP_SET_TEST)
             continue;
+        if (is_over(&h))
+            break;
         out->files++;
         err = run_file(&h);
         np_state_free(h.st);

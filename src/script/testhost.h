@@ -37,6 +37,8 @@ struct np_test_order {
     /* Only tests whose name or file has this pattern of fnmatch(3) in it; NULL: all. */
     const char *filter;
     void (*done)(void *ctx, const struct np_test_result *result);
+    /* Asked before each test: true leaves out what is left. NULL: never. */
+    bool (*is_over)(void *ctx);
     void *ctx;
 };
 

@@ -184,6 +184,28 @@ class Reload(case.Case):
     def generations(self):
         return self.server.admin("GET", "/api/policies").json()["generations"]
 
+    # -- tests of the set
+
+    def test_a_set_whose_test_fails_is_rejected_at_the_place_of_the_failure(self):
+        self.files.files["respond.lua"] = RESPOND.format(word="two")
+        self.files.files["respond_test.lua"] = (
+            'test("the_word_is_one", function()\n'
+            '  local run = play { request = { prompt = "hi" }, providers = { m = "x" } }\n'
+            '  expect(run.text, "one: x")\n'
+            "end)\n"
+        )
+        self.files.write()
+        self.check_rejected("respond_test.lua", 3, 'the test "the_word_is_one" fails')
+        self.edit("one")
+        self.assertEqual(self.server.reload().json()["result"], "ok")
+        self.assertEqual(self.word(), "one")
+
+    def test_an_endless_test_is_stopped_and_the_next_reload_is_served(self):
+        self.files.put("x_test.lua", 'test("endless", function()\n  while true do end\nend)\n')
+        self.check_rejected("x_test.lua", 2, 'the test "endless" fails')
+        self.files.put("x_test.lua", 'test("short", function() expect(1, 1) end)\n')
+        self.assertEqual(self.server.reload().status, 200)
+
     # -- generations
 
     def test_a_request_in_flight_finishes_on_its_generation(self):
