@@ -79,6 +79,13 @@ static const char *breaker(void *ctx, struct np_span model)
     return m ? np_breaker_state_name(np_breaker_get(l->guard, m, now_ns(l))) : NULL;
 }
 
+static int64_t tokens(void *ctx, struct np_span model, int64_t estimated)
+{
+    struct np_lender *l = ctx;
+    const struct np_model *m = np_catalog_model(l->catalog, model);
+    return m ? np_ratio_apply(l->guard, m->slot, estimated) : -1;
+}
+
 struct np_powers np_lend(struct np_lender *l, struct np_rng *rng, struct np_shared *shared)
 {
     return (struct np_powers){.ctx = l,
@@ -88,6 +95,7 @@ struct np_powers np_lend(struct np_lender *l, struct np_rng *rng, struct np_shar
                               .spent = spent,
                               .remaining = remaining,
                               .breaker = breaker,
+                              .tokens = tokens,
                               .clock = l->clock,
                               .rng = rng,
                               .shared = shared};

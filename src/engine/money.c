@@ -106,11 +106,12 @@ static void presume(const struct np_drive_env *env, const struct np_exchange *x,
 }
 
 /* Usage counted from what came, where the provider told none or an impossible one. */
-static void count_text(const struct np_exchange *x, struct np_attempt *a,
-                       const struct np_answer *answer)
+static void count_text(const struct np_drive_env *env, const struct np_exchange *x,
+                       struct np_attempt *a, const struct np_answer *answer)
 {
     const struct np_candidate *c = &x->plan[a->candidate];
-    int64_t completion = np_tokens_estimate(answer->text, false);
+    int64_t completion =
+        np_ratio_apply(env->guard, a->model->slot, np_tokens_estimate(answer->text, false));
     a->usage = (struct np_usage){.prompt = c->prompt_tokens,
                                  .completion = completion < c->completion_max ? completion
                                                                               : c->completion_max};
@@ -127,10 +128,12 @@ void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_
     } else if (a->usage_reported && !a->usage_flagged) {
         a->usage = answer->usage;
         a->settled = NP_SETTLED_EXACT;
+        np_ratio_learn(env->guard, a->model->slot, x->plan[a->candidate].prompt_raw,
+                       a->usage.prompt);
     } else if (end->how == NP_CALL_COMPLETE && end->status >= 300) {
         a->settled = NP_SETTLED_VOID;
     } else if (answer && (a->usage_flagged || answer->text.n > 0)) {
-        count_text(x, a, answer);
+        count_text(env, x, a, answer);
     } else {
         presume(env, x, a);
     }

@@ -49,6 +49,15 @@ static enum np_err truncate_context(struct np_drive_env *env, struct np_exchange
     return NP_OK;
 }
 
+/* The kept prompt as the candidate's model is likely to count it; never more than its bytes allow. */
+static void measure(struct np_drive_env *env, const struct np_exchange *x, struct np_candidate *c)
+{
+    c->prompt_raw = np_request_prompt_tokens(&x->request);
+    c->prompt_bound = np_request_prompt_bound(&x->request);
+    c->prompt_tokens =
+        least(np_ratio_apply(env->guard, c->model->slot, c->prompt_raw), c->prompt_bound);
+}
+
 /* Makes prompt and answer fit the model's context. NP_E_RANGE: they can't. */
 static enum np_err fit(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c)
 {
@@ -59,15 +68,17 @@ static enum np_err fit(struct np_drive_env *env, struct np_exchange *x, struct n
     int64_t limit = d->limit_tokens[x->at] > 0 ? d->limit_tokens[x->at] : c->model->context;
     int64_t completion = wanted_completion(x, c);
     int64_t floor = least(completion, NP_COMPLETION_FLOOR);
-    if (limit > 0 && np_request_prompt_tokens(r) > limit - completion) {
+    measure(env, x, c);
+    if (limit > 0 && c->prompt_tokens > limit - completion) {
         /* A context that is smaller than the answer that may be wanted leaves half to each. */
         int64_t room = limit - completion > 0 ? limit - completion : limit / 2;
-        enum np_err err = truncate_context(env, x, c, room);
+        /* Items say their tokens uncorrected; so must the room that they are given. */
+        enum np_err err =
+            truncate_context(env, x, c, np_ratio_invert(env->guard, c->model->slot, room));
         if (err)
             return err;
+        measure(env, x, c);
     }
-    c->prompt_tokens = np_request_prompt_tokens(r);
-    c->prompt_bound = np_request_prompt_bound(r);
     if (limit > 0) {
         if (c->prompt_tokens > limit - floor) {
             d->too_small++;

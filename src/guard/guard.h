@@ -93,6 +93,18 @@ double np_stat_endpoint_error_rate(struct np_guard *g, uint32_t endpoint_slot, u
 /* The p95 of completion tokens of a pair; -1 when fewer than 20 were seen. For presumed costs. */
 int64_t np_stat_completion_p95(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);
 
+/* --- token estimates: a running ratio of reported to estimated prompt tokens a pair ------------- */
+
+/* A provider reported the prompt tokens of a call whose prompt was estimated (uncorrected). Short
+ * prompts teach nothing (of them framing is too large a part), nor what is no count of the prompt:
+ * below a quarter of the estimate, or above four times as many. */
+void np_ratio_learn(struct np_guard *g, uint32_t pair_slot, int64_t estimated, int64_t reported);
+/* An estimate as the pair's tokenizer is likely to count it; the estimate itself while nothing was
+ * learnt. Never negative. */
+int64_t np_ratio_apply(struct np_guard *g, uint32_t pair_slot, int64_t estimated);
+/* How many estimated tokens the pair counts as so many: the inverse, rounded down. */
+int64_t np_ratio_invert(struct np_guard *g, uint32_t pair_slot, int64_t counted);
+
 /* --- SLO burn: bad share over the window divided by the objective ------------------------------ */
 
 enum np_objective { NP_OBJ_P95, NP_OBJ_ERRORS, NP_OBJ_DEGRADED, NP_OBJ_COST, NP_OBJ_COUNT };

@@ -98,6 +98,7 @@ struct np_guard {
     struct np_stat_series model[NP_MAX_PAIRS];
     struct np_stat_series endpoint[NP_MAX_ENDPOINTS];
     struct np_slo_book slo[NP_MAX_ENDPOINTS];
+    _Atomic uint64_t ratio[NP_MAX_PAIRS]; /* see ratio.c */
 };
 
 /* Books one exchange; called by np_stat_exchange. Without memory for an endpoint's first cells it

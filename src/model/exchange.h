@@ -24,7 +24,8 @@ struct np_candidate {
     int64_t max_tokens;      /* -1: not lowered */
     uint32_t hedge_after_ms; /* 0: none */
     /* Worked out when it is prepared: */
-    int64_t prompt_tokens;  /* estimate, with the kept context */
+    int64_t prompt_raw;     /* estimate, with the kept context */
+    int64_t prompt_tokens;  /* the same as this model is likely to count it */
     int64_t prompt_bound;   /* at most, by bytes */
     int64_t completion_max; /* what the call will be allowed */
     int64_t estimated_nusd;

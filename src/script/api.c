@@ -97,14 +97,21 @@ static int breaker_state(lua_State *L)
 
 /* ---------------------------------------------------------------------------- small arithmetic */
 
-/* The second argument, a model, is not looked at: one estimate serves all. */
+/* With a model: as that model has counted of late. */
 static int tokens(lua_State *L)
 {
+    const struct np_powers *p = &script_of(L)->powers;
     struct np_span text = span_arg(L, 1);
-    if (!lua_isnoneornil(L, 2))
-        (void)span_arg(L, 2);
     np_state_poll(L, (int64_t)(text.n / 64));
-    lua_pushinteger(L, np_tokens_estimate(text, false));
+    int64_t n = np_tokens_estimate(text, false);
+    if (!lua_isnoneornil(L, 2)) {
+        struct np_span model = span_arg(L, 2);
+        int64_t corrected = p->tokens ? p->tokens(p->ctx, model, n) : n;
+        if (corrected < 0)
+            return luaL_argerror(L, 2, "no model of models.lua has this name");
+        n = corrected;
+    }
+    lua_pushinteger(L, n);
     return 1;
 }
 

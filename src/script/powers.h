@@ -22,6 +22,9 @@ struct np_powers {
     bool (*remaining)(void *ctx, struct np_span account, int64_t *out_nusd);
     /* "closed", "half open", "open"; NULL: no such model. */
     const char *(*breaker)(void *ctx, struct np_span model);
+    /* An estimate of tokens as that model is likely to count it; NULL: no correction is known. -1: no
+     * such model. */
+    int64_t (*tokens)(void *ctx, struct np_span model, int64_t estimated);
     const struct np_clock *clock; /* now_ms, and hook durations */
     struct np_rng *rng;           /* random(), pick, jitter */
     struct np_shared *shared;
