@@ -2,11 +2,13 @@
  *
  * An account is (kind, id, window kind): kind `tenant` stands for both "tenant" and "tenant:NAME".
  * It has one record at a time for its current window; a record whose window has ended stays, out of
- * the index, until its last reservation has ended. Everything but the totals is under the lock. */
+ * the index, until its last reservation has ended and the store knows all of it. Everything but the
+ * totals is under the lock. */
 #ifndef NP_LEDGER_LEDGER_IMPL_H
 #define NP_LEDGER_LEDGER_IMPL_H
 
 #include "ledger/ledger.h"
+#include "ledger/store.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -19,34 +21,91 @@
 #define NP_LEDGER_INDEX (2 * NP_LEDGER_RECORDS) /* a power of two */
 #define NP_LEDGER_NONE UINT32_MAX
 #define NP_WINDOW_KINDS (NP_WINDOW_NONE + 1)
+/* Spent money stops growing here, far above any limit, rather than overflow. */
+#define NP_SPENT_MAX (INT64_MAX / 8)
+/* The kinds of claims begin here, beside enum np_account_kind. */
+#define NP_KIND_CLAIMS 64
 
 struct np_account_key {
     uint64_t id; /* slot, or the hash of a model's name; 0 for global */
-    enum np_account_kind kind;
+    unsigned kind;
     enum np_window window;
 };
 
+/* v.granted - v.returned = settled + reserved + free, always; free is below 0 only by excess. */
 struct np_record {
     struct np_account_key key;
-    int64_t start_ms, end_ms; /* of its window, end not included */
-    int64_t spent_nusd, reserved_nusd;
-    uint32_t open; /* reservations */
-    uint32_t next; /* in the list of free records */
-    bool current;  /* in the index */
+    char account[NP_ACCOUNT_TEXT]; /* what the store calls it */
+    int64_t start_ms, end_ms;      /* of its window, end not included */
+    int64_t limit;                 /* of the latest call that touched it */
+    struct np_vector v;            /* this instance's */
+    int64_t reserved, free;
+    int64_t others_held, others_settled; /* as the store last said */
+    uint64_t until_ns;                   /* when what is free may be reserved no longer */
+    uint64_t answered_ns;                /* when the store last said something */
+    int64_t need, largest;               /* asked for and not had yet; the largest single amount */
+    int64_t rate_sum, rate_last;         /* taken in this second and in the one before */
+    int64_t rate_ms, touched_ms;         /* when this second began; the latest reservation */
+    uint32_t open;                       /* reservations */
+    uint32_t next;                       /* in the list of free records */
+    uint32_t next_listed;
+    bool current; /* in the index */
+    bool opened;  /* v counts from the account's start: the store was asked once */
+    bool listed;  /* in the list of those that the next round takes */
+    bool asking;  /* in the round under way */
+    bool dirty;   /* the store does not know all of v */
 };
+
+struct np_thread;
 
 struct np_ledger {
     pthread_mutex_t lock;
+    struct np_store *store;
+    struct np_thread *thread; /* NULL: the store is immediate */
+    const struct np_clock *clock;
+    unsigned share;
     struct np_record *chunk[NP_LEDGER_RECORDS / NP_LEDGER_CHUNK];
     uint32_t *index; /* record numbers + 1; 0: empty; linear probing */
     uint32_t made;   /* records that were ever in use */
     uint32_t free;   /* the list of those that are not any more */
+    uint32_t first_listed, last_listed;
     int64_t wall_ms; /* the latest seen; it never goes back */
     int64_t swept_ms;
     int64_t window_start[NP_WINDOW_KINDS], window_end[NP_WINDOW_KINDS]; /* that hold wall_ms */
-    _Atomic int64_t settled_nusd[4], excess_nusd;
-    _Atomic uint64_t open_reservations, double_ends;
+    uint64_t numbers;                                                   /* reservations made */
+    _Atomic int64_t settled_nusd[4], excess_nusd, recovered_nusd;
+    _Atomic uint64_t open_reservations, double_ends, epoch_changes, clock_jumps, waits;
+    _Atomic bool store_up;
+    _Atomic bool waited; /* somebody heard NP_E_BUSY since the listeners were called */
+    char store_name[64];
+    pthread_mutex_t news; /* guards listeners; never taken under lock */
+    struct np_ledger_listener *listeners;
 };
+
+/* --- accounts.c ---------------------------------------------------------------------------------- */
+
+/* A ledger on a store, which it owns from now on (also when NULL comes back). */
+struct np_ledger *np_ledger_on(struct np_store *store, const struct np_clock *clock);
+
+/* --- leases.c; under the lock -------------------------------------------------------------------- */
+
+/* What an account has left before its limit, as far as this instance knows; never below 0. */
+int64_t np_lease_left(const struct np_record *r, int64_t limit);
+/* Notes a limit; free money that it no longer covers goes back. */
+void np_lease_limit(struct np_ledger *l, uint32_t number, int64_t limit);
+/* Sees to it that amount is free: NP_OK it is; NP_E_BUSY the store is being asked; NP_E_REFUSED the
+ * limit has no room; NP_E_CLOSED it might have, but the store can't be asked. */
+enum np_err np_lease_cover(struct np_ledger *l, uint32_t number, int64_t amount);
+/* Free money becomes reserved; more is asked for early where it runs low. */
+void np_lease_take(struct np_ledger *l, uint32_t number, int64_t amount);
+/* Reserved money is settled, the rest of it free again. */
+void np_lease_settle(struct np_ledger *l, uint32_t number, int64_t amount, enum np_settled class,
+                     int64_t cost);
+/* The question that a record has for the store, and what the answer does. */
+void np_lease_ask(struct np_ledger *l, uint32_t number, struct np_lease *out);
+void np_lease_answer(struct np_ledger *l, const struct np_lease *lease);
+/* The store knows all of it: it may be forgotten once its window has ended. */
+bool np_lease_clean(const struct np_ledger *l, const struct np_record *r);
 
 /* --- records.c; all under the lock ---------------------------------------------------------------- */
 
@@ -57,18 +116,23 @@ void np_records_time(struct np_ledger *l, int64_t wall_ms);
 void np_records_window(const struct np_ledger *l, enum np_window w, int64_t wall_ms,
                        int64_t *start_ms, int64_t *end_ms);
 /* The number of the account's record in the window of the ledger's time, made or turned over.
- * NP_LEDGER_NONE when there is no place or no memory. */
-uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key);
+ * `account` is what the store is to call it. NP_LEDGER_NONE when there is no place or no memory. */
+uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key, const char *prefix,
+                       const char *name);
 /* The account's record if it is in the window that starts at start_ms, else NULL. */
 const struct np_record *np_record_find(const struct np_ledger *l, const struct np_account_key *key,
                                        int64_t start_ms);
 /* Takes back a record whose last reservation has ended if its window has passed. */
 void np_record_drop(struct np_ledger *l, uint32_t number);
+/* Puts a record into the list of those that the next round takes. */
+void np_record_list(struct np_ledger *l, uint32_t number);
 
 /* --- names.c ------------------------------------------------------------------------------------- */
 
-/* "tenant:acme/day"; cut if it does not fit. name is not read for global. */
-void np_account_name(char out[96], enum np_account_kind kind, const char *name,
+/* "tenant:", "global"; for records that are not budgets' the caller's own. */
+const char *np_account_prefix(enum np_account_kind kind);
+/* "tenant:acme/day"; a name that does not fit is cut and told apart by a hash. */
+void np_account_name(char out[NP_ACCOUNT_TEXT], const char *prefix, const char *name,
                      enum np_window window);
 /* The state of an account in the window of wall_ms, or of the ledger's time if that is later. */
 void np_account_look(struct np_ledger *l, const struct np_account_key *key, int64_t wall_ms,

@@ -11,21 +11,24 @@ static const char *const kind_prefix[] = {
     [NP_ACCOUNT_TENANT] = "tenant:", [NP_ACCOUNT_ENDPOINT] = "endpoint:",
     [NP_ACCOUNT_MODEL] = "model:",   [NP_ACCOUNT_PROVIDER] = "provider:"};
 
-static size_t append(char out[96], size_t at, const char *text)
+const char *np_account_prefix(enum np_account_kind kind)
 {
-    while (*text && at < 95) {
-        out[at++] = *text++;
-    }
-    return at;
+    return kind_prefix[kind];
 }
 
-void np_account_name(char out[96], enum np_account_kind kind, const char *name,
+/* The longest name is "/" and a window's behind the text; a hash takes 17 bytes where it is cut. */
+#define NAME_BYTES (NP_ACCOUNT_TEXT - 1 - 7)
+
+void np_account_name(char out[NP_ACCOUNT_TEXT], const char *prefix, const char *name,
                      enum np_window window)
 {
-    size_t n = append(out, 0, kind_prefix[kind]);
-    n = kind == NP_ACCOUNT_GLOBAL ? n : append(out, n, name);
-    n = append(out, n, "/");
-    out[append(out, n, np_window_name(window))] = '\0';
+    char text[NAME_BYTES + 1];
+    int n = snprintf(text, sizeof text, "%s%s", prefix, name);
+    if (n > NAME_BYTES) {
+        uint64_t hash = np_fnv1a(name, strlen(name));
+        (void)snprintf(text + NAME_BYTES - 17, 18, "~%016llx", (unsigned long long)hash);
+    }
+    (void)snprintf(out, NP_ACCOUNT_TEXT, "%s/%s", text, np_window_name(window));
 }
 
 void np_account_look(struct np_ledger *l, const struct np_account_key *key, int64_t wall_ms,
@@ -36,8 +39,9 @@ void np_account_look(struct np_ledger *l, const struct np_account_key *key, int6
     int64_t start_ms;
     np_records_window(l, key->window, wall_ms, &start_ms, &out->resets_wall_ms);
     const struct np_record *r = np_record_find(l, key, start_ms);
-    out->spent_nusd = r ? r->spent_nusd : 0;
-    out->reserved_nusd = r ? r->reserved_nusd : 0;
+    out->spent_nusd = r ? r->others_settled + np_vector_settled(&r->v) : 0;
+    out->reserved_nusd = r ? r->reserved : 0;
+    out->leased_nusd = r && r->free > 0 ? r->free : 0;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -135,12 +139,14 @@ static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, stru
                            unsigned window, int64_t wall_ms, struct np_account_view *out)
 {
     struct np_account_key key;
+    enum np_account_kind kind;
     struct np_span name;
-    if (!account_split(account, &key.kind, &name) || !entity_id(c, key.kind, name, &key.id)) {
+    if (!account_split(account, &kind, &name) || !entity_id(c, kind, name, &key.id)) {
         return NP_E_NOTFOUND;
     }
+    key.kind = kind;
     for (size_t i = 0; i < c->n_budgets && window == NP_WINDOW_KINDS; i++) {
-        if (budget_covers(&c->budgets[i], key.kind, name)) {
+        if (budget_covers(&c->budgets[i], kind, name)) {
             window = c->budgets[i].window;
         }
     }
@@ -149,7 +155,7 @@ static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, stru
     }
     key.window = (enum np_window)window;
     size_t first;
-    out->limit_nusd = lowest_limit(c, key.kind, name, key.window, &first);
+    out->limit_nusd = lowest_limit(c, kind, name, key.window, &first);
     if (first == c->n_budgets) {
         return NP_E_NOTFOUND;
     }
@@ -211,11 +217,12 @@ static void list_add(struct list *list, size_t at, const char *name, uint64_t id
     struct np_account_key key = {.id = id, .kind = np_account_kind_of(b), .window = b->window};
     struct np_account_view v;
     size_t first;
-    v.limit_nusd = lowest_limit(list->c, key.kind, np_span_of(name), b->window, &first);
+    v.limit_nusd =
+        lowest_limit(list->c, np_account_kind_of(b), np_span_of(name), b->window, &first);
     if (first != at) {
         return;
     }
-    np_account_name(v.name, key.kind, name, key.window);
+    np_account_name(v.name, kind_prefix[b->kind], name, key.window);
     np_account_look(list->l, &key, list->wall_ms, &v);
     size_t place = list->n;
     while (place > 0 && fullness(&list->out[place - 1]) < fullness(&v)) {

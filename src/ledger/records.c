@@ -62,6 +62,7 @@ static uint32_t *place_find(const struct np_ledger *l, const struct np_account_k
 static void give_back(struct np_ledger *l, uint32_t number)
 {
     struct np_record *r = np_record_at(l, number);
+    np_require(r->open == 0 && r->reserved == 0 && !r->listed && !r->asking);
     r->current = false;
     r->next = l->free;
     l->free = number;
@@ -76,7 +77,7 @@ static void sweep(struct np_ledger *l)
         if (!r->current) {
             continue;
         }
-        if (r->open == 0 && l->wall_ms >= r->end_ms) {
+        if (r->open == 0 && l->wall_ms >= r->end_ms && np_lease_clean(l, r)) {
             give_back(l, i);
         } else {
             *place_find(l, &r->key) = i + 1;
@@ -108,16 +109,24 @@ static uint32_t take(struct np_ledger *l)
     return number;
 }
 
-static void start(struct np_ledger *l, uint32_t number, const struct np_account_key *key)
+static void start(struct np_ledger *l, uint32_t number, const struct np_account_key *key,
+                  const char *prefix, const char *name)
 {
-    *np_record_at(l, number) = (struct np_record){.key = *key,
-                                                  .start_ms = l->window_start[key->window],
-                                                  .end_ms = l->window_end[key->window],
-                                                  .next = NP_LEDGER_NONE,
-                                                  .current = true};
+    struct np_record *r = np_record_at(l, number);
+    *r = (struct np_record){.key = *key,
+                            .start_ms = l->window_start[key->window],
+                            .end_ms = l->window_end[key->window],
+                            .until_ns = UINT64_MAX,
+                            .rate_ms = l->wall_ms,
+                            .touched_ms = l->wall_ms,
+                            .next = NP_LEDGER_NONE,
+                            .next_listed = NP_LEDGER_NONE,
+                            .current = true};
+    np_account_name(r->account, prefix, name, key->window);
 }
 
-uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key)
+uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key, const char *prefix,
+                       const char *name)
 {
     window_refresh(l, key->window);
     uint32_t *place = place_find(l, key);
@@ -129,9 +138,8 @@ uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key)
         if (r->start_ms == l->window_start[key->window]) {
             return old;
         }
-        if (r->open == 0) {
-            np_require(r->reserved_nusd == 0);
-            start(l, old, key);
+        if (r->open == 0 && np_lease_clean(l, r)) {
+            start(l, old, key, prefix, name);
             return old;
         }
     }
@@ -140,9 +148,11 @@ uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key)
         return number;
     }
     if (old != NP_LEDGER_NONE) {
+        /* Its last money goes to the store with the next round. */
         np_record_at(l, old)->current = false;
+        np_record_list(l, old);
     }
-    start(l, number, key);
+    start(l, number, key, prefix, name);
     *place_find(l, key) = number + 1; /* taking may have moved it */
     return number;
 }
@@ -158,7 +168,23 @@ const struct np_record *np_record_find(const struct np_ledger *l, const struct n
 void np_record_drop(struct np_ledger *l, uint32_t number)
 {
     const struct np_record *r = np_record_at(l, number);
-    if (!r->current && r->open == 0) {
+    if (!r->current && r->open == 0 && np_lease_clean(l, r)) {
         give_back(l, number);
     }
+}
+
+void np_record_list(struct np_ledger *l, uint32_t number)
+{
+    struct np_record *r = np_record_at(l, number);
+    if (r->listed || l->store->ops->immediate) {
+        return;
+    }
+    r->listed = true;
+    r->next_listed = NP_LEDGER_NONE;
+    if (l->first_listed == NP_LEDGER_NONE) {
+        l->first_listed = number;
+    } else {
+        np_record_at(l, l->last_listed)->next_listed = number;
+    }
+    l->last_listed = number;
 }

@@ -44,6 +44,9 @@ struct np_reservation {
     int64_t window_start[NP_MAX_ACCOUNTS];
     size_t n;
     int64_t amount_nusd;
+    uint64_t number; /* its own, in the life of the process */
+    unsigned attempt;
+    const char *request, *tenant, *model; /* labels; live as long as the exchange */
     bool open;
 };
 

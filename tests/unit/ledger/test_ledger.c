@@ -336,7 +336,7 @@ START_TEST(every_allocation_may_fail)
             break;
         }
     }
-    ck_assert_uint_eq(n, 3);
+    ck_assert_uint_eq(n, 4);
 }
 END_TEST
 

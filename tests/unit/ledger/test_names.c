@@ -154,18 +154,23 @@ START_TEST(without_tenants_the_list_has_the_anonymous_one)
 }
 END_TEST
 
-START_TEST(a_name_that_is_too_long_is_cut)
+START_TEST(names_that_are_too_long_are_cut_and_told_apart)
 {
-    static char path[300];
-    memset(path, 'p', sizeof path - 1);
-    path[0] = '/';
-    endpoints[1].path = path;
-    budget(NP_ACCOUNT_ENDPOINT, path, NP_WINDOW_DAY, 100);
-    struct np_account_view out[1];
-    ck_assert_uint_eq(np_ledger_list(l, &catalog, NOON, out, 1), 1);
-    ck_assert_uint_eq(strlen(out[0].name), sizeof out[0].name - 1);
+    static char path[2][300];
+    struct np_account_view out[2];
+    for (int i = 0; i < 2; i++) {
+        memset(path[i], 'p', sizeof path[i] - 1);
+        path[i][0] = '/';
+        path[i][200] = (char)('a' + i);
+        endpoints[i].path = path[i];
+        budget(NP_ACCOUNT_ENDPOINT, path[i], NP_WINDOW_DAY, 100);
+    }
+    ck_assert_uint_eq(np_ledger_list(l, &catalog, NOON, out, 2), 2);
+    ck_assert_uint_lt(strlen(out[0].name), sizeof out[0].name);
+    ck_assert(memcmp(out[0].name, "endpoint:/pppp", 14) == 0);
+    ck_assert_str_ne(out[0].name, out[1].name);
     char name[320];
-    snprintf(name, sizeof name, "endpoint:%s", path);
+    snprintf(name, sizeof name, "endpoint:%s", path[1]);
     ck_assert_int_eq(find(name), NP_OK);
 }
 END_TEST
@@ -184,7 +189,7 @@ int main(void)
     tcase_add_test(t, a_short_list_has_the_fullest);
     tcase_add_test(t, an_account_without_a_limit_left_is_the_fullest);
     tcase_add_test(t, without_tenants_the_list_has_the_anonymous_one);
-    tcase_add_test(t, a_name_that_is_too_long_is_cut);
+    tcase_add_test(t, names_that_are_too_long_are_cut_and_told_apart);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
