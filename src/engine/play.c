@@ -8,6 +8,7 @@
 #define ARENA_BYTES ((size_t)16 << 20)
 #define BODY_BYTES ((size_t)16 << 20)
 #define LOG_BYTES ((size_t)64 << 10)
+#define SHOWN_BYTES ((size_t)1 << 20)
 #define MAX_AFTER_MS INT64_C(3456000000) /* 40 days */
 #define MAX_GUESSES 128
 
@@ -209,6 +210,7 @@ enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *
     p->scripts = NULL;
     p->n_scripts = 0;
     p->out = out;
+    np_buf_reset(&p->shown);
     p->arena = np_arena_new(ARENA_BYTES);
     if (!p->arena)
         return NP_E_NOMEM;
@@ -228,6 +230,7 @@ struct np_play *np_play_new(struct np_policyset *set, uint64_t seed)
     p->set = np_policyset_hold(set);
     p->catalog = np_policyset_catalog(set);
     np_buf_init(&p->body, BODY_BYTES);
+    np_buf_init(&p->shown, SHOWN_BYTES);
     p->log = np_ring_new(LOG_BYTES);
     struct np_sim_source source = {np_play_on_call, np_play_on_closed, p};
     p->sim = np_sim_new(set, seed, &source);
@@ -238,6 +241,23 @@ struct np_play *np_play_new(struct np_policyset *set, uint64_t seed)
     return p;
 }
 
+struct np_span np_play_shown(const struct np_play *p)
+{
+    return np_buf_view(&p->shown);
+}
+
+void np_play_watch(struct np_play *p, void (*seen)(void *ctx, const struct np_exchange *x),
+                   void *ctx)
+{
+    p->seen = seen;
+    p->seen_ctx = ctx;
+}
+
+struct np_sim *np_play_sim(struct np_play *p)
+{
+    return p->sim;
+}
+
 void np_play_free(struct np_play *p)
 {
     if (!p)
@@ -246,6 +266,7 @@ void np_play_free(struct np_play *p)
     if (p->log)
         np_ring_free(p->log);
     np_buf_free(&p->body);
+    np_buf_free(&p->shown);
     np_policyset_drop(p->set);
     free(p);
 }

@@ -14,12 +14,14 @@
  *   after_ms   time that passes before the request
  *
  * The run: status, text, model, provider, degraded, reason, finish_reason, retry_after_s, cost_usd,
- * latency_ms, plan, attempts, skipped, dropped, hooks, error, trace (lines for people). */
+ * latency_ms, plan, attempts, skipped, dropped, error, hooks (by name, a list of {returned, why}) and
+ * calls (of hooks, in their order: hook, returned, why, error, at, steps). It is the same whenever the same is
+ * played; np_play_shown has it in lines, with real microseconds. */
 #ifndef NP_ENGINE_PLAY_H
 #define NP_ENGINE_PLAY_H
 
 #include "base/buf.h"
-#include "script/policyset.h"
+#include "engine/simground.h"
 
 /* One ground: its time, breakers, accounts and shared values carry on from play to play. */
 struct np_play;
@@ -29,7 +31,15 @@ struct np_play *np_play_new(struct np_policyset *set, uint64_t seed);
 void np_play_free(struct np_play *p);
 /* given has passed np_json_check. Appends the run. NP_E_INVALID: what was given is wrong, nothing was
  * played, and out says why instead. NP_E_NOMEM. Lines that are logged meanwhile by this thread go into
- * the trace; a ring that the thread had for them is lost. */
+ * what is shown; a ring that the thread had for them is lost. */
 enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *out) NP_MUST_CHECK;
+
+/* The last run as run_print.h tells it, each line with its end; until the next play. */
+struct np_span np_play_shown(const struct np_play *p);
+/* Each exchange that was played is shown to `seen`, once it has its outcome. */
+void np_play_watch(struct np_play *p, void (*seen)(void *ctx, const struct np_exchange *x),
+                   void *ctx);
+/* Its ground, for whoever wants to look at breakers and accounts. */
+struct np_sim *np_play_sim(struct np_play *p);
 
 #endif

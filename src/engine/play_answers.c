@@ -395,8 +395,6 @@ void np_play_on_call(void *ctx, const struct np_exchange *x, const struct np_cal
     const struct np_model *m = order->model;
     struct np_play_answer a = next_answer(p, m);
     (void)rng;
-    if (x->n_attempts < NP_MAX_ATTEMPTS)
-        p->notes_before[x->n_attempts] = x->n_notes;
     np_buf_reset(&p->body);
     *out = (struct np_sim_reply){.how = NP_CALL_COMPLETE, .status = a.status ? a.status : 200};
     if (a.class == NP_CLASS_network)

@@ -32,9 +32,12 @@ struct np_play {
     struct np_buf *out;
     struct np_play_script *scripts;
     size_t n_scripts;
-    struct np_buf body;                       /* of the last answer */
-    size_t notes_before[NP_MAX_ATTEMPTS + 1]; /* hooks called before this attempt */
-    uint64_t at_ns;                           /* when the request comes */
+    struct np_buf body;  /* of the last answer */
+    struct np_buf shown; /* the last run, in lines */
+    uint64_t at_ns;      /* when the request comes */
+    /* Whoever else wants to see what was closed. */
+    void (*seen)(void *ctx, const struct np_exchange *x);
+    void *seen_ctx;
 };
 
 /* What was given, read. */

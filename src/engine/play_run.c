@@ -1,12 +1,8 @@
-/* A finished exchange as a run: JSON for tests, and a trace in lines for people. */
+/* A finished exchange as a run: JSON for tests, and lines for people. */
 #include "engine/play_impl.h"
 
 #include "base/log.h"
-#include "model/record.h"
-
-#include <stdio.h>
-
-#define LINE_BYTES 1024
+#include "engine/run_print.h"
 
 static void put_money(struct np_json_w *w, const char *key, int64_t nusd)
 {
@@ -124,60 +120,28 @@ static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_end(w, '}');
 }
 
-/* --- the trace --------------------------------------------------------------------------------------- */
-
-/* One line of the trace, cut where it is too long. */
-static void put_line(struct np_json_w *w, const char *fmt, ...) NP_PRINTF(2, 3);
-
-static void put_line(struct np_json_w *w, const char *fmt, ...)
+/* Every call in the order of calling, with what it cost. */
+static void put_calls(struct np_json_w *w, const struct np_exchange *x)
 {
-    char line[LINE_BYTES];
-    va_list ap;
-    va_start(ap, fmt);
-    int n = vsnprintf(line, sizeof line, fmt, ap);
-    va_end(ap);
-    if (n > 0)
-        np_json_w_str(w, NULL,
-                      np_span_make(line, (size_t)n < sizeof line ? (size_t)n : sizeof line - 1));
-}
-
-static void trace_attempt(struct np_json_w *w, const struct np_exchange *x, size_t i)
-{
-    const struct np_attempt *a = &x->attempts[i];
-    char cost[NP_MONEY_TEXT], status[16] = "", wait[40] = "";
-    (void)np_money_format(a->cost_nusd, cost);
-    if (a->status)
-        (void)snprintf(status, sizeof status, " %u", a->status);
-    if (a->retry_in_ms >= 0)
-        (void)snprintf(wait, sizeof wait, ", again in %lld ms", (long long)a->retry_in_ms);
-    put_line(w, "attempt %zu  %s of %s: %s%s, %lld ms, $%s%s%s%.*s", i + 1, a->model->name,
-             a->model->provider->name, np_class_name(a->class), status,
-             (long long)passed_ms(a->start_ns, a->end_ns), cost, wait, a->error.n ? ": " : "",
-             (int)a->error.n, a->error.n ? a->error.p : "");
-}
-
-/* Hooks in the order in which they were called, each attempt behind those before it. */
-static void trace_steps(const struct np_play *p, struct np_json_w *w, const struct np_exchange *x)
-{
-    size_t attempt = 0;
-    for (size_t i = 0; i <= x->n_notes; i++) {
-        while (attempt < x->n_attempts && (p->notes_before[attempt] <= i || i == x->n_notes))
-            trace_attempt(w, x, attempt++);
-        if (i == x->n_notes)
-            break;
+    np_json_w_begin_key(w, "calls", '[');
+    for (size_t i = 0; i < x->n_notes; i++) {
         const struct np_hook_note *h = &x->notes[i];
-        put_line(w, "%-9s  %.*s%s%.*s", np_hook_name(h->hook), (int)h->returned.n, h->returned.p,
-                 h->why.n ? ", because " : "", (int)h->why.n, h->why.n ? h->why.p : "");
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "hook", np_hook_name(h->hook));
+        np_json_w_str(w, "returned", h->returned);
+        put_text(w, "why", h->why);
+        put_text(w, "error", h->error);
+        put_text(w, "at", h->at);
+        np_json_w_i64(w, "steps", h->steps);
+        np_json_w_end(w, '}');
     }
-    for (size_t i = 0; i < x->n_skipped; i++)
-        put_line(w, "skipped    %s: %s", x->skipped[i].model->name,
-                 np_skip_name(x->skipped[i].why));
+    np_json_w_end(w, ']');
 }
 
-/* What was logged meanwhile, without the time of day and the core's own line for each request. */
-static void trace_log(struct np_play *p, struct np_json_w *w)
+/* What was logged meanwhile, without the time of day and what the run tells anyway. */
+static void print_log(struct np_play *p)
 {
-    static const char own[] = "info request request=";
+    static const char own[] = "info request request=", told[] = "warn hook failed request=";
     uint32_t tag;
     struct np_span line;
     while (np_ring_peek(p->log, &tag, &line)) {
@@ -186,28 +150,9 @@ static void trace_log(struct np_play *p, struct np_json_w *w)
             line = np_span_make(blank + 1, line.n - (size_t)(blank + 1 - line.p));
         while (line.n > 0 && line.p[line.n - 1] == '\n')
             line.n--;
-        if (!np_span_starts(line, own))
-            put_line(w, "log        %.*s", (int)line.n, line.p);
+        if (!np_span_starts(line, own) && !np_span_starts(line, told))
+            (void)np_buf_printf(&p->shown, "log       %.*s\n", (int)line.n, line.p);
         np_ring_pop(p->log);
-    }
-}
-
-static void trace_end(struct np_json_w *w, const struct np_exchange *x)
-{
-    const struct np_outcome *o = &x->outcome;
-    char cost[NP_MONEY_TEXT];
-    (void)np_money_format(x->cost_nusd, cost);
-    if (o->refused) {
-        struct np_span type = refusal_type(&o->refusal);
-        put_line(w, "refused    %u %.*s: %.*s", o->status, (int)type.n, type.p,
-                 (int)o->refusal.message.n, o->refusal.message.p);
-    } else if (o->degraded) {
-        put_line(w, "degraded   %u, reason %s, $%s, %lld ms", o->status, np_reason_name(o->reason),
-                 cost, (long long)passed_ms(x->accept_ns, x->end_ns));
-    } else {
-        put_line(w, "answered   %s, %zu attempt%s, $%s, %lld ms", x->answered_by->name,
-                 x->n_attempts, x->n_attempts == 1 ? "" : "s", cost,
-                 (long long)passed_ms(x->accept_ns, x->end_ns));
     }
 }
 
@@ -220,10 +165,11 @@ void np_play_on_closed(void *ctx, const struct np_exchange *x)
     put_outcome(&w, x);
     put_lists(&w, x);
     put_hooks(&w, x);
-    np_json_w_begin_key(&w, "trace", '[');
-    trace_steps(p, &w, x);
-    trace_log(p, &w);
-    trace_end(&w, x);
-    np_json_w_end(&w, ']');
+    put_calls(&w, x);
     np_json_w_end(&w, '}');
+    np_run_print_steps(&p->shown, x);
+    print_log(p);
+    np_run_print_end(&p->shown, x);
+    if (p->seen)
+        p->seen(p->seen_ctx, x);
 }

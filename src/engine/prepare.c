@@ -178,6 +178,7 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                              .retry_in_ms = -1,
                              .again = d->again,
                              .probe = probe,
+                             .after_notes = x->n_notes,
                              .reservation = *held};
     char error[256] = "";
     struct np_wire wire = {0};

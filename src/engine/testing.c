@@ -37,12 +37,17 @@ static void fresh(void *ctx)
     t->play = NULL;
 }
 
-static enum np_err play(void *ctx, struct np_span given, struct np_buf *out)
+static enum np_err play(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown)
 {
     struct testing *t = ctx;
     if (!t->play)
         t->play = np_play_new(t->set, SEED);
-    return t->play ? np_play_run(t->play, given, out) : NP_E_NOMEM;
+    enum np_err err = t->play ? np_play_run(t->play, given, out) : NP_E_NOMEM;
+    if (!err) {
+        struct np_span lines = np_play_shown(t->play);
+        np_buf_put(shown, lines.p, lines.n);
+    }
+    return err;
 }
 
 /* --- telling ----------------------------------------------------------------------------------------- */

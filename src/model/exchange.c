@@ -32,24 +32,25 @@ void np_exchange_free(struct np_exchange *x)
         np_arena_free(x->arena);
 }
 
-void np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
-                           struct np_span returned, struct np_span why)
+struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
+                                           struct np_span returned, struct np_span why)
 {
     x->hooks_ns += ns;
     if (x->n_notes == NP_MAX_HOOK_NOTES)
-        return;
+        return NULL;
     uint64_t us = ns / 1000;
-    x->notes[x->n_notes++] = (struct np_hook_note){
+    x->notes[x->n_notes] = (struct np_hook_note){
         .hook = hook,
         .us = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us,
         .returned = returned,
         .why = why,
     };
+    return &x->notes[x->n_notes++];
 }
 
 void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum np_skip why)
 {
     if (x->n_skipped == NP_MAX_SKIPS)
         return;
-    x->skipped[x->n_skipped++] = (struct np_skipped){.model = m, .why = why};
+    x->skipped[x->n_skipped++] = (struct np_skipped){m, why, x->n_notes, x->n_attempts};
 }

@@ -71,18 +71,24 @@ struct np_attempt {
     bool again;          /* it repeats its predecessor's candidate */
     bool probe;          /* it is the breaker's probe */
     bool ended;
+    size_t after_notes; /* hooks called before it */
     struct np_reservation reservation;
 };
 
 struct np_skipped {
     const struct np_model *model;
     enum np_skip why;
+    size_t after_notes, after_attempts; /* hooks called and attempts made before */
 };
 
-/* One call of a hook, for the record. Texts are in the arena. */
+/* One call of a hook, for the record. Texts are in the arena. On the live ground steps and place are
+ * not known: counting would cost time there. */
 struct np_hook_note {
     enum np_hook hook;
     uint32_t us;
+    int64_t steps;        /* VM instructions, and the like in C; 0: not counted */
+    struct np_span at;    /* "route.lua:14", where it returned or failed; n 0: not known */
+    struct np_span error; /* how it failed, in Lua's words behind the place; n 0: not known */
     struct np_span
         returned; /* in short: "nothing", "next", "gpt-4.1, gpt-4.1-mini", "failed: time" */
     struct np_span why;
@@ -164,8 +170,9 @@ struct np_exchange *np_exchange_new(size_t arena_max_bytes);
 /* For engine/account.c only. */
 void np_exchange_free(struct np_exchange *x);
 
-void np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
-                           struct np_span returned, struct np_span why);
+/* The note, for what more is known of the call; NULL when there are too many. */
+struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
+                                           struct np_span returned, struct np_span why);
 void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum np_skip why);
 
 #endif

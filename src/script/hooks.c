@@ -182,7 +182,7 @@ static bool call_lua(struct np_hook_call *call)
     struct np_script *s = call->s;
     uint64_t left = NP_REQUEST_HOOKS_NS - call->x->hooks_ns;
     struct np_limit limit = {s->watchdog, left < NP_HOOK_CPU_NS ? left : NP_HOOK_CPU_NS,
-                             NP_HOOK_STEPS};
+                             NP_HOOK_STEPS, s->hook[call->hook]};
     s->x = call->x;
     lua_pushcfunction(s->state.L, run_hook);
     lua_pushlightuserdata(s->state.L, call);
@@ -190,6 +190,21 @@ static bool call_lua(struct np_hook_call *call)
     s->x = NULL;
     np_views_end(s);
     return ok;
+}
+
+static void call_timed(struct np_hook_call *call, struct np_hook_report *rep)
+{
+    struct np_script *s = call->s;
+    uint64_t start_ns = np_clock_mono_ns(s->powers.clock);
+    call->counted = !s->watchdog;
+    uint64_t counted_from_ns = call->counted ? np_clock_mono_ns(&np_clock_live) : 0;
+    bool ok = call_lua(call);
+    call->counted_ns = call->counted ? np_clock_mono_ns(&np_clock_live) - counted_from_ns : 0;
+    rep->ns = np_clock_mono_ns(s->powers.clock) - start_ns;
+    if (!ok)
+        report_failure(call, rep, s->state.fault.kind, s->state.fault.text);
+    else
+        rep->result = call->gave ? NP_HOOK_GAVE : NP_HOOK_NOTHING;
 }
 
 /* The lists that admit handed out can be written as long as a policy keeps them, but have no say. */
@@ -202,6 +217,29 @@ static void end_admit(struct np_script *s)
     lua_pushnil(s->state.L);
     lua_setiuservalue(s->state.L, -2, NP_REQ_CACHE);
     lua_pop(s->state.L, 1);
+}
+
+/* What more is known of a call that was counted by steps: the clock of such a ground stands still while
+ * a hook runs, so the time is the processor's own. */
+static void note_steps(const struct np_hook_call *call, bool failed, struct np_hook_note *note)
+{
+    const struct np_state *st = &call->s->state;
+    const struct np_script_fault *f = &st->fault;
+    uint64_t us = call->counted_ns / 1000;
+    char *at = NULL;
+    if (failed) {
+        if (f->file[0])
+            at = np_arena_printf(call->x->arena, "%s:%u", f->file, f->line);
+        struct np_span text = np_span_of(f->text), place = np_span_of(at ? at : "");
+        if (at && np_span_starts(text, at) && text.n > place.n + 2)
+            text = np_span_make(text.p + place.n + 2, text.n - place.n - 2);
+        note->error = np_arena_dup(call->x->arena, text);
+    }
+    if (!failed && st->mark_line > 0)
+        at = np_arena_printf(call->x->arena, "%s.lua:%d", np_hook_name(call->hook), st->mark_line);
+    note->us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+    note->steps = st->steps_given - st->steps_left;
+    note->at = at ? np_span_of(at) : NP_SPAN_NONE;
 }
 
 static void run(struct np_hook_call *call, struct np_hook_report *rep)
@@ -219,15 +257,12 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
         report_failure(call, rep, NP_FAULT_KIND_TIME,
                        "the hooks of this request have used up their time");
     } else {
-        uint64_t start = np_clock_mono_ns(s->powers.clock);
-        bool ok = call_lua(call);
-        rep->ns = np_clock_mono_ns(s->powers.clock) - start;
-        if (!ok)
-            report_failure(call, rep, s->state.fault.kind, s->state.fault.text);
-        else
-            rep->result = call->gave ? NP_HOOK_GAVE : NP_HOOK_NOTHING;
+        call_timed(call, rep);
     }
-    np_exchange_note_hook(x, call->hook, rep->ns, call->returned, call->why);
+    struct np_hook_note *note =
+        np_exchange_note_hook(x, call->hook, rep->ns, call->returned, call->why);
+    if (note && call->counted)
+        note_steps(call, rep->result == NP_HOOK_FAILED, note);
     /* A thread that was not running can't be held against the policy. */
     if (rep->ns > NP_HOOK_CPU_NS)
         x->hooks_ns -= rep->ns - NP_HOOK_CPU_NS;

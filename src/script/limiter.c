@@ -1,7 +1,9 @@
 /* The watchdog and the two kinds of limit. In time: a call gives its slot an odd number and takes it
  * away again; the watchdog thread looks every millisecond, takes the CPU clock of the thread where it
  * first sees a number, and once the limit has passed since then signals that very thread with the
- * number. The handler ignores numbers that are over. In steps: Lua's count hook alone.
+ * number. The handler ignores numbers that are over. In steps: Lua's count hook alone, which looks at
+ * each of the first steps and then ever more rarely, so that what was counted is right to half a percent;
+ * with it go the lines of the function that is marked, as there is time for that on the simulated ground.
  *
  * Slots are in a list under the watchdog's lock; a call touches only its own slot, without the lock.
  * When nothing moves the watchdog parks; membarrier(2) takes the place of a fence in each call. */
@@ -21,10 +23,12 @@
 #define WATCH_SIGNAL (SIGRTMIN + 3)
 #define TICK_NS 1000000
 #define TICKS_TO_PARK 50
-/* Lua looks at the steps this often; a step is a VM instruction. */
+/* Lua looks at the steps at least this often; a step is a VM instruction. */
 #define STEPS_A_LOOK 1000
+/* A look is worth at most one of this many steps that were taken. */
+#define STEPS_PRECISION 256
 
-const struct np_limit np_limit_steps = {NULL, 0, NP_HOOK_STEPS};
+const struct np_limit np_limit_steps = {NULL, 0, NP_HOOK_STEPS, 0};
 
 struct np_watch_slot {
     _Atomic uint64_t number; /* odd: inside a call */
@@ -270,15 +274,56 @@ static void enter_timed(struct np_watch_slot *slot, uint64_t limit_ns)
         unpark(slot->watchdog);
 }
 
+static void on_line(struct np_state *st, lua_Debug *ar)
+{
+    lua_getinfo(st->L, "Sl", ar);
+    if (ar->source == st->mark_source && ar->linedefined == st->mark_defined)
+        st->mark_line = ar->currentline;
+}
+
+static void on_steps(lua_State *L, lua_Debug *ar);
+
+/* How many steps until the next look, by how many were taken. */
+static void set_stride(struct np_state *st)
+{
+    int64_t stride = (st->steps_given - st->steps_left) / STEPS_PRECISION;
+    stride = stride < 1 ? 1 : stride > STEPS_A_LOOK ? STEPS_A_LOOK : stride;
+    if ((int)stride == st->stride)
+        return;
+    st->stride = (int)stride;
+    lua_sethook(st->L, on_steps, LUA_MASKCOUNT | (st->mark_source ? LUA_MASKLINE : 0), st->stride);
+}
+
 static void on_steps(lua_State *L, lua_Debug *ar)
 {
     struct np_state *st = np_state_of(L);
-    st->steps_left -= STEPS_A_LOOK;
-    if (st->steps_left > 0)
+    if (ar->event == LUA_HOOKLINE) {
+        on_line(st, ar);
         return;
+    }
+    st->steps_left -= st->stride;
+    if (st->steps_left > 0) {
+        set_stride(st);
+        return;
+    }
     st->struck = 1;
     lua_sethook(L, np_limit_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
     np_limit_stop(L, ar);
+}
+
+static void enter_stepped(struct np_state *st, int mark)
+{
+    st->mark_source = NULL;
+    st->mark_line = 0;
+    if (mark) {
+        lua_Debug ar;
+        lua_rawgeti(st->L, LUA_REGISTRYINDEX, mark);
+        lua_getinfo(st->L, ">S", &ar);
+        st->mark_source = ar.source;
+        st->mark_defined = ar.linedefined;
+    }
+    st->stride = 0;
+    set_stride(st);
 }
 
 #ifdef __SANITIZE_THREAD__
@@ -314,13 +359,13 @@ void np_limit_enter(struct np_state *st, const struct np_limit *limit, struct np
     if (limit->watchdog && !st->slot)
         st->slot = attach(limit->watchdog);
     st->timed = limit->watchdog && st->slot;
-    st->steps_left = limit->steps;
+    st->steps_given = st->steps_left = limit->steps;
     current = st;
     if (st->timed) {
         let_signals_in(st->L);
         enter_timed(st->slot, limit->cpu_ns);
     } else {
-        lua_sethook(st->L, on_steps, LUA_MASKCOUNT, STEPS_A_LOOK);
+        enter_stepped(st, limit->mark);
     }
 }
 

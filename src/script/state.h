@@ -50,6 +50,7 @@ struct np_limit {
     struct np_watchdog *watchdog;
     uint64_t cpu_ns;
     int64_t steps;
+    int mark; /* registry: the function whose last line is wanted, by steps only; 0: none */
 };
 
 extern const struct np_limit np_limit_steps; /* NP_HOOK_STEPS, no watchdog */
@@ -69,7 +70,13 @@ struct np_state {
     bool stopped;                 /* the stop was raised; fault tells where it struck first */
     bool no_memory;               /* a protected call within it ran out of memory */
     bool fault_set;
-    int64_t steps_left;
+    /* Of a call that is bounded by steps. */
+    int64_t steps_given, steps_left;
+    int stride; /* steps until Lua looks again */
+    const char
+        *mark_source; /* the marked function, by its chunk's name and first line; NULL: none */
+    int mark_defined;
+    int mark_line; /* where it was last; 0: it did not run */
     struct np_watch_slot *slot;
     struct np_script_fault fault;      /* of the last call that failed */
     struct np_script_fault refused_at; /* file and line where memory was refused last */

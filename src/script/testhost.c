@@ -15,7 +15,7 @@
 /* What expect raises; the text that people read is kept beside it. */
 #define UNEXPECTED "got something else than expected"
 
-static const struct np_limit test_limit = {NULL, 0, TEST_STEPS};
+static const struct np_limit test_limit = {NULL, 0, TEST_STEPS, 0};
 
 /* One file while its tests run. */
 struct host {
@@ -94,25 +94,6 @@ static int each(lua_State *L)
     return announce(L, "each", 3);
 }
 
-/* Keeps the run's own words, for when the test fails. The run is on the top. */
-static void keep_trace(lua_State *L, struct host *h)
-{
-    np_buf_reset(&h->trace);
-    lua_getfield(L, -1, "trace");
-    lua_Integer n = lua_istable(L, -1) ? (lua_Integer)lua_rawlen(L, -1) : 0;
-    for (lua_Integer i = 1; i <= n; i++) {
-        size_t length;
-        lua_rawgeti(L, -1, i);
-        const char *line = lua_tolstring(L, -1, &length);
-        if (line) {
-            np_buf_put(&h->trace, line, length);
-            np_buf_char(&h->trace, '\n');
-        }
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-}
-
 static int play(lua_State *L)
 {
     struct host *h = host_of(L);
@@ -123,16 +104,16 @@ static int play(lua_State *L)
     call_helper(L, h, "prepare", 1);
     np_buf_reset(&h->given);
     np_buf_reset(&h->run);
+    np_buf_reset(&h->trace);
     if (!np_ljson_encode(L, 1, &h->given, NP_JSON_DEPTH))
         return np_state_type_error(L, "play: %s", lua_tostring(L, -1));
-    enum np_err err =
-        h->order->ground->play(h->order->ground->ctx, np_buf_view(&h->given), &h->run);
+    const struct np_test_ground *ground = h->order->ground;
+    enum np_err err = ground->play(ground->ctx, np_buf_view(&h->given), &h->run, &h->trace);
     if (err == NP_E_INVALID)
         return np_state_type_error(L, "play: %.*s", (int)h->run.n, h->run.n ? h->run.p : "");
     if (err || np_buf_failed(&h->run))
         return luaL_error(L, "play: %s", np_err_text(err ? err : NP_E_NOMEM));
     np_ljson_push(L, np_buf_view(&h->run));
-    keep_trace(L, h);
     return 1;
 }
 

@@ -11,9 +11,9 @@
 struct np_test_ground {
     /* A test begins: what the one before has left behind is forgotten. */
     void (*fresh)(void *ctx);
-    /* Plays what the test gave and appends the run. NP_E_INVALID: what was given is wrong, and out says
-     * how. NP_E_NOMEM. The run's member `trace` is a list of lines that tell it to people. */
-    enum np_err (*play)(void *ctx, struct np_span given, struct np_buf *out);
+    /* Plays what the test gave and appends the run, and to shown how it is told to people, in lines.
+     * NP_E_INVALID: what was given is wrong, and out says how. NP_E_NOMEM. */
+    enum np_err (*play)(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown);
     void *ctx;
 };
 

@@ -50,7 +50,7 @@ wants 1 'FAIL  some_test.lua:2: bad' test "$folder"
 wants 1 '  some_test.lua:4:  expect(run.model, "gpt-4.1-mini")' test "$folder"
 wants 1 '    got       "gpt-4.1"' test "$folder"
 wants 1 '    expected  "gpt-4.1-mini"' test "$folder"
-wants 1 '    answered   gpt-4.1, 1 attempt' test "$folder"
+wants 1 '    ok  gpt-4.1  1 attempt' test "$folder"
 wants 0 '1 passed, 0 failed' test "$folder" --filter good
 wants 1 'no test has "nowhere" in its name' test "$folder" --filter nowhere
 

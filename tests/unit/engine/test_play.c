@@ -56,6 +56,21 @@ static void plays(struct stage *s, const char *given, const char *const *pieces)
         ck_assert_msg(strstr(s->out.p, *pieces), "no %s in %s", *pieces, s->out.p);
 }
 
+/* Checks that the last run's lines hold these texts, in this order. */
+static void shows(struct stage *s, const char *const *pieces)
+{
+    struct np_span lines = np_play_shown(s->play);
+    char *text = calloc(1, lines.n + 1), *at = text;
+    ck_assert_ptr_nonnull(text);
+    memcpy(text, lines.p, lines.n);
+    for (; *pieces; pieces++) {
+        at = strstr(at, *pieces);
+        ck_assert_msg(at, "no %s in its place in\n%s", *pieces, text);
+        at += strlen(*pieces);
+    }
+    free(text);
+}
+
 #define PIECES(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define HELLO "\"request\":{\"prompt\":\"hello there\"}"
 
@@ -67,8 +82,9 @@ START_TEST(where_nothing_is_said_a_good_answer_comes_after_300_ms)
           PIECES("\"status\":200", "\"text\":\"A good answer.\"", "\"model\":\"big\"",
                  "\"provider\":\"openai\"", "\"degraded\":false", "\"finish_reason\":\"stop\"",
                  "\"latency_ms\":300", "\"plan\":[\"big\",\"small\"]", "\"skipped\":[]",
-                 "\"dropped\":[]", "\"route\":[]", "\"class\":\"ok\"",
-                 "\"attempt 1  big of openai: ok 200, 300 ms, $"));
+                 "\"dropped\":[]", "\"route\":[]", "\"class\":\"ok\"", "\"calls\":[]"));
+    shows(&s, PIECES("attempt 1 big           openai ok  ", " tokens  $", "  300 ms\n",
+                     "ok  big  1 attempt  $", "  300 ms\n"));
     stage_free(&s);
 }
 END_TEST
@@ -180,8 +196,8 @@ START_TEST(an_open_breaker_passes_its_model_over)
     struct stage s;
     stage_new(&s);
     plays(&s, "{" HELLO ",\"breakers\":{\"big\":\"open\"}}",
-          PIECES("\"model\":\"small\"", "\"skipped\":[{\"model\":\"big\",\"why\":\"breaker\"}]",
-                 "skipped    big: breaker"));
+          PIECES("\"model\":\"small\"", "\"skipped\":[{\"model\":\"big\",\"why\":\"breaker\"}]"));
+    shows(&s, PIECES("skipped   big           breaker\nattempt 1 small         anthropic ok"));
     stage_free(&s);
 }
 END_TEST
@@ -271,7 +287,8 @@ START_TEST(a_used_up_account_decides)
         &s,
         "{\"request\":{\"prompt\":\"hi\",\"tenant\":\"acme\"},\"budgets\":{\"tenant:acme/hour\":1}}",
         PIECES("\"status\":429", "\"error\":{\"type\":\"budget_exceeded\"",
-               "limit 1 USD, spent 1 USD", "refused    429 budget_exceeded"));
+               "limit 1 USD, spent 1 USD"));
+    shows(&s, PIECES("refused  429 budget_exceeded: "));
     plays(&s, "{\"request\":{\"prompt\":\"hi\",\"tenant\":\"globex\"}}", PIECES("\"status\":200"));
     stage_free(&s);
 }
@@ -355,7 +372,7 @@ START_TEST(what_the_client_would_be_refused_is_in_the_run)
 }
 END_TEST
 
-START_TEST(the_trace_tells_hooks_and_attempts_in_their_order)
+START_TEST(the_lines_tell_hooks_and_attempts_in_their_order)
 {
     struct stage s;
     kit_new(&s.kit);
@@ -366,16 +383,36 @@ START_TEST(the_trace_tells_hooks_and_attempts_in_their_order)
     plays(&s, "{" HELLO ",\"providers\":{\"openai\":500}}",
           PIECES("\"retry\":[{\"returned\":\"next\"}]",
                  "\"respond\":[{\"returned\":\"failed: error\"}]"));
-    const char *at = strstr(s.out.p, "\"trace\":[\"route      big, small, because my reasons\"");
-    static const char *const lines[] = {
-        "attempt 1  big of openai: server_error 500, 300 ms, $0:", "retry      next",
-        "attempt 2  small of anthropic: ok 200", "respond    failed: error",
-        "answered   small, 2 attempts, $"};
-    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-        ck_assert_msg(at, "%s", s.out.p);
-        at = strstr(at + 1, lines[i]);
-    }
+    shows(&s, PIECES("route  ", " us  ", " steps  big, small  ", "  route.lua:1 ",
+                     "  because my reasons\n", "attempt 1 big           openai 500 server_error  ",
+                     "  300 ms  ", "scripted by the test\nretry  ", " steps  \"next\"  ",
+                     "  retry.lua:1\n", "attempt 2 small         anthropic ok  ", "respond  ",
+                     "failed: error  ", "  respond.lua:1 ", " oh\n", "ok  small  2 attempts  $"));
+    stage_free(&s);
+}
+END_TEST
+
+/* A bare `return function() … end` takes the same number of steps everywhere, a loop as many more. */
+START_TEST(steps_and_the_line_of_return_are_counted)
+{
+    struct stage s;
+    kit_new(&s.kit);
+    kit_file(&s.kit, "route.lua",
+             "local function inner()\n  return 3\nend\nreturn function(req)\n"
+             "  local n = 0\n  for i = 1, 100 do n = n + i end\n"
+             "  if n > 1 then\n    inner()\n    return {'big'}, 'a'\n  end\n  return nil\nend\n");
+    kit_file(&s.kit, "respond.lua",
+             "return function()\n  local n = 0\n  for i = 1, 50000 do n = n + i end\nend\n");
+    stage_open(&s);
+    plays(&s, "{" HELLO "}",
+          PIECES("{\"hook\":\"route\",\"returned\":\"big\",\"why\":\"a\","
+                 "\"at\":\"route.lua:9\",\"steps\":2"));
+    const char *at = strstr(s.out.p, "\"at\":\"respond.lua:4\",\"steps\":");
     ck_assert_msg(at, "%s", s.out.p);
+    long steps = strtol(strrchr(at, ':') + 1, NULL, 10);
+    printf("play: a loop of 50,000 took %ld steps, exactly it would be about 100,005\n", steps);
+    ck_assert_int_ge(steps, 99500);
+    ck_assert_int_le(steps, 100100);
     stage_free(&s);
 }
 END_TEST
@@ -435,7 +472,8 @@ int main(void)
                         sizeof wrong / sizeof *wrong);
     tcase_add_test(tc, what_was_spent_or_opened_in_a_test_cannot_be_undone_in_it);
     tcase_add_test(tc, what_the_client_would_be_refused_is_in_the_run);
-    tcase_add_test(tc, the_trace_tells_hooks_and_attempts_in_their_order);
+    tcase_add_test(tc, the_lines_tell_hooks_and_attempts_in_their_order);
+    tcase_add_test(tc, steps_and_the_line_of_return_are_counted);
     tcase_add_test(tc, dropped_context_is_named);
     tcase_add_test(tc, the_same_play_gives_the_same_run);
     suite_add_tcase(suite, tc);
