@@ -17,6 +17,7 @@ enum neap_status { NEAP_GOOD = 0, NEAP_NO = 1, NEAP_USAGE = 2, NEAP_FAILED = 3 }
 /* What `neap serve` is told. Zero and NULL mean the default. Strings must live as long as the engine. */
 struct neap_options {
     const char *policies;  /* folder; ./policies, else the installed one */
+    bool trust_folder;     /* take files of it that group or others may write */
     const char *listen;    /* ADDR:PORT; 127.0.0.1:8080 */
     const char *admin;     /* ADDR:PORT; 127.0.0.1:9090 */
     const char *store;     /* memory: */

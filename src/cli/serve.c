@@ -55,6 +55,7 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
 {
     const struct np_flag flags[] = {
         {"--policies", NP_FLAG_TEXT, &o->policies, 0, 0},
+        {"--trust-folder", NP_FLAG_SWITCH, &o->trust_folder, 0, 0},
         {"--listen", NP_FLAG_TEXT, &o->listen, 0, 0},
         {"--admin", NP_FLAG_TEXT, &o->admin, 0, 0},
         {"--store", NP_FLAG_TEXT, &o->store, 0, 0},
@@ -109,6 +110,7 @@ const struct np_command np_cmd_serve = {
     "serve", "answer clients",
     "serve [FLAGS]\n\n"
     "    --policies DIR        the policy set (./policies, else the installed one)\n"
+    "    --trust-folder        take files of it that others may write, too\n"
     "    --listen ADDR:PORT    for clients (127.0.0.1:8080)\n"
     "    --admin ADDR:PORT     for operators (127.0.0.1:9090); off loopback NEAP_ADMIN_TOKEN is needed\n"
     "    --store memory:       where budgets are kept\n"

@@ -40,7 +40,9 @@ static enum neap_status load_first(struct neap_engine *e, struct np_policyset **
                                    char why[NEAP_WHY])
 {
     struct np_problems problems;
-    struct np_load_options options = {.slots = &e->slots, .simulated = e->options.simulate};
+    struct np_load_options options = {.slots = &e->slots,
+                                      .simulated = e->options.simulate,
+                                      .trust_folder = e->options.trust_folder};
     struct np_policyset *set = NULL;
     np_problems_init(&problems);
     enum np_err err = np_policyset_read(e->options.policies, &set, &problems);

@@ -173,7 +173,8 @@ static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
                                   struct np_policyset *current, struct np_reload_verdict *v)
 {
     struct np_load_options options = {.slots = &k->engine->slots,
-                                      .simulated = k->engine->options.simulate};
+                                      .simulated = k->engine->options.simulate,
+                                      .trust_folder = k->engine->options.trust_folder};
     bool known = strcmp(np_policyset_version(set), np_policyset_version(current)) == 0;
     if (!known && strcmp(np_policyset_version(set), k->barred) == 0) {
         np_problems_add(&v->problems, "", 0, 0, "N151", false,

@@ -3,6 +3,7 @@
 #define NP_ENGINE_KEEPER_IMPL_H
 
 #include "engine/engine_impl.h"
+#include "engine/folder.h"
 
 enum np_reload_result {
     NP_RELOAD_OK,
@@ -31,10 +32,12 @@ struct np_keeper {
     atomic_bool closing; /* no further reloads: the workers are going */
     struct np_loop *loop;
     /* watch.c */
+    struct np_folder *folder;
     struct np_watch inotify;
-    struct np_timer settle; /* a folder that changes is read when it has been quiet */
-    struct np_timer poll;   /* file systems without events */
-    uint64_t fingerprint;
+    struct np_timer settle;
+    uint64_t unsettled_ns; /* when the folder began to change */
+    struct np_timer poll;  /* file systems without events */
+    uint64_t print;        /* of the folder as it was read last; 0: unknown */
     /* keeper.c; lock for what other threads read */
     pthread_mutex_t lock;
     pthread_cond_t swapped;

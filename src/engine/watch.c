@@ -3,93 +3,53 @@
 
 #include "base/log.h"
 
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/inotify.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define SETTLE_NS (100 * NP_NS_PER_MS)
+#define SETTLE_NS (100 * NP_NS_PER_MS) /* a folder that changes is read when it was quiet so long */
+#define UNSETTLED_NS (2 * NP_NS_PER_S) /* or at the latest after this */
 #define KEEPER_NICE 10
 #define POLL_NS (2 * NP_NS_PER_S)
 
 /* --- has the folder changed? -------------------------------------------------------------------- */
 
-static void mix(uint64_t *h, const void *p, size_t n)
+static void settle(struct np_keeper *k, uint64_t now_ns)
 {
-    *h = (*h ^ np_fnv1a(p, n)) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
-/* Names, sizes and times of a folder's files, one level deep; for file systems that send no events. */
-static uint64_t fingerprint(const char *dir, int depth)
-{
-    uint64_t sum = 0;
-    DIR *d = opendir(dir);
-    if (!d)
-        return 0;
-    for (struct dirent *e; (e = readdir(d));) {
-        struct stat st;
-        if (e->d_name[0] == '.' || fstatat(dirfd(d), e->d_name, &st, 0) != 0)
-            continue;
-        uint64_t h = 1;
-        mix(&h, e->d_name, strlen(e->d_name));
-        mix(&h, &st.st_size, sizeof st.st_size);
-        mix(&h, &st.st_mtim, sizeof st.st_mtim);
-        mix(&h, &st.st_ino, sizeof st.st_ino);
-        char sub[4096];
-        if (S_ISDIR(st.st_mode) && depth > 0 &&
-            (size_t)snprintf(sub, sizeof sub, "%s/%s", dir, e->d_name) < sizeof sub)
-            h += fingerprint(sub, depth - 1);
-        sum += h; /* readdir's order does not matter */
-    }
-    (void)closedir(d);
-    return sum;
-}
-
-static void watch_folders(struct np_keeper *k)
-{
-    static const char *const folders[] = {"", "/lib", "/templates"};
-    const uint32_t mask = IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO |
-                          IN_DELETE_SELF | IN_MOVE_SELF;
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        char path[4096];
-        int n = snprintf(path, sizeof path, "%s%s", k->engine->options.policies, folders[i]);
-        /* A folder that is not there is seen by the poll when it comes. */
-        if (n > 0 && (size_t)n < sizeof path && k->inotify.fd >= 0)
-            (void)inotify_add_watch(k->inotify.fd, path, mask);
-    }
+    if (k->settle.slot == 0)
+        k->unsettled_ns = now_ns;
+    uint64_t at_ns = now_ns + SETTLE_NS, latest_ns = k->unsettled_ns + UNSETTLED_NS;
+    np_timer_set(np_loop_timers(k->loop), &k->settle, at_ns < latest_ns ? at_ns : latest_ns);
 }
 
 static void on_inotify(void *ctx, uint32_t events)
 {
     struct np_keeper *k = ctx;
     (void)events;
-    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
-    while (read(k->inotify.fd, buf, sizeof buf) > 0) {
-    }
-    np_timer_set(np_loop_timers(k->loop), &k->settle, np_loop_now_ns(k->loop) + SETTLE_NS);
+    if (np_folder_read(k->folder))
+        settle(k, np_loop_now_ns(k->loop));
 }
 
+/* Watches first, then the print, then the reading: what changes after any of them is seen again. */
 static void on_settled(void *ctx, uint64_t now_ns)
 {
     struct np_keeper *k = ctx;
-    (void)now_ns;
-    k->fingerprint = fingerprint(k->engine->options.policies, 1);
-    watch_folders(k);
+    np_folder_watch(k->folder);
+    uint64_t print = np_folder_print(k->folder);
+    if (print == k->print && print != 0)
+        return; /* what changed is no part of the set, or was read already */
+    /* A folder that did not come to rest may change again within the grain of its files' times. */
+    k->print = now_ns < k->unsettled_ns + UNSETTLED_NS ? print : 0;
     np_keeper_run_job(k, &(struct np_reload_job){.keeper = k, .kind = NP_RELOAD_ASKED});
 }
 
 static void on_poll(void *ctx, uint64_t now_ns)
 {
     struct np_keeper *k = ctx;
-    uint64_t seen = fingerprint(k->engine->options.policies, 1);
-    if (seen != k->fingerprint && k->settle.slot == 0)
-        np_timer_set(np_loop_timers(k->loop), &k->settle, now_ns + SETTLE_NS);
+    if (k->settle.slot == 0 && np_folder_print(k->folder) != k->print)
+        settle(k, now_ns);
     np_timer_set(np_loop_timers(k->loop), &k->poll, now_ns + POLL_NS);
 }
 
@@ -137,7 +97,13 @@ void np_keeper_bury(struct np_keeper *k, struct np_here *here)
 struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *first)
 {
     struct np_keeper *k = calloc(1, sizeof *k);
-    if (!k || !(k->loop = np_loop_new(&np_clock_live))) {
+    if (!k)
+        return NULL;
+    k->loop = np_loop_new(&np_clock_live);
+    k->folder = np_folder_new(e->options.policies);
+    if (!k->loop || !k->folder) {
+        np_loop_free(k->loop);
+        np_folder_free(k->folder);
         free(k);
         return NULL;
     }
@@ -170,19 +136,33 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
+/* The folder may have changed since the start has read it. */
+static bool has_changed(const struct np_keeper *k)
+{
+    struct np_policyset *now = NULL;
+    struct np_problems problems;
+    np_problems_init(&problems);
+    bool changed = np_policyset_read(k->engine->options.policies, &now, &problems) != NP_OK ||
+                   strcmp(np_policyset_version(now), np_policyset_version(k->kept[0].set)) != 0;
+    np_policyset_drop(now);
+    np_problems_free(&problems);
+    return changed;
+}
+
 enum np_err np_keeper_start(struct np_keeper *k)
 {
-    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (fd < 0 || np_loop_add(k->loop, &k->inotify, fd, EPOLLIN) != NP_OK) {
+    int fd = np_folder_fd(k->folder);
+    if (fd < 0 || np_loop_add(k->loop, &k->inotify, fd, EPOLLIN) != NP_OK)
         np_log(NP_LOG_WARN, "no inotify, the policy folder is polled",
                NP_KVS("folder", k->engine->options.policies));
-        if (fd >= 0)
-            (void)close(fd);
-        k->inotify.fd = -1;
+    np_folder_watch(k->folder);
+    k->print = np_folder_print(k->folder);
+    uint64_t now_ns = np_loop_refresh_ns(k->loop);
+    if (has_changed(k)) {
+        k->print = 0;
+        settle(k, now_ns);
     }
-    watch_folders(k);
-    k->fingerprint = fingerprint(k->engine->options.policies, 1);
-    np_timer_set(np_loop_timers(k->loop), &k->poll, np_loop_refresh_ns(k->loop) + POLL_NS);
+    np_timer_set(np_loop_timers(k->loop), &k->poll, now_ns + POLL_NS);
     k->running = pthread_create(&k->thread, NULL, thread_main, k) == 0;
     return k->running ? NP_OK : NP_E_NOMEM;
 }
@@ -204,11 +184,8 @@ void np_keeper_free(struct np_keeper *k)
     np_timer_stop(np_loop_timers(k->loop), &k->settle);
     np_timer_stop(np_loop_timers(k->loop), &k->poll);
     np_loop_turn(k->loop, 0); /* burials that came late, and verdicts that are still owed */
-    if (k->inotify.fd >= 0) {
-        int fd = k->inotify.fd;
-        np_loop_remove(k->loop, &k->inotify);
-        (void)close(fd);
-    }
+    np_loop_remove(k->loop, &k->inotify);
+    np_folder_free(k->folder);
     for (size_t i = 0; i < k->n_kept; i++)
         np_policyset_drop(k->kept[i].set);
     np_loop_free(k->loop);

@@ -430,7 +430,8 @@ static void tell_loose(struct loader *l)
         if (l->set->files[i].loose)
             tell(
                 l, l->set->files[i].name, "N108",
-                "others may write this file, and so decide where requests and keys go: chmod go-w");
+                "others may write this file, and so decide where requests and keys go: chmod go-w, or "
+                "serve with --trust-folder");
 }
 
 static enum np_err load(struct loader *l, size_t errors_before)

@@ -32,6 +32,7 @@ struct reader {
     size_t bytes;
     uint64_t seen; /* over names, sizes and times: tells whether the folder has changed meanwhile */
     bool incomplete;
+    bool too_large; /* reading it again would help nobody */
 };
 
 const char *const np_data_files[NP_DATA_COUNT] = {"providers.lua", "models.lua",  "endpoints.lua",
@@ -158,20 +159,26 @@ static bool is_inside(const struct reader *r, const char *path)
     return strncmp(path, r->root, n) == 0 && (path[n] == '/' || path[n] == '\0' || n == 1);
 }
 
-/* The real place of a name below the folder; false (told) when it lies outside or is gone. */
-static bool resolve(struct reader *r, const char *name, char real[PATH_MAX])
+/* Opens a name below the folder; what is no link needs no look at where it leads. -1: told. */
+static int open_entry(struct reader *r, const char *name)
 {
-    char path[PATH_MAX];
+    const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW;
+    char path[PATH_MAX], real[PATH_MAX];
     int n = snprintf(path, sizeof path, "%s/%s", r->root, name);
-    if (n < 0 || (size_t)n >= sizeof path || !realpath(path, real)) {
-        fail(r, name, "N102", strerror(n < 0 || (size_t)n >= sizeof path ? ENAMETOOLONG : errno));
-        return false;
+    int fd = -1;
+    errno = ENAMETOOLONG;
+    if (n > 0 && (size_t)n < sizeof path)
+        fd = open(path, flags);
+    if (fd < 0 && errno == ELOOP && realpath(path, real)) {
+        if (!is_inside(r, real)) {
+            fail(r, name, "N102", "is a link that leads out of the folder of the policy set");
+            return -1;
+        }
+        fd = open(real, flags);
     }
-    if (!is_inside(r, real)) {
-        fail(r, name, "N102", "is a link that leads out of the folder of the policy set");
-        return false;
-    }
-    return true;
+    if (fd < 0)
+        fail(r, name, "N102", strerror(errno));
+    return fd;
 }
 
 /* Reads to the end; the size that stat told is a guess. p NULL on failure (told). */
@@ -230,16 +237,20 @@ static struct np_set_file *new_file(struct reader *r)
     return &set->files[set->n_files];
 }
 
-/* Whether somebody else may write it: everybody, or a group that is not our own. */
+/* Whether somebody else may write it: everybody, or a group. A file of our own user in our own group is
+ * as a private group's umask of 002 makes it. */
 static bool is_loose(const struct stat *st)
 {
-    return (st->st_mode & S_IWOTH) || ((st->st_mode & S_IWGRP) && st->st_gid != getegid());
+    bool own = st->st_uid == geteuid() && st->st_gid == getegid();
+    return (st->st_mode & S_IWOTH) || ((st->st_mode & S_IWGRP) && !own);
 }
 
 static void take_file(struct reader *r, const char *name, int fd, const struct stat *st)
 {
     if (r->set->n_files >= MAX_FILES || r->bytes > MAX_SET_BYTES) {
-        fail(r, name, "N109", "the set is too large: at most 10,000 files and 64 MiB in all");
+        if (!r->too_large)
+            fail(r, name, "N109", "the set is too large: at most 10,000 files and 64 MiB in all");
+        r->too_large = true;
         return;
     }
     struct np_set_file *f = new_file(r);
@@ -261,17 +272,17 @@ static void read_folder(struct reader *r, const char *below);
 
 static void read_entry(struct reader *r, const char *below, const char *entry)
 {
-    char name[MAX_NAME_BYTES], real[PATH_MAX];
+    char name[MAX_NAME_BYTES];
     struct stat st;
     int n = snprintf(name, sizeof name, "%s%s%s", below, below[0] ? "/" : "", entry);
     if (n < 0 || (size_t)n >= sizeof name) {
         fail(r, entry, "N102", "has too long a name");
         return;
     }
-    if (!resolve(r, name, real))
+    int fd = open_entry(r, name);
+    if (fd < 0)
         return;
-    int fd = open(real, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
-    if (fd < 0 || fstat(fd, &st) != 0) {
+    if (fstat(fd, &st) != 0) {
         fail(r, name, "N102", strerror(errno));
     } else if (S_ISDIR(st.st_mode)) {
         bool known = !below[0] && (strcmp(entry, "lib") == 0 || strcmp(entry, "templates") == 0 ||
@@ -290,8 +301,7 @@ static void read_entry(struct reader *r, const char *below, const char *entry)
         note(r, name, &st);
         take_file(r, name, fd, &st);
     }
-    if (fd >= 0)
-        close(fd);
+    close(fd);
 }
 
 static void read_folder(struct reader *r, const char *below)
@@ -397,7 +407,7 @@ enum np_err np_policyset_read(const char *dir, struct np_policyset **out,
             np_problems_add(problems, "", 0, 0, "N101", false, "%s", np_err_text(err));
             return err;
         }
-        if (err && i == TRIES - 1)
+        if (err && (i == TRIES - 1 || r.too_large))
             return err;
     }
     np_problems_add(problems, "", 0, 0, "N101", false, "%s changes while it is read", dir);
