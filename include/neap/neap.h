@@ -69,6 +69,44 @@ struct neap_test_options {
  * does not load, or nothing has the pattern in it. */
 enum neap_status neap_test(const char *dir, const struct neap_test_options *options);
 
+/* A session of `neap repl`: lines in, text out. All calls but neap_session_interrupt come from one thread. */
+struct neap_session;
+
+struct neap_session_options {
+    const char *dir;         /* the policy set */
+    const char *decisions;   /* file of decision records; NULL: none */
+    const char *attach;      /* admin URL of an instance that is copied at the start; NULL: none */
+    const char *admin_token; /* its bearer token; NULL: none */
+    bool colour;
+    /* Gets text of whole lines; problem: it says why a line failed. */
+    void (*say)(void *ctx, const char *text, bool problem);
+    /* Gives the next line while a run is held in the stepper, malloc'ed; NULL: there is none. */
+    char *(*ask)(void *ctx, const char *prompt);
+    /* Opens a file in the operator's editor and returns when it is closed; false when it could not. */
+    bool (*edit)(void *ctx, const char *path);
+    void *ctx;
+};
+
+enum neap_line {
+    NEAP_LINE_GOOD,
+    NEAP_LINE_MORE, /* unfinished: ask again with what follows, from the beginning */
+    NEAP_LINE_FAILED,
+    NEAP_LINE_LEAVE /* the session is over, by .quit */
+};
+
+enum neap_status neap_session_new(const struct neap_session_options *options,
+                                  struct neap_session **out, char why[NEAP_WHY]);
+void neap_session_free(struct neap_session *s);
+/* Says what a session begins with. */
+void neap_session_greet(struct neap_session *s);
+/* Runs a command or Lua; text may be of several lines. */
+enum neap_line neap_session_line(struct neap_session *s, const char *text);
+/* Tells the words that may stand for the last one before the cursor; returns where that begins. */
+size_t neap_session_complete(struct neap_session *s, const char *line, size_t cursor,
+                             void (*tell)(void *ctx, const char *word), void *ctx);
+/* Stops what runs, not the session. From signal handlers and any thread. */
+void neap_session_interrupt(struct neap_session *s);
+
 /* Imitation providers on a socket of their own; runs until neap_mock_stop. */
 struct neap_mock;
 enum neap_status neap_mock_start(const char *listen, const char *scenario, struct neap_mock **out,

@@ -14,8 +14,8 @@ struct np_command {
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
 };
 
-extern const struct np_command np_cmd_serve, np_cmd_check, np_cmd_test, np_cmd_mock, np_cmd_key,
-    np_cmd_version;
+extern const struct np_command np_cmd_serve, np_cmd_check, np_cmd_test, np_cmd_repl, np_cmd_mock,
+    np_cmd_key, np_cmd_version;
 
 /* One flag of a command, with its environment twin (NEAP_ and the name in capitals). */
 struct np_flag {

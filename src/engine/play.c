@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define ARENA_BYTES ((size_t)16 << 20)
@@ -98,8 +99,7 @@ static enum np_err read_given(struct np_play *p, struct np_span given, struct np
     }
     if (g->after_ms > MAX_AFTER_MS)
         return np_play_fault(p, "after_ms is more than 40 days");
-    return g->request.p ? NP_OK
-                        : np_play_fault(p, "a request is missing: request = { prompt = … }");
+    return NP_OK;
 }
 
 static enum np_err find_tenant(struct np_play *p, struct np_span value, const char **out)
@@ -114,6 +114,8 @@ static enum np_err find_tenant(struct np_play *p, struct np_span value, const ch
     *out = name.p;
     if (c->n_tenants == 0 && np_span_is(name, c->anonymous->name))
         return NP_OK;
+    if (c->n_tenants == 0)
+        names[n++] = c->anonymous->name;
     for (size_t i = 0; i < c->n_tenants; i++) {
         if (np_span_is(name, c->tenants[i].name))
             return NP_OK;
@@ -178,17 +180,28 @@ static void drop_lines(struct np_play *p)
         np_ring_pop(p->log);
 }
 
-static enum np_err play(struct np_play *p, struct np_span given, struct np_play_given *g)
+/* Makes everything but the request as given. */
+static enum np_err set_world(struct np_play *p, struct np_play_given *g)
 {
-    enum np_err err = read_given(p, given, g);
-    if (!err)
-        err = read_request(p, g);
-    if (!err && g->providers.p)
+    enum np_err err = NP_OK;
+    if (g->providers.p)
         err = np_play_read_providers(p, g->providers);
     if (!err)
         err = np_play_breakers(p, g);
     if (!err && g->budgets.p)
         err = np_play_budgets(p, g->budgets);
+    return err;
+}
+
+static enum np_err play(struct np_play *p, struct np_span given, struct np_play_given *g)
+{
+    enum np_err err = read_given(p, given, g);
+    if (!err && !g->request.p)
+        err = np_play_fault(p, "a request is missing: request = { prompt = … }");
+    if (!err)
+        err = read_request(p, g);
+    if (!err)
+        err = set_world(p, g);
     if (err)
         return err;
     struct np_sim_client client = {.body = np_buf_view(&g->body),
@@ -204,7 +217,47 @@ static enum np_err play(struct np_play *p, struct np_span given, struct np_play_
     return err;
 }
 
-enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *out)
+static enum np_err pass(struct np_play *p, struct np_span given, struct np_play_given *g)
+{
+    enum np_err err = read_given(p, given, g);
+    if (!err)
+        err = set_world(p, g);
+    if (!err)
+        np_sim_pass(p->sim, p->at_ns);
+    return err;
+}
+
+/* Makes the exchange and reads its body, as the driver would. */
+static enum np_err make(struct np_play *p, struct np_span given, struct np_play_given *g)
+{
+    struct np_refusal refusal = {.retry_after_s = -1};
+    enum np_err err = read_given(p, given, g);
+    if (!err && !g->request.p)
+        err = np_play_fault(p, "a request is missing");
+    if (!err)
+        err = read_request(p, g);
+    if (err)
+        return err;
+    struct np_sim_client client = {
+        .body = np_buf_view(&g->body), .endpoint = g->endpoint, .tenant = g->tenant};
+    struct np_exchange *x;
+    err = np_sim_exchange(p->sim, &client, &x);
+    if (err)
+        return err;
+    err = np_request_parse(x->arena, x->body, &x->request, &refusal);
+    if (err == NP_E_INVALID)
+        err = np_play_fault(p, "%.*s", (int)refusal.message.n, refusal.message.p);
+    if (err)
+        np_exchange_free(x);
+    else
+        p->made = x;
+    return err;
+}
+
+typedef enum np_err act(struct np_play *p, struct np_span given, struct np_play_given *g);
+
+/* Does one of the two in an arena of its own. */
+static enum np_err perform(struct np_play *p, act *what, struct np_span given, struct np_buf *out)
 {
     struct np_play_given g = {0};
     p->scripts = NULL;
@@ -215,11 +268,49 @@ enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *
     if (!p->arena)
         return NP_E_NOMEM;
     np_buf_init(&g.body, BODY_BYTES);
-    enum np_err err = play(p, given, &g);
+    enum np_err err = what(p, given, &g);
     np_buf_free(&g.body);
     np_arena_free(p->arena);
     p->arena = NULL;
     return !err && np_buf_failed(out) ? NP_E_NOMEM : err;
+}
+
+enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *out)
+{
+    return perform(p, play, given, out);
+}
+
+enum np_err np_play_world(struct np_play *p, struct np_span given, struct np_buf *out)
+{
+    return perform(p, pass, given, out);
+}
+
+enum np_err np_play_exchange(struct np_play *p, struct np_span given, const char *id,
+                             struct np_exchange **x, struct np_buf *out)
+{
+    enum np_err err = perform(p, make, given, out);
+    if (err)
+        return err;
+    *x = p->made;
+    (void)snprintf((*x)->id, sizeof(*x)->id, "%s", id);
+    return NP_OK;
+}
+
+struct np_span np_play_record(const struct np_play *p)
+{
+    return np_buf_view(&p->record);
+}
+
+enum np_err np_play_turn(struct np_play *p, struct np_policyset *set)
+{
+    enum np_err err = np_sim_turn(p->sim, set);
+    if (err)
+        return err;
+    np_policyset_hold(set);
+    np_policyset_drop(p->set);
+    p->set = set;
+    p->catalog = np_policyset_catalog(set);
+    return NP_OK;
 }
 
 struct np_play *np_play_new(struct np_policyset *set, uint64_t seed)
@@ -231,6 +322,7 @@ struct np_play *np_play_new(struct np_policyset *set, uint64_t seed)
     p->catalog = np_policyset_catalog(set);
     np_buf_init(&p->body, BODY_BYTES);
     np_buf_init(&p->shown, SHOWN_BYTES);
+    np_buf_init(&p->record, BODY_BYTES);
     p->log = np_ring_new(LOG_BYTES);
     struct np_sim_source source = {np_play_on_call, np_play_on_closed, p};
     p->sim = np_sim_new(set, seed, &source);
@@ -267,6 +359,7 @@ void np_play_free(struct np_play *p)
         np_ring_free(p->log);
     np_buf_free(&p->body);
     np_buf_free(&p->shown);
+    np_buf_free(&p->record);
     np_policyset_drop(p->set);
     free(p);
 }

@@ -22,6 +22,7 @@
 
 #include "base/buf.h"
 #include "engine/simground.h"
+#include "script/policyset.h"
 
 /* One ground: its time, breakers, accounts and shared values carry on from play to play. */
 struct np_play;
@@ -33,6 +34,18 @@ void np_play_free(struct np_play *p);
  * played, and out says why instead. NP_E_NOMEM. Lines that are logged meanwhile by this thread go into
  * what is shown; a ring that the thread had for them is lost. */
 enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *out) NP_MUST_CHECK;
+/* The same without a request: budgets, breakers and after_ms hold from now on, providers are looked at
+ * only. */
+enum np_err np_play_world(struct np_play *p, struct np_span given,
+                          struct np_buf *out) NP_MUST_CHECK;
+/* The exchange that a request would make, parsed, with this id; nothing happens to it, and it is the
+ * caller's to free (np_exchange_free) before the set is. */
+enum np_err np_play_exchange(struct np_play *p, struct np_span given, const char *id,
+                             struct np_exchange **x, struct np_buf *out) NP_MUST_CHECK;
+/* The decision record of the last run, with bodies; empty before the first. Lives until the next. */
+struct np_span np_play_record(const struct np_play *p);
+/* Another set takes over, as a reload does (np_sim_turn). */
+enum np_err np_play_turn(struct np_play *p, struct np_policyset *set) NP_MUST_CHECK;
 
 /* The last run as run_print.h tells it, each line with its end; until the next play. */
 struct np_span np_play_shown(const struct np_play *p);

@@ -26,7 +26,8 @@ struct np_play {
     struct np_policyset *set;
     const struct np_catalog *catalog;
     struct np_sim *sim;
-    struct np_ring *log; /* lines of this thread, while a play runs */
+    struct np_ring *log;  /* lines of this thread, while a play runs */
+    struct np_buf record; /* of the last run */
     /* Of one play: */
     struct np_arena *arena;
     struct np_buf *out;
@@ -38,6 +39,7 @@ struct np_play {
     /* Whoever else wants to see what was closed. */
     void (*seen)(void *ctx, const struct np_exchange *x);
     void *seen_ctx;
+    struct np_exchange *made; /* by np_play_exchange */
 };
 
 /* What was given, read. */

@@ -160,6 +160,8 @@ void np_play_on_closed(void *ctx, const struct np_exchange *x)
 {
     struct np_play *p = ctx;
     struct np_json_w w;
+    np_buf_reset(&p->record);
+    np_record_decision(&p->record, x, true);
     np_json_w_init(&w, p->out);
     np_json_w_begin(&w, '{');
     put_outcome(&w, x);

@@ -186,7 +186,8 @@ static const struct np_tenant *find_tenant(const struct np_catalog *c, const cha
     return NULL;
 }
 
-enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
+enum np_err np_sim_exchange(struct np_sim *s, const struct np_sim_client *client,
+                            struct np_exchange **out)
 {
     const struct np_catalog *c = np_policyset_catalog(s->set);
     const struct np_endpoint *endpoint = np_catalog_endpoint(c, np_span_of(client->endpoint));
@@ -194,13 +195,8 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
     if (!endpoint || !tenant)
         return NP_E_NOTFOUND;
     struct np_exchange *x = np_exchange_new(ARENA_MAX_BYTES);
-    struct sim_live *live = x ? np_arena_alloc(x->arena, sizeof *live) : NULL;
-    if (!live) {
-        if (x)
-            np_exchange_free(x);
+    if (!x)
         return NP_E_NOMEM;
-    }
-    *live = (struct sim_live){.sim = s, .x = x};
     uint64_t at_ns = client->at_ns > s->now_ns ? client->at_ns : s->now_ns;
     x->accept_ns = at_ns;
     x->at_wall_ms = np_sim_wall_ms(at_ns);
@@ -210,6 +206,22 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
     x->catalog = c;
     x->policy = np_policyset_version(s->set);
     x->body = np_arena_dup(x->arena, client->body);
+    *out = x;
+    return NP_OK;
+}
+
+enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
+{
+    struct np_exchange *x;
+    enum np_err err = np_sim_exchange(s, client, &x);
+    if (err)
+        return err;
+    struct sim_live *live = np_arena_alloc(x->arena, sizeof *live);
+    if (!live) {
+        np_exchange_free(x);
+        return NP_E_NOMEM;
+    }
+    *live = (struct sim_live){.sim = s, .x = x};
     x->ground = live;
     x->gen = s;
     np_id_make(&s->rng, x->at_wall_ms, x->id);
@@ -217,9 +229,9 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
     np_timer_init(&live->leave, on_leave, live);
     np_timer_init(&live->wait, on_wait, live);
     np_timer_init(&live->call, on_call, live);
-    np_timer_set(s->timers, &live->arrive, at_ns);
+    np_timer_set(s->timers, &live->arrive, x->accept_ns);
     if (client->leaves_after_ns > 0)
-        np_timer_set(s->timers, &live->leave, at_ns + client->leaves_after_ns);
+        np_timer_set(s->timers, &live->leave, x->accept_ns + client->leaves_after_ns);
     s->open++;
     return NP_OK;
 }
@@ -231,6 +243,13 @@ void np_sim_run(struct np_sim *s)
         (void)np_timers_run(s->timers, s->now_ns);
         np_script_idle(s->script);
     }
+}
+
+void np_sim_pass(struct np_sim *s, uint64_t until_ns)
+{
+    np_sim_run(s);
+    if (until_ns > s->now_ns)
+        s->now_ns = until_ns;
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -277,6 +296,27 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
     return s;
 }
 
+enum np_err np_sim_turn(struct np_sim *s, struct np_policyset *set)
+{
+    np_require(s->open == 0);
+    struct np_lender lender = {s->guard, s->ledger, np_policyset_catalog(set), &s->clock};
+    struct np_lender before = s->lender;
+    s->lender = lender;
+    struct np_powers powers = np_lend(&s->lender, &s->rng, s->shared);
+    struct np_script *script = np_script_new(set, &powers, NULL);
+    if (!script) {
+        s->lender = before;
+        return NP_E_NOMEM;
+    }
+    np_script_free(s->script);
+    s->script = script;
+    s->powers = powers;
+    np_policyset_hold(set);
+    np_policyset_drop(s->set);
+    s->set = set;
+    return NP_OK;
+}
+
 void np_sim_free(struct np_sim *s)
 {
     if (!s)
@@ -309,6 +349,16 @@ struct np_guard *np_sim_guard(struct np_sim *s)
 struct np_ledger *np_sim_ledger(struct np_sim *s)
 {
     return s->ledger;
+}
+
+const struct np_powers *np_sim_powers(const struct np_sim *s)
+{
+    return &s->powers;
+}
+
+struct np_script *np_sim_script(struct np_sim *s)
+{
+    return s->script;
 }
 
 struct np_meters *np_sim_meters(struct np_sim *s)

@@ -41,13 +41,25 @@ struct np_sim_client {
 
 /* Adds a client. NP_E_NOTFOUND: no such endpoint or tenant. */
 enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client) NP_MUST_CHECK;
+/* An exchange as np_sim_add makes it, that nothing happens to; the caller's to free. */
+enum np_err np_sim_exchange(struct np_sim *s, const struct np_sim_client *client,
+                            struct np_exchange **out) NP_MUST_CHECK;
 /* Lets time pass until nothing is left to happen. */
 void np_sim_run(struct np_sim *s);
+/* The same until a time, which is now afterwards. */
+void np_sim_pass(struct np_sim *s, uint64_t until_ns);
+/* Another set takes over between two requests, as a reload does: time, breakers, accounts and shared
+ * values carry on. It was loaded with the same slots, and is held. NP_E_NOMEM: the old one stays. */
+enum np_err np_sim_turn(struct np_sim *s, struct np_policyset *set) NP_MUST_CHECK;
 uint64_t np_sim_now_ns(const struct np_sim *s);
 /* The wall clock at a virtual time. */
 int64_t np_sim_wall_ms(uint64_t at_ns);
 struct np_guard *np_sim_guard(struct np_sim *s);
 struct np_ledger *np_sim_ledger(struct np_sim *s);
+/* What the ground lends to policies; valid until the next turn. */
+const struct np_powers *np_sim_powers(const struct np_sim *s);
+/* The Lua state of its hooks; valid until the next turn. */
+struct np_script *np_sim_script(struct np_sim *s);
 /* The meters of the simulated worker. */
 struct np_meters *np_sim_meters(struct np_sim *s);
 /* Exchanges that are not closed. */

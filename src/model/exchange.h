@@ -167,7 +167,7 @@ struct np_exchange {
 
 /* A new exchange with its arena; NULL without memory. */
 struct np_exchange *np_exchange_new(size_t arena_max_bytes);
-/* For engine/account.c only. */
+/* For engine/account.c only, and for exchanges that nobody has driven. */
 void np_exchange_free(struct np_exchange *x);
 
 /* The note, for what more is known of the call; NULL when there are too many. */

@@ -55,6 +55,14 @@ static bool load_hooks(struct np_script *s)
     return true;
 }
 
+/* Trusted: libraries will be run anew. */
+static int forget_modules(lua_State *L)
+{
+    lua_newtable(L);
+    np_state_of(L)->modules = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 struct np_script *np_script_new(struct np_policyset *set, const struct np_powers *powers,
                                 struct np_watchdog *watchdog)
 {
@@ -78,6 +86,26 @@ struct np_script *np_script_new(struct np_policyset *set, const struct np_powers
 fail:
     np_script_free(s);
     return NULL;
+}
+
+bool np_script_turn(struct np_script *s, struct np_policyset *set)
+{
+    struct np_policyset *before = s->set;
+    int hooks[NP_HOOK_COUNT], modules = s->state.modules;
+    memcpy(hooks, s->hook, sizeof hooks);
+    for (int hook = 0; hook < NP_HOOK_COUNT; hook++)
+        s->hook[hook] = LUA_NOREF;
+    s->state.set = s->set = set;
+    lua_pushcfunction(s->state.L, forget_modules);
+    if (np_state_call_trusted(&s->state, 0, 0) && load_hooks(s)) {
+        np_policyset_hold(set);
+        np_policyset_drop(before);
+        return true;
+    }
+    memcpy(s->hook, hooks, sizeof hooks);
+    s->state.modules = modules;
+    s->state.set = s->set = before;
+    return false;
 }
 
 void np_script_free(struct np_script *s)

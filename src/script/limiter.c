@@ -302,7 +302,7 @@ static void on_steps(lua_State *L, lua_Debug *ar)
         return;
     }
     st->steps_left -= st->stride;
-    if (st->steps_left > 0) {
+    if (st->steps_left > 0 && !(st->interrupt && *st->interrupt)) {
         set_stride(st);
         return;
     }

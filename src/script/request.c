@@ -250,3 +250,21 @@ void np_req_push(lua_State *L, struct np_script *s)
     lua_rawseti(L, LUA_REGISTRYINDEX, s->req_ref);
     s->req = h;
 }
+
+void np_req_reveal(lua_State *L, int idx)
+{
+    struct np_script *s = np_state_of(L)->script;
+    idx = lua_absindex(L, idx);
+    if (!s || !s->x || !s->req || lua_touserdata(L, idx) != s->req || s->req->owner.alive != s->x)
+        return;
+    lua_createtable(L, 0, NP_FIELD_COUNT);
+    for (int f = 1; f < NP_FIELD_COUNT; f++) {
+        if (!getters[f])
+            continue;
+        lua_pushvalue(L, idx);
+        lua_getfield(L, -1, np_field_name((enum np_field)f));
+        lua_setfield(L, -3, np_field_name((enum np_field)f));
+        lua_pop(L, 1);
+    }
+    lua_replace(L, idx);
+}

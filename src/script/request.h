@@ -27,6 +27,8 @@ enum np_req_cache {
 void np_req_open(lua_State *L, struct np_script *s);
 /* Pushes the handle of s->x: the same one as at the last hook if that was the exchange's too. */
 void np_req_push(lua_State *L, struct np_script *s);
+/* Replaces a req at idx by a table of all that it shows; other values stay. For trusted code. */
+void np_req_reveal(lua_State *L, int idx);
 
 /* What req shows now: the draft while admit runs, else the exchange's request. */
 static inline const struct np_request *np_req_shown(const struct np_script *s)

@@ -101,9 +101,11 @@ static void set_fault(struct np_state *st, enum np_fault_kind kind, struct np_sp
 
 static void set_stop_fault(struct np_state *st)
 {
+    bool interrupted = st->interrupt && *st->interrupt;
     set_fault(st, NP_FAULT_KIND_TIME,
-              st->timed ? NP_SPAN("stopped: it took more CPU time than a hook may")
-                        : NP_SPAN("stopped: it took more steps than a hook may"));
+              interrupted ? NP_SPAN("stopped by Ctrl-C")
+              : st->timed ? NP_SPAN("stopped: it took more CPU time than a hook may")
+                          : NP_SPAN("stopped: it took more steps than a hook may"));
 }
 
 /* The first strike alone is written down: what is raised while the stack unwinds says nothing. */

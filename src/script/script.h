@@ -36,4 +36,8 @@ struct np_script {
     int adapters;
 };
 
+/* Loads hooks and libraries of another set into the same state. False: they do not load, the old ones
+ * stay. For sessions: what is kept of the old ones is not freed. */
+bool np_script_turn(struct np_script *s, struct np_policyset *set) NP_MUST_CHECK;
+
 #endif

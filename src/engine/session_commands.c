@@ -1,0 +1,86 @@
+/* The commands of a session, and their help. */
+#include "engine/session_impl.h"
+
+#include <stdio.h>
+
+#define MAX_COMMANDS 48
+
+const struct np_session_command np_session_commands[] = {
+    {"load", np_session_load, true, ".load FILE | {TABLE}", "takes a request",
+     ".load {prompt = \"hi\", metadata = {tier = \"gold\"}}"},
+    {"run", np_session_do_run, true, ".run", "sends the request through the policies", ".run"},
+    {"undo", np_session_undo, false, ".undo", "takes the last change back", ".undo"},
+    {"save", np_session_save, false, ".save FILE", "writes the lines of this session",
+     ".save session.neap"},
+    {"more", np_session_more, false, ".more", "shows the rest of what was cut", ".more"},
+    {"help", np_session_help, false, ".help [COMMAND]", "says what there is", ".help load"},
+    {"quit", np_session_quit, false, ".quit", "leaves, as Ctrl-D does", ".quit"},
+};
+
+const size_t np_session_n_commands = sizeof np_session_commands / sizeof *np_session_commands;
+
+const struct np_session_command *np_session_command(struct np_span name)
+{
+    for (size_t i = 0; i < np_session_n_commands; i++) {
+        if (np_span_is(name, np_session_commands[i].name))
+            return &np_session_commands[i];
+    }
+    return NULL;
+}
+
+bool np_session_unknown_command(struct neap_session *s, struct np_span name)
+{
+    const char *names[MAX_COMMANDS];
+    for (size_t i = 0; i < np_session_n_commands && i < MAX_COMMANDS; i++)
+        names[i] = np_session_commands[i].name;
+    const char *guess = np_span_guess(name, names, np_session_n_commands);
+    return np_session_fail(s, "there is no command .%.*s%s%s%s", (int)name.n, name.p,
+                           guess ? "; did you mean ." : "; .help lists them", guess ? guess : "",
+                           guess ? "?" : "");
+}
+
+static bool help_on(struct neap_session *s, struct np_span name)
+{
+    if (name.p[0] == '.')
+        name = np_span_make(name.p + 1, name.n - 1);
+    const struct np_session_command *c = np_session_command(name);
+    if (!c)
+        return np_session_unknown_command(s, name);
+    np_session_say(s, "%s%s%s\n    %s\n    for example: %s\n", np_session_style(s, NP_STYLE_BOLD),
+                   c->usage, np_session_style(s, NP_STYLE_OFF), c->what, c->example);
+    return true;
+}
+
+bool np_session_help(struct neap_session *s, struct np_span args)
+{
+    if (args.n > 0)
+        return help_on(s, args);
+    for (size_t i = 0; i < np_session_n_commands; i++) {
+        const struct np_session_command *c = &np_session_commands[i];
+        np_session_say(s, "  %s%-34s%s %s\n", np_session_style(s, NP_STYLE_BOLD), c->usage,
+                       np_session_style(s, NP_STYLE_OFF), c->what);
+    }
+    np_session_say(s, "\nAll else is Lua in the policies' world: what a line sets is there for the "
+                      "next one;\nreq is the request, _ the last decision record, hooks.route(req) "
+                      "calls a hook.\n");
+    return true;
+}
+
+bool np_session_more(struct neap_session *s, struct np_span args)
+{
+    (void)args;
+    if (s->more.n == 0)
+        return np_session_fail(s, "there is nothing more to show");
+    struct np_buf rest = s->more;
+    np_buf_init(&s->more, NP_SESSION_TEXT_BYTES);
+    np_session_show(s, np_buf_view(&rest));
+    np_buf_free(&rest);
+    return true;
+}
+
+bool np_session_quit(struct neap_session *s, struct np_span args)
+{
+    (void)args;
+    s->leave = true;
+    return true;
+}

@@ -1,0 +1,55 @@
+/* Running the loaded request, and saying what came of it. */
+#include "engine/session_impl.h"
+
+#include <stdlib.h>
+
+/* What is given to the play, malloc'ed. */
+static char *given(const struct neap_session *s)
+{
+    struct np_buf b;
+    np_buf_init(&b, NP_SESSION_TEXT_BYTES);
+    np_buf_printf(&b, "{\"request\":%s,\"providers\":%s}", s->scene.request, s->scene.mocks);
+    np_require(!np_buf_failed(&b));
+    char *text = np_session_copy(np_buf_view(&b));
+    np_buf_free(&b);
+    return text;
+}
+
+/* A line of the run: its first word stands out. */
+static void say_line(struct neap_session *s, struct np_span line)
+{
+    size_t n = 0;
+    while (n < line.n && line.p[n] != ' ')
+        n++;
+    enum np_style style = NP_STYLE_BOLD;
+    if (np_span_starts(line, "ok") || np_span_starts(line, "answered"))
+        style = NP_STYLE_GREEN;
+    else if (np_span_starts(line, "degraded") || np_span_starts(line, "refused"))
+        style = NP_STYLE_YELLOW;
+    np_session_say(s, "%s%.*s%s%.*s\n", np_session_style(s, style), (int)n, line.p,
+                   np_session_style(s, NP_STYLE_OFF), (int)(line.n - n), line.p + n);
+}
+
+/* The last run, in lines. */
+static void say_trace(struct neap_session *s)
+{
+    struct np_span text = np_play_shown(s->play);
+    while (text.n > 0) {
+        const char *end = memchr(text.p, '\n', text.n);
+        size_t n = end ? (size_t)(end - text.p) : text.n;
+        say_line(s, np_span_make(text.p, n));
+        n += end != NULL;
+        text = np_span_make(text.p + n, text.n - n);
+    }
+}
+
+bool np_session_do_run(struct neap_session *s, struct np_span args)
+{
+    if (args.n > 0)
+        return np_session_fail(
+            s, ".run takes nothing: .load a request, .mock its providers, then .run");
+    if (!np_session_perform(s, NP_DEED_RUN, given(s)))
+        return false;
+    say_trace(s);
+    return true;
+}

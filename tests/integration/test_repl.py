@@ -1,0 +1,143 @@
+"""neap repl without a terminal: -e and standard input, each command, and what a wrong line is told."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from case import main
+
+SHIPPED = os.path.join(os.environ["NEAP_SOURCE"], "policies")
+
+
+class Repl(unittest.TestCase):
+    maxDiff = 4000
+
+    def setUp(self):
+        self.home = tempfile.mkdtemp(prefix="neap-repl-")
+        self.addCleanup(shutil.rmtree, self.home, ignore_errors=True)
+        self.policies = os.path.join(self.home, "policies")
+        shutil.copytree(SHIPPED, self.policies)
+        self.env = {**os.environ, "HOME": self.home, "XDG_STATE_HOME": os.path.join(self.home, "state")}
+
+    def session(self, *lines, text=None, flags=()):
+        """Runs lines by -e, or text by standard input."""
+        words = [os.environ["NEAP_BIN"], "repl", self.policies, *flags]
+        for line in lines:
+            words += ["-e", line]
+        done = subprocess.run(
+            words, input=text or "", capture_output=True, text=True, timeout=60, env=self.env, cwd=self.home
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    def good(self, *lines, **kw):
+        status, out, err = self.session(*lines, **kw)
+        self.assertEqual((status, err), (0, ""), out)
+        return out
+
+    def bad(self, *lines, **kw):
+        """What a line that fails says; the status is 1."""
+        status, out, err = self.session(*lines, **kw)
+        self.assertEqual(status, 1, out + err)
+        return err
+
+    # -- Lua
+
+    def test_an_expression_shows_its_values_and_a_statement_nothing(self):
+        self.assertEqual(self.good("1 + 1"), "2\n")
+        self.assertEqual(self.good('"a\\n", nil'), '"a\\n"\nnil\n')
+        self.assertEqual(self.good("x = 1"), "")
+
+    def test_what_a_line_sets_is_there_for_the_next_one_locals_too(self):
+        self.assertEqual(self.good("x = 2", "local y = x * 3", "x + y"), "8\n")
+        self.assertEqual(self.good("function twice(n) return 2 * n end", "twice(4)"), "8\n")
+
+    def test_tables_are_shown_sorted_and_cut_at_20_lines(self):
+        self.assertEqual(self.good("{ b = 1, a = { 2 }, 7 }"), "{ 7, a = { 2 }, b = 1 }\n")
+        lines = self.good("local t = {} for i = 1, 100 do t[i] = { i, i } end return t").split("\n")
+        self.assertEqual(lines[0], "{")
+        self.assertEqual(lines[20], "… 82 more lines: .more")
+        self.assertEqual(len(lines), 22)
+        more = self.good("local t = {} for i = 1, 30 do t[i] = { i, i } end return t", ".more").split("\n")
+        self.assertEqual(more[21], "  { 20, 20 },")
+        self.assertEqual(more[-2:], ["}", ""])
+
+    def test_a_line_sees_the_world_of_policies_and_the_request(self):
+        self.assertEqual(self.good("req.prompt_tokens > 0"), "true\n")
+        self.assertEqual(self.good('breaker.state("gpt-4.1")'), '"closed"\n')
+        self.assertEqual(self.good('require("lib.plan").join({"a"}, {"a", "b"})'), '{ "a", "b" }\n')
+        self.assertEqual(
+            self.good("hooks.route(req)"),
+            '{ "gpt-4.1", "gpt-4.1-mini", "claude-haiku-4-5" }\n"premium first"\n',
+        )
+
+    def test_a_mistyped_field_is_named_with_a_guess(self):
+        self.assertIn('did you mean "prompt_tokens"', self.bad("req.promt_tokens"))
+
+    def test_a_runaway_line_ends_by_its_steps_and_the_session_goes_on(self):
+        status, out, err = self.session("while true do end", "1 + 1")
+        self.assertEqual((status, out), (1, "2\n"))
+        self.assertIn("more steps", err)
+
+    def test_an_unfinished_line_goes_on_in_the_next_one(self):
+        self.assertEqual(self.good(text="for i = 1, 2 do\n  print(i)\nend\n{\n  1,\n}\n"), "1\n2\n{ 1 }\n")
+        self.assertIn("unfinished", self.bad("for i = 1, 2 do"))
+        self.assertIn("unfinished", self.bad(text="for i = 1, 2 do\n"))
+
+    # -- requests
+
+    def test_a_session_can_run_at_once_and_its_record_is_underscore(self):
+        self.assertIn("route ", self.good(".run"))
+        self.assertTrue(self.good(".run", "_.plan[1].model").endswith('"gpt-4.1"\n'))
+        self.assertTrue(self.good(".run", "_.outcome").endswith('"ok"\n'))
+
+    def test_a_request_is_loaded_from_a_table_or_a_file(self):
+        out = self.good('.load {prompt = "hi", metadata = {tier = "bronze"}}', ".run", "_.plan[1].model")
+        self.assertIn("tier bronze", out)
+        self.assertTrue(out.endswith('"gpt-4.1-mini"\n'))
+        for name, text in (("r.json", '{"prompt": "hi"}'), ("r.lua", 'return { prompt = "hi" }')):
+            path = os.path.join(self.home, name)
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(text)
+            self.assertIn("req  anonymous /api/assistant/reply", self.good(f".load {path}"))
+
+    def test_a_request_that_is_wrong_leaves_the_old_one(self):
+        status, out, err = self.session('.load {promt = "hi"}', "req.messages[1].content")
+        self.assertEqual((status, out), (1, '"How do I reset my VPN token?"\n'))
+        self.assertIn("prompt", err)
+        self.assertIn("anonymous", self.bad('.load {prompt = "hi", tenant = "anonymos"}'))
+
+    def test_undo_takes_the_last_change_back(self):
+        out = self.good('.load {prompt = "a"}', '.load {prompt = "b"}', ".undo", "req.messages[1].content")
+        self.assertTrue(out.endswith('"a"\n'))
+        self.assertIn("nothing to undo", self.bad(".undo"))
+
+    # -- commands
+
+    def test_a_mistyped_command_is_told_with_a_guess(self):
+        self.assertIn("did you mean .load", self.bad(".laod x"))
+
+    def test_help_lists_the_commands_and_says_more_of_each(self):
+        listed = self.good(".help")
+        self.assertIn(".load", listed)
+        for line in listed.split("\n"):
+            self.assertLessEqual(len(line), 92, line)
+        self.assertIn("example", self.good(".help run"))
+
+    def test_a_saved_session_does_it_all_again(self):
+        path = os.path.join(self.home, "saved")
+        self.good("x = 20", '.load {prompt = "hi"}', f".save {path}")
+        with open(path, encoding="utf-8") as f:
+            self.assertEqual(f.read(), 'x = 20\n.load {prompt = "hi"}\n')
+
+    def test_a_set_that_does_not_load_is_told_with_file_and_line(self):
+        with open(os.path.join(self.policies, "route.lua"), "a", encoding="utf-8") as f:
+            f.write("end end\n")
+        status, out, err = self.session("1")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("route.lua:", err)
+
+
+if __name__ == "__main__":
+    main()
