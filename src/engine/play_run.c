@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "engine/run_print.h"
+#include "model/record.h"
 
 static void put_money(struct np_json_w *w, const char *key, int64_t nusd)
 {

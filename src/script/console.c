@@ -17,7 +17,7 @@
 #define TEXT_BYTES ((size_t)8 << 20)
 #define KEPT_LOCALS 200
 
-static const struct np_limit line_limit = {NULL, 0, LINE_STEPS};
+static const struct np_limit line_limit = {.steps = LINE_STEPS};
 
 struct np_console {
     struct np_script *script; /* with the set's hooks, as on a ground */

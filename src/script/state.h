@@ -76,7 +76,7 @@ struct np_state {
     const char
         *mark_source; /* the marked function, by its chunk's name and first line; NULL: none */
     int mark_defined;
-    int mark_line; /* where it was last; 0: it did not run */
+    int mark_line;                          /* where it was last; 0: it did not run */
     const volatile sig_atomic_t *interrupt; /* a call by steps ends once it is set; may be NULL */
     struct np_watch_slot *slot;
     struct np_script_fault fault;      /* of the last call that failed */
