@@ -20,6 +20,8 @@ struct neap_options {
     bool trust_folder;     /* take files of it that group or others may write */
     const char *listen;    /* ADDR:PORT; 127.0.0.1:8080 */
     const char *admin;     /* ADDR:PORT; 127.0.0.1:9090 */
+    const char *tls_cert;  /* PEM chain that clients are shown; NULL: no TLS */
+    const char *tls_key;   /* its key, PEM; together with tls_cert */
     const char *store;     /* memory: */
     const char *state;     /* folder */
     unsigned workers;      /* one a core */
@@ -40,7 +42,8 @@ struct neap_engine;
 /* Loads the policies, opens the sockets and starts all threads; ready to answer when it returns. */
 enum neap_status neap_engine_start(const struct neap_options *options, struct neap_engine **out,
                                    char why[NEAP_WHY]);
-/* Reads the policies anew, in the background; what came of it is logged. Any thread. */
+/* Reads the policies anew, in the background, and the TLS files at once; what came of it is logged. One
+ * thread at a time. */
 void neap_engine_reload(struct neap_engine *e);
 /* Opens log and decision files anew. Any thread. */
 void neap_engine_reopen(struct neap_engine *e);

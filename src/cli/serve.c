@@ -58,6 +58,8 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
         {"--trust-folder", NP_FLAG_SWITCH, &o->trust_folder, 0, 0},
         {"--listen", NP_FLAG_TEXT, &o->listen, 0, 0},
         {"--admin", NP_FLAG_TEXT, &o->admin, 0, 0},
+        {"--tls-cert", NP_FLAG_TEXT, &o->tls_cert, 0, 0},
+        {"--tls-key", NP_FLAG_TEXT, &o->tls_key, 0, 0},
         {"--store", NP_FLAG_TEXT, &o->store, 0, 0},
         {"--workers", NP_FLAG_NUMBER, &o->workers, 1, 64},
         {"--hosts", NP_FLAG_TEXT, &o->hosts, 0, 0},
@@ -113,6 +115,8 @@ const struct np_command np_cmd_serve = {
     "    --trust-folder        take files of it that others may write, too\n"
     "    --listen ADDR:PORT    for clients (127.0.0.1:8080)\n"
     "    --admin ADDR:PORT     for operators (127.0.0.1:9090); off loopback NEAP_ADMIN_TOKEN is needed\n"
+    "    --tls-cert F --tls-key F\n"
+    "                          clients speak TLS: PEM chain and key; SIGHUP takes renewed files\n"
     "    --store memory:       where budgets are kept\n"
     "    --workers N           threads that serve (one a core)\n"
     "    --hosts NAME,…        names that Host may have beside loopback and the listen address\n"
@@ -124,7 +128,7 @@ const struct np_command np_cmd_serve = {
     "    --ca-file FILE        certificates trusted for providers instead of the system's\n"
     "    --simulate            imitation providers inside the process: no key, no network\n"
     "    --scenario FILE.lua   how the imitation providers behave\n\n"
-    "SIGHUP reloads the policies, SIGUSR1 reopens log files, SIGTERM drains and ends, a second one\n"
+    "SIGHUP reloads policies and TLS files, SIGUSR1 reopens log files, SIGTERM drains and ends, a second one\n"
     "ends at once. Exit status: 0 good, 1 the policies are not valid, 2 a flag is wrong, 3 it could\n"
     "not run.",
     run};

@@ -91,6 +91,49 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     return NEAP_GOOD;
 }
 
+#define CERTIFICATE_WARN_DAYS 7
+
+/* How long the certificate lasts; a warning when that is not long. */
+static void log_certificate(const struct np_tls *t)
+{
+    int64_t left_ms = np_tls_expires_wall_ms(t) - np_clock_wall_ms(&np_clock_live);
+    int64_t days = left_ms / 86400000;
+    if (left_ms <= 0)
+        np_log(NP_LOG_ERROR, "tls certificate has expired; renew it and send SIGHUP",
+               NP_KVI("days_ago", -days));
+    else
+        np_log(days < CERTIFICATE_WARN_DAYS ? NP_LOG_WARN : NP_LOG_INFO, "tls certificate in use",
+               NP_KVI("days_left", days));
+}
+
+static enum neap_status load_tls(struct neap_engine *e, char why[NEAP_WHY])
+{
+    if (!e->options.tls_cert)
+        return NEAP_GOOD;
+    char text[NP_TLS_WHY];
+    e->tls = np_tls_new(e->options.tls_cert, e->options.tls_key, text);
+    if (!e->tls) {
+        (void)snprintf(why, NEAP_WHY, "%s", text);
+        return NEAP_FAILED;
+    }
+    log_certificate(e->tls);
+    return NEAP_GOOD;
+}
+
+/* The files that may have been renewed; what is wrong with them leaves all as it was. */
+static void renew_tls(struct neap_engine *e)
+{
+    char why[NP_TLS_WHY];
+    bool changed;
+    if (!e->tls)
+        return;
+    if (np_tls_renew(e->tls, &changed, why))
+        np_log(NP_LOG_ERROR, "tls files not taken, the old certificate stays",
+               NP_KVS("error", why));
+    else if (changed)
+        log_certificate(e->tls);
+}
+
 static enum neap_status start_simulation(struct neap_engine *e, char why[NEAP_WHY])
 {
     if (!e->options.simulate)
@@ -168,6 +211,8 @@ static enum neap_status build(struct neap_engine *e, char why[NEAP_WHY])
     struct np_policyset *set = NULL;
     enum neap_status s = make_shared(e, why);
     if (!s)
+        s = load_tls(e, why);
+    if (!s)
         s = load_first(e, &set, why);
     if (!s)
         s = start_simulation(e, why);
@@ -214,6 +259,7 @@ enum neap_status neap_engine_start(const struct neap_options *options, struct ne
 
 void neap_engine_reload(struct neap_engine *e)
 {
+    renew_tls(e);
     np_keeper_reload(e->keeper, NP_RELOAD_ASKED, NULL, NULL);
 }
 
@@ -288,6 +334,7 @@ void neap_engine_stop(struct neap_engine *e)
     if (e->admin_fd >= 0)
         (void)close(e->admin_fd);
     np_meters_free(e->meters[e->n_workers]);
+    np_tls_free(e->tls);
     np_watchdog_free(e->watchdog);
     np_shared_free(e->shared);
     np_ledger_free(e->ledger);

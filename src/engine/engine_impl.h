@@ -13,6 +13,7 @@
 #include "engine/drive.h"
 #include "engine/lend.h"
 #include "http/front.h"
+#include "http/tls.h"
 #include "script/shared.h"
 
 #include <pthread.h>
@@ -33,6 +34,7 @@ struct neap_engine {
     struct np_ledger *ledger;
     struct np_shared *shared;
     struct np_watchdog *watchdog;
+    struct np_tls *tls;     /* NULL: clients speak plain HTTP */
     struct neap_mock *mock; /* --simulate */
     char simulate_url[64];  /* "http://127.0.0.1:PORT"; empty: real providers */
     char *hosts_text;       /* what hosts point into */

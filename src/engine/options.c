@@ -99,6 +99,9 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
         return wrong(why,
                      "--admin %s is not loopback: set NEAP_ADMIN_TOKEN, which then is asked for",
                      o->admin);
+    if (!o->tls_cert != !o->tls_key)
+        return wrong(why, "--tls-cert and --tls-key belong together; %s is missing",
+                     o->tls_cert ? "--tls-key" : "--tls-cert");
     s = check_store(o->store, why);
     return s ? s : split_hosts(e, given->hosts, why);
 }

@@ -5,6 +5,7 @@
 #include "base/rng.h"
 #include "engine/gate.h"
 #include "http/front.h"
+#include "http/tls.h"
 #include "provider/upstream.h"
 #include "script/hooks.h"
 #include "script/policyset.h"
@@ -78,6 +79,6 @@ void neap_version_libraries(char *out, size_t size)
 {
     char script[256];
     np_script_version(script, sizeof script);
-    (void)snprintf(out, size, "libmicrohttpd %s\n%s\n%s\n", np_front_version(),
-                   np_upstream_version(), script);
+    (void)snprintf(out, size, "libmicrohttpd %s\ngnutls %s\n%s\n%s\n", np_front_version(),
+                   np_tls_version(), np_upstream_version(), script);
 }

@@ -44,6 +44,7 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
     if (!w->loop || !w->ring || !w->meters)
         return NP_E_NOMEM;
     struct np_front_config config = {.listen_fd = listen_fd,
+                                     .tls = e->tls != NULL,
                                      .gate = {.hosts = e->hosts, .n_hosts = e->n_hosts},
                                      .max_body_bytes = 1u << 20,
                                      .max_connections = CONNECTIONS_A_WORKER,

@@ -8,6 +8,7 @@
 
 #include "http/front.h"
 
+#include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -135,6 +136,11 @@ void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context
 /* The deadlines of all connections; a timer's callback. */
 void np_conn_check(void *ctx, uint64_t now_ns);
 void np_conn_pause(struct np_conn *conn, uint64_t now_ns);
+
+/* tls.c: gnutls_certificate_retrieve_function2, for the library. */
+int np_tls_show(gnutls_session_t session, const gnutls_datum_t *authorities, int n_authorities,
+                const gnutls_pk_algorithm_t *algorithms, int n_algorithms, gnutls_pcert_st **chain,
+                unsigned *n_chain, gnutls_privkey_t *key);
 
 /* front.c: has the library go on with a suspended call. */
 void np_front_resume(struct np_http_call *c);

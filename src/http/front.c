@@ -131,9 +131,18 @@ __attribute__((format(printf, 2, 0))) static void log_line(void *cls, const char
     np_log(level, "libmicrohttpd", NP_KVS("said", text));
 }
 
+/* TLS 1.2 and 1.3, key exchanges that keep old traffic secret, authenticated ciphers only. */
+#define TLS_PRIORITIES                                                            \
+    "NORMAL:-VERS-ALL:+VERS-TLS1.3:+VERS-TLS1.2:-KX-ALL:+ECDHE-ECDSA:+ECDHE-RSA:" \
+    "-CIPHER-ALL:+AES-256-GCM:+CHACHA20-POLY1305:+AES-128-GCM:-MAC-ALL:+AEAD:"    \
+    "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"                 \
+    "-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:%SERVER_PRECEDENCE"
+
 static struct MHD_Daemon *start_daemon(struct np_front *f)
 {
-    const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    if (f->config.tls)
+        flags |= MHD_USE_TLS;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, np_call_handle, f, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
         MHD_OPTION_LISTEN_SOCKET, f->config.listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
@@ -141,7 +150,10 @@ static struct MHD_Daemon *start_daemon(struct np_front *f)
         MHD_OPTION_CONNECTION_TIMEOUT, f->config.idle_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT,
         f->old_parser ? 0 : 1, MHD_OPTION_URI_LOG_CALLBACK, np_call_line, f,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-        np_call_completed, f, MHD_OPTION_NOTIFY_CONNECTION, np_conn_notify, f, MHD_OPTION_END);
+        np_call_completed, f, MHD_OPTION_NOTIFY_CONNECTION, np_conn_notify, f,
+        /* Without TLS the list ends here. */
+        f->config.tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, TLS_PRIORITIES,
+        MHD_OPTION_HTTPS_CERT_CALLBACK, np_tls_show, MHD_OPTION_END);
 }
 
 static void note_listen_host(struct np_front *f)

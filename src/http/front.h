@@ -70,6 +70,7 @@ struct np_front_config {
     unsigned idle_timeout_s;
     /* For a request's head, and before a body's least rate (1 KB/s) counts; 0: 10 s. */
     unsigned patience_ms;
+    bool tls;                      /* shows np_tls_new's certificate (http/tls.h) */
     const char *request_id_header; /* NULL: the front's own refusals carry no id */
     /* The id of a refusal of the front's own: the client's if it may be taken, else a new one. ctx is
      * the ops'. Without it only a valid client's id is sent back. */

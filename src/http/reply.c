@@ -132,6 +132,17 @@ static void write_raw(struct np_buf *b, unsigned status, struct np_span body, co
     np_buf_span(b, body);
 }
 
+/* Past the library, but not past its TLS. True when all of it was taken. */
+static bool send_raw(struct np_http_call *c, struct np_span bytes)
+{
+    const union MHD_ConnectionInfo *info =
+        c->front->config.tls ? MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION)
+                             : NULL;
+    ssize_t sent = info ? gnutls_record_send((gnutls_session_t)info->tls_session, bytes.p, bytes.n)
+                        : send(c->conn->fd, bytes.p, bytes.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return sent >= 0 && (size_t)sent == bytes.n;
+}
+
 void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
                          enum np_refusal_type type, const char *message)
 {
@@ -148,8 +159,7 @@ void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
     np_dialect_body(&body, &r, id);
     write_raw(&raw, status, np_buf_view(&body), id_header ? id_header : "X-Request-Id", id);
     if (!np_buf_failed(&body) && !np_buf_failed(&raw)) {
-        ssize_t sent = send(c->conn->fd, raw.p, raw.n, MSG_DONTWAIT | MSG_NOSIGNAL);
-        c->raw_sent = sent >= 0 && (size_t)sent == raw.n;
+        c->raw_sent = send_raw(c, np_buf_view(&raw));
     }
     np_buf_free(&body);
     np_buf_free(&raw);

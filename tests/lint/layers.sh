@@ -18,6 +18,7 @@ if [ "$looked" -gt 0 ]; then
 
         # A header that matches belongs to the room.
         owner["^microhttpd"] = "http"
+        owner["^gnutls/"] = "http"
         owner["^curl/"] = "provider"
         owner["^(lua|lauxlib|lualib|luaconf|lua-cjson)[.0-9]*(/.*)?(\\.h|\\.hpp)?$"] = "script"
         owner["^(sqlite3|hiredis)"] = "ledger"
