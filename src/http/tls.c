@@ -66,6 +66,22 @@ static enum np_err check_mode(const char *path, int fd, char why[NP_TLS_WHY])
     return NP_OK;
 }
 
+/* Reads all of it into bytes, which take FILE_BYTES_MAX + 1; NULL, else what is wrong. */
+static const char *read_all(int fd, unsigned char *bytes, size_t *n)
+{
+    ssize_t got = 1;
+    *n = 0;
+    while (got > 0 && *n < FILE_BYTES_MAX) {
+        got = read(fd, bytes + *n, FILE_BYTES_MAX - *n);
+        *n += got > 0 ? (size_t)got : 0;
+    }
+    if (got < 0)
+        return strerror(errno);
+    if (*n == 0)
+        return "the file is empty";
+    return *n == FILE_BYTES_MAX ? "larger than 1 MiB" : NULL;
+}
+
 /* The whole file, ended by NUL, in malloc'ed memory. */
 static enum np_err read_file(const char *flag, const char *path, bool secret, gnutls_datum_t *out,
                              char why[NP_TLS_WHY])
@@ -73,21 +89,14 @@ static enum np_err read_file(const char *flag, const char *path, bool secret, gn
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return fault(why, "%s %s: %s", flag, path, strerror(errno));
-    enum np_err err = secret ? check_mode(path, fd, why) : NP_OK;
     size_t n = 0;
-    ssize_t got = 1;
-    unsigned char *bytes = err ? NULL : malloc(FILE_BYTES_MAX + 1);
-    while (bytes && got > 0 && n < FILE_BYTES_MAX) {
-        got = read(fd, bytes + n, FILE_BYTES_MAX - n);
-        n += got > 0 ? (size_t)got : 0;
-    }
-    if (!err && !bytes)
-        err = fault(why, "%s %s: no memory", flag, path);
-    else if (!err && (got < 0 || n == 0 || n == FILE_BYTES_MAX))
-        err = fault(why, "%s %s: %s", flag, path,
-                    got < 0  ? strerror(errno)
-                    : n == 0 ? "the file is empty"
-                             : "larger than 1 MiB");
+    unsigned char *bytes = malloc(FILE_BYTES_MAX + 1);
+    enum np_err err = bytes ? NP_OK : fault(why, "%s %s: no memory", flag, path);
+    if (!err && secret)
+        err = check_mode(path, fd, why);
+    const char *wrong = err ? NULL : read_all(fd, bytes, &n);
+    if (wrong)
+        err = fault(why, "%s %s: %s", flag, path, wrong);
     close(fd);
     if (err) {
         free(bytes);
