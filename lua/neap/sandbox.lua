@@ -1,6 +1,7 @@
 -- Decides what the code of a policy set can see: a list of names, all of them read-only.
 --
--- Gets `native`, neap's own functions in place of Lua's where those can do harm or don't end.
+-- Gets `native`, neap's own functions in place of Lua's where those can do harm or don't end; those of the
+-- library table are in `native.table`, as string has an unpack, too.
 -- Returns a function that makes an environment of the list and `extra`. Nothing outside of the list is
 -- within a policy's reach: no metatable, no raw table of functions, no name that is not written here.
 
@@ -8,10 +9,10 @@ local native = ...
 local setmetatable, pairs, type, error, tostring = setmetatable, pairs, type, error, tostring
 local string_metatable = getmetatable("")
 
-local function pick(from, names)
+local function pick(from, names, own)
   local got = {}
   for name in names:gmatch("[%w_]+") do
-    got[name] = native[name] or from[name]
+    got[name] = (own or native)[name] or from[name]
   end
   return got
 end
@@ -33,7 +34,7 @@ local base = pick(_G, [[assert error getmetatable ipairs next pairs pcall rawequ
 local libraries = {
   string = pick(string, [[byte char find format gmatch gsub len lower match pack packsize rep
     reverse sub unpack upper]]),
-  table = pick(table, "concat insert move pack remove sort unpack"),
+  table = pick(table, "concat insert move pack remove sort unpack", native.table),
   math = pick(math, [[abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min
     mininteger modf pi rad random sin sqrt tan tointeger type ult]]),
   utf8 = pick(utf8, "char charpattern codepoint codes len offset"),

@@ -70,7 +70,7 @@ local hooks = {
     returns = "string|neap.stand_in|nil", default = "status 200 and the template that is called like the reason",
     text = "Decides what a caller reads when no model could answer.",
     example = 'return function(_, reason)\n  if reason == "shed" then return { retry_after_s = 2 } end\nend' },
-  { name = "alert", called = "every 10 s", params = "stats: neap.stats", returns = "neap.alarm[]?",
+  { name = "alert", called = "every 10 s", params = "stats: neap.lib.stats", returns = "neap.alarm[]?",
     default = "the rules of alerts.lua", text = "Decides what operators are told.",
     example = 'return function(stats)\n  if (stats.p95("gpt-4.1") or 0) > 5000 then\n'
       .. '    return { { alert = "slow", severity = "warning", text = "gpt-4.1 is slow" } }\n  end\nend' },
@@ -398,7 +398,7 @@ L("table.unpack", "list: table, i: integer?, j: integer?", "any", "A list as val
 for _, one in ipairs { { "abs", "Without its sign." }, { "ceil", "The next whole number." },
   { "floor", "The whole number below." }, { "acos", "The arc cosine." }, { "asin", "The arc sine." },
   { "cos", "The cosine." }, { "sin", "The sine." }, { "tan", "The tangent." }, { "deg", "An angle in degrees." },
-  { "rad", "An angle in radians." }, { "exp", "e to this power." }, { "sqrt", "The square root." } } do
+  { "rad", "An angle in radians." }, { "exp", "The power of e." }, { "sqrt", "The square root." } } do
   L("math." .. one[1], "x: number", "number", one[2], "math." .. one[1] .. "(0.5)")
 end
 L("math.atan", "y: number, x: number?", "number", "The arc tangent.", "math.atan(1)")
@@ -414,7 +414,7 @@ L("math.ult", "m: integer, n: integer", "boolean", "Whether m is below n without
 V("math.huge", "number", "More than every number.", "math.huge")
 V("math.maxinteger", "integer", "The largest integer.", "math.maxinteger")
 V("math.mininteger", "integer", "The smallest integer.", "math.mininteger")
-V("math.pi", "number", "3.14…", "math.pi")
+V("math.pi", "number", "The ratio of a circle to its diameter.", "math.pi")
 L("utf8.char", "...: integer", "string", "The text of these code points.", "utf8.char(228)")
 V("utf8.charpattern", "string", "The pattern that matches one letter of UTF-8.", "utf8.charpattern")
 L("utf8.codepoint", "s: string, i: integer?, j: integer?, lax: boolean?", "integer", "Code points of a text.",

@@ -345,12 +345,20 @@ void np_sandbox_load(lua_State *L, const struct np_set_file *file)
 
 /* ------------------------------------------------------------------------------------ opening */
 
-static void set_wrapped(lua_State *L, const char *name, lua_CFunction f)
+static const luaL_Reg wrapped[] = {{"insert", own_insert}, {"remove", own_remove},
+                                   {"sort", own_sort},     {"concat", own_concat},
+                                   {"unpack", own_unpack}, {"move", own_move}};
+
+/* Pushes the functions of table.* that stand in for Lua's own, which each keeps as its upvalue. */
+static void push_wrapped(lua_State *L)
 {
+    lua_newtable(L);
     lua_getglobal(L, "table");
-    lua_getfield(L, -1, name);
-    lua_pushcclosure(L, f, 1);
-    lua_setfield(L, -3, name);
+    for (size_t i = 0; i < sizeof wrapped / sizeof wrapped[0]; i++) {
+        lua_getfield(L, -1, wrapped[i].name);
+        lua_pushcclosure(L, wrapped[i].func, 1);
+        lua_setfield(L, -3, wrapped[i].name);
+    }
     lua_pop(L, 1);
 }
 
@@ -365,10 +373,6 @@ static const luaL_Reg natives[] = {{"pcall", own_pcall},
                                    {"require", own_require},
                                    {NULL, NULL}};
 
-static const luaL_Reg wrapped[] = {{"insert", own_insert}, {"remove", own_remove},
-                                   {"sort", own_sort},     {"concat", own_concat},
-                                   {"unpack", own_unpack}, {"move", own_move}};
-
 int np_sandbox_open(lua_State *L)
 {
     const struct np_embedded_file *file = np_embedded_find("neap/sandbox.lua");
@@ -377,8 +381,8 @@ int np_sandbox_open(lua_State *L)
         LUA_OK)
         lua_error(L);
     luaL_newlib(L, natives);
-    for (size_t i = 0; i < sizeof wrapped / sizeof wrapped[0]; i++)
-        set_wrapped(L, wrapped[i].name, wrapped[i].func);
+    push_wrapped(L);
+    lua_setfield(L, -2, "table");
     np_pattern_set(L);
     np_ljson_push_lib(L, false);
     lua_setfield(L, -2, "json");

@@ -1,4 +1,5 @@
-/* Asks lua/neap/wordbook.lua, in a Lua state of its own, about the table of lua/neap/words.lua. */
+/* Asks lua/neap/wordbook.lua and types.lua, in a Lua state of its own, about the table of
+ * lua/neap/words.lua. */
 #include "script/words.h"
 
 #include <stdlib.h>
@@ -9,13 +10,13 @@
 
 struct np_words {
     struct np_state *st;
-    int book; /* registry: what wordbook.lua returns */
+    int book, types; /* registry: what wordbook.lua and types.lua return */
 };
 
 /* One question; lives in the frame of who asks. */
 struct question {
-    const struct np_words *words;
-    const char *function; /* of wordbook.lua */
+    int module;           /* registry */
+    const char *function; /* of the module */
     struct np_span argument;
     const char *field; /* of each entry of a list: what is said beside its name */
     np_words_each *each;
@@ -41,6 +42,9 @@ static int open_book(lua_State *L)
     struct np_words *w = lua_touserdata(L, 1);
     lua_pushnil(L);
     call_chunk(L, "neap/words.lua");
+    lua_pushvalue(L, -1);
+    call_chunk(L, "neap/types.lua");
+    w->types = luaL_ref(L, LUA_REGISTRYINDEX);
     call_chunk(L, "neap/wordbook.lua");
     w->book = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
@@ -63,7 +67,7 @@ static void tell_list(lua_State *L, const struct question *q)
 static int ask(lua_State *L)
 {
     struct question *q = lua_touserdata(L, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, q->words->book);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, q->module);
     lua_getfield(L, -1, q->function);
     lua_pushlstring(L, q->argument.n ? q->argument.p : "", q->argument.n);
     lua_call(L, 1, 1);
@@ -80,7 +84,6 @@ static int ask(lua_State *L)
 
 static enum np_err put(struct np_words *w, struct question *q)
 {
-    q->words = w;
     lua_pushcfunction(w->st->L, ask);
     lua_pushlightuserdata(w->st->L, q);
     bool done = np_state_call_trusted(w->st, 1, 0);
@@ -145,7 +148,7 @@ static enum np_err tell_unknown(struct np_words *w, struct np_span name, struct 
 
 enum np_err np_words_tell(struct np_words *w, struct np_span name, struct np_buf *out)
 {
-    struct question q = {.function = "tell", .argument = name, .out = out};
+    struct question q = {.module = w->book, .function = "tell", .argument = name, .out = out};
     enum np_err err = put(w, &q);
     if (err == NP_E_NOTFOUND)
         return tell_unknown(w, name, out);
@@ -154,15 +157,32 @@ enum np_err np_words_tell(struct np_words *w, struct np_span name, struct np_buf
 
 enum np_err np_words_list(struct np_words *w, struct np_span prefix, np_words_each *each, void *ctx)
 {
-    struct question q = {
-        .function = "list", .argument = prefix, .field = "text", .each = each, .ctx = ctx};
+    struct question q = {.module = w->book,
+                         .function = "list",
+                         .argument = prefix,
+                         .field = "text",
+                         .each = each,
+                         .ctx = ctx};
     return put(w, &q);
 }
 
 enum np_err np_words_fields(struct np_words *w, struct np_span class, np_words_each *each,
                             void *ctx)
 {
-    struct question q = {
-        .function = "fields", .argument = class, .field = "type", .each = each, .ctx = ctx};
+    struct question q = {.module = w->book,
+                         .function = "fields",
+                         .argument = class,
+                         .field = "type",
+                         .each = each,
+                         .ctx = ctx};
     return put(w, &q);
+}
+
+enum np_err np_words_write(struct np_words *w, enum np_words_file file, struct np_buf *out)
+{
+    static const char *const functions[] = {
+        [NP_WORDS_TYPES] = "types", [NP_WORDS_SETTINGS] = "settings"};
+    struct question q = {.module = w->types, .function = functions[file], .out = out};
+    enum np_err err = put(w, &q);
+    return err ? err : np_buf_failed(out) ? NP_E_NOMEM : NP_OK;
 }

@@ -31,4 +31,14 @@ enum np_err np_words_list(struct np_words *w, struct np_span prefix, np_words_ea
 enum np_err np_words_fields(struct np_words *w, struct np_span class, np_words_each *each,
                             void *ctx) NP_MUST_CHECK;
 
+/* What is made of the table for others to read. */
+enum np_words_file {
+    NP_WORDS_TYPES,   /* types for editors: valid Lua of comments (LuaCATS) and empty functions */
+    NP_WORDS_SETTINGS /* .luarc.json, which lua-language-server looks for */
+};
+
+/* Appends one of them. NP_E_NOMEM. */
+enum np_err np_words_write(struct np_words *w, enum np_words_file file,
+                           struct np_buf *out) NP_MUST_CHECK;
+
 #endif

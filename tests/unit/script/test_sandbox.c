@@ -89,6 +89,7 @@ static const char *const fine[] = {
     "local t = json.decode('[1]') table.insert(t, 2) assert(json.encode(t) == '[1,2]')",
     "local n = 0 for k, v in next, {a = 1, b = 2} do n = n + v end assert(n == 3)",
     "assert(next({}) == nil and next({5}) == 1 and next(req.metadata.deep.x) == 1)",
+    "local n, at = string.unpack('<I2', 'ab') assert(n == 0x6261 and at == 3)",
     "assert(#table.pack(1, 2, 3) == 3 and string.format('%5.1f|%s', 2.25, true) == '  2.2|true')",
 };
 

@@ -419,6 +419,21 @@ START_TEST(the_fields_of_a_class_come_with_their_types)
 }
 END_TEST
 
+START_TEST(types_for_editors_are_written)
+{
+    ck_assert_int_eq(np_words_write(book, NP_WORDS_TYPES, &out), NP_OK);
+    ck_assert(np_span_starts(np_buf_view(&out), "---@meta\n"));
+    np_buf_char(&out, '\0');
+    ck_assert_ptr_nonnull(strstr(out.p, "\n---@field prompt_tokens integer\n"));
+    ck_assert_ptr_nonnull(strstr(out.p, "\n---@alias neap.route fun(req: neap.req): "
+                                        "(string|neap.plan_entry)[]?, string?\n"));
+    ck_assert_ptr_nonnull(strstr(out.p, "\nfunction stats.p95(name) end\n"));
+    np_buf_reset(&out);
+    ck_assert_int_eq(np_words_write(book, NP_WORDS_SETTINGS, &out), NP_OK);
+    ck_assert(np_span_starts(np_buf_view(&out), "{\n"));
+}
+END_TEST
+
 START_TEST(without_memory_there_is_no_book)
 {
     size_t n = 0;
@@ -468,6 +483,7 @@ int main(void)
     tcase_add_test(asked, an_unknown_name_is_answered_with_a_guess);
     tcase_add_test(asked, names_are_listed_by_how_they_begin);
     tcase_add_test(asked, the_fields_of_a_class_come_with_their_types);
+    tcase_add_test(asked, types_for_editors_are_written);
     tcase_add_test(asked, without_memory_there_is_no_book);
     tcase_add_test(asked, without_memory_a_question_is_not_answered);
     suite_add_tcase(suite, table);

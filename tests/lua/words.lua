@@ -1,0 +1,173 @@
+-- The table of words is whole: each type that is named is described, the types for editors are Lua, and each
+-- example runs as it stands.
+
+local harness = require "lib.harness"
+local words = require "neap.words"
+local test, equal = harness.test, harness.equal
+
+local neap = os.getenv("NEAP_BIN")
+local types = assert(loadfile((os.getenv("NEAP_SOURCE") or ".") .. "/lua/neap/types.lua"))(words)
+
+test("the types are Lua", function()
+  assert(load(types.types(), "=types", "t"))
+end)
+
+test("each type that is named is described, once", function()
+  local text, described = types.types(), {}
+  for kind, name in text:gmatch("%-%-%-@(%l+) (neap%.[%w_.]+)") do
+    if kind == "class" or kind == "alias" then
+      if described[name] and kind == described[name] then error(name .. " is there twice") end
+      described[name] = kind
+    end
+  end
+  local n = 0
+  for name in text:gmatch("neap%.[%l_.]+[%l_]") do
+    n = n + 1
+    if not described[name] and name ~= "neap.lua" then error(name .. " is not described") end
+  end
+  assert(n > 60)
+end)
+
+test("a name stands for a class or an alias, not for both", function()
+  local hooks = {}
+  for _, hook in ipairs(words.hooks) do hooks["neap." .. hook.name] = true end
+  for _, list in ipairs { words.classes, words.aliases } do
+    for _, entry in ipairs(list) do
+      if hooks[entry.name] then error(entry.name .. " is the type of a hook, too") end
+    end
+  end
+end)
+
+test("each entry says what it is, in sentences", function()
+  local function says(entry)
+    if (entry.text or ""):match "^[%u%d].*%.$" then return end
+    error(entry.name .. ": no sentence: " .. tostring(entry.text))
+  end
+  for _, f in ipairs(words.functions) do says(f) end
+  for _, hook in ipairs(words.hooks) do says(hook) end
+  for _, class in ipairs(words.classes) do
+    says(class)
+    for _, field in ipairs(class.fields) do says(field) end
+  end
+end)
+
+-- --------------------------------------------------------------------------------------- examples
+
+local function write(path, text)
+  local file = assert(io.open(path, "w"))
+  file:write(text)
+  file:close()
+end
+
+-- "do local _ = EXAMPLE end", or the example itself where it is no expression.
+local function line(entry)
+  local expression = "local _ = " .. entry.example
+  local runs = load(expression) and expression or entry.example
+  assert(load(runs), entry.name .. ": the example is not Lua")
+  return "do " .. runs .. "\nend"
+end
+
+local function lines_of_class(name)
+  for _, class in ipairs(words.classes) do
+    if class.name == name then
+      local lines = {}
+      for _, field in ipairs(class.fields) do
+        assert(field.example, name .. "." .. field.name .. " has no example")
+        lines[#lines + 1] = line(field)
+      end
+      return table.concat(lines, "\n")
+    end
+  end
+end
+
+local function lines_of_functions(files)
+  local lines = {}
+  for _, f in ipairs(words.functions) do
+    assert(f.example, f.name .. " has no example")
+    if f.files == files then lines[#lines + 1] = line(f) end
+  end
+  assert(#lines > 1)
+  return table.concat(lines, "\n")
+end
+
+local function hook(parameters, ...)
+  return "return function(" .. parameters .. ")\n" .. table.concat({ ... }, "\n") .. "\nreturn nil, 'all done'\nend\n"
+end
+
+local function run(command)
+  local pipe = assert(io.popen(command .. " 2>&1"))
+  local output = pipe:read("a")
+  local ok = pipe:close()
+  if not ok then error(command .. "\n" .. output) end
+  return output
+end
+
+test("each example runs in its hook", function()
+  local dir = os.tmpname()
+  os.remove(dir)
+  run(neap .. " init " .. dir)
+  os.execute("umask 022; mkdir " .. dir .. "/lib")
+  write(dir .. "/lib/plan.lua", "return {}\n")
+  write(dir .. "/templates/budget.txt", "{{hint}}\n")
+  write(dir .. "/admit.lua", hook("req", lines_of_class "neap.req", lines_of_class "neap.message",
+    lines_of_class "neap.context_item"))
+  write(dir .. "/route.lua", hook("req", lines_of_functions "policy"))
+  write(dir .. "/budget.lua", hook("_, candidate", lines_of_class "neap.candidate"))
+  write(dir .. "/retry.lua", hook("_, attempt", lines_of_class "neap.attempt"))
+  write(dir .. "/respond.lua", hook("_, reply", lines_of_class "neap.reply", lines_of_class "neap.usage"))
+  write(dir .. "/policies_test.lua", [[
+test("examples", function()
+  local run = play { request = { prompt = "hi", context = { { id = "a", text = "b" } } },
+    providers = { openai = { error = "bad_reply" } } }
+  local seen = 0
+  for name, calls in pairs(run.hooks) do
+    for _, call in ipairs(calls) do
+      expect({ name, call.returned, call.why }, { name, "nothing", "all done" })
+      seen = seen + 1
+    end
+  end
+  expect(seen >= 6, true)
+end)
+]])
+  run("umask 022; chmod -R go-w " .. dir)
+  local output = run(neap .. " test " .. dir)
+  assert(output:find("1 passed, 0 failed", 1, true), output)
+  os.execute("rm -r " .. dir)
+end)
+
+test("each hook's example passes the check and is called", function()
+  local dir = os.tmpname()
+  os.remove(dir)
+  run(neap .. " init " .. dir)
+  for _, one in ipairs(words.hooks) do
+    if one.name ~= "alert" then write(dir .. "/" .. one.name .. ".lua", one.example .. "\n") end
+  end
+  write(dir .. "/policies_test.lua", [[
+test.each("examples", { "Sure.", 500, { error = "overloaded" } }, function(answer)
+  local long = { id = "a", text = ("word "):rep(300000), priority = 1 }
+  for _, context in ipairs { {}, { long } } do
+    local run = play { request = { prompt = "hi", context = context, metadata = { tier = "gold" } },
+      providers = { openai = answer, anthropic = answer } }
+    for _, calls in pairs(run.hooks) do
+      for _, call in ipairs(calls) do expect(call.returned:find("failed", 1, true), nil) end
+    end
+  end
+end)
+]])
+  run("chmod -R go-w " .. dir)
+  run(neap .. " check --deny-warnings " .. dir)
+  local output = run(neap .. " test " .. dir)
+  assert(output:find("3 passed, 0 failed", 1, true), output)
+  os.execute("rm -r " .. dir)
+end)
+
+test("there is a hook for each name that endpoints.lua's on_error has", function()
+  local schema = assert(io.open((os.getenv("NEAP_SOURCE") or ".") .. "/lua/neap/schema.lua")):read("a")
+  local names = {}
+  for name in schema:match("local hook_names = {(.-)}"):gmatch('"(%l+)"') do names[#names + 1] = name end
+  local told = {}
+  for i, one in ipairs(words.hooks) do told[i] = one.name end
+  equal(told, names)
+end)
+
+harness.finish()
