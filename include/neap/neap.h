@@ -109,6 +109,7 @@ size_t neap_session_complete(struct neap_session *s, const char *line, size_t cu
                              void (*tell)(void *ctx, const char *word), void *ctx);
 /* Stops what runs, not the session. From signal handlers and any thread. */
 void neap_session_interrupt(struct neap_session *s);
+
 /* Writes a policy set to begin with into the folder, which may be new: data files, hooks with tests, and
  * types for editors. Nothing is written where a file is in the way (NEAP_NO). out: what was done, in
  * lines (a malloc'ed text, the caller's to free). */

@@ -239,8 +239,8 @@ local classes = {
     F("skipped", "neap.run_skip[]", "The candidates that were passed over without a call."),
     F("dropped", "string[]", "Ids of the context items that were left out."),
     F("hooks", "table<string, neap.run_hook[]>", "What each call of each hook returned."),
-    F("error", "neap.refusal?", "What a refused caller read."),
-    F("trace", "string[]", "The run, told in lines.") } },
+    F("calls", "neap.run_call[]", "All calls of hooks, in their order."),
+    F("error", "neap.run_error?", "What a refused caller read.") } },
   { name = "neap.run_attempt", text = "One entry of run.attempts.", fields = {
     F("model", "string", "Which model was asked."), F("provider", "string", "Whose model it is."),
     F("class", "neap.class", "How it ended."), F("status", "integer?", "The provider's HTTP status."),
@@ -255,6 +255,14 @@ local classes = {
   { name = "neap.run_hook", text = "One call of a hook.", fields = {
     F("returned", "string", 'What it returned, in short: "nothing", "next", "max_tokens 200".'),
     F("why", "string?", "Its second value.") } },
+  { name = "neap.run_call", text = "One entry of run.calls.", fields = {
+    F("hook", "string", "Which hook was called."),
+    F("returned", "string", "What it returned, in short."), F("why", "string?", "Its second value."),
+    F("error", "string?", "What went wrong in it."), F("at", "string?", "Where: file and line."),
+    F("steps", "integer", "About how many instructions it took.") } },
+  { name = "neap.run_error", text = "What a refused caller read.", fields = {
+    F("type", "string", "What programs read."), F("message", "string", "What people read."),
+    F("param", "string?", "Which field of the request it is about.") } },
 }
 
 -- N: name, params, returns, sentence, example, and what else there is to say. Errors are of kind type.

@@ -62,11 +62,45 @@ static int stats_burn(lua_State *L)
     return push_statistic(L, script_of(L)->powers.burn);
 }
 
+/* Refuses a window that is none. */
+static void check_window(lua_State *L, const char *call, struct np_span window)
+{
+    const char *names[NP_WINDOW_NONE + 1];
+    for (int w = 0; w <= NP_WINDOW_NONE; w++) {
+        names[w] = np_window_name((enum np_window)w);
+        if (np_span_is(window, names[w]))
+            return;
+    }
+    char text[NP_RAW_NAME];
+    np_state_type_error(L, "%s: a window is minute, hour, day, week, month or none, not %s", call,
+                        np_raw_name(window, names, NP_WINDOW_NONE + 1, text));
+}
+
+/* An account that is not written as accounts are is a slip of the pen; one that no budget has is not. */
+static struct np_span account_arg(lua_State *L, const char *call)
+{
+    static const char *const kinds[] = {"tenant:", "endpoint:", "model:", "provider:"};
+    struct np_span account = span_arg(L, 1);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (np_span_starts(account, kinds[i]) && account.n > strlen(kinds[i]))
+            return account;
+    if (np_span_starts(account, "global/"))
+        check_window(L, call, np_span_make(account.p + 7, account.n - 7));
+    else if (!np_span_is(account, "global"))
+        np_state_type_error(L,
+                            "%s: an account is global, tenant:NAME, endpoint:PATH, model:NAME or "
+                            "provider:NAME, with or without /WINDOW",
+                            call);
+    return account;
+}
+
 static int stats_cost_usd(lua_State *L)
 {
     const struct np_powers *p = &script_of(L)->powers;
-    struct np_span account = span_arg(L, 1);
+    struct np_span account = account_arg(L, "stats.cost_usd");
     struct np_span window = lua_isnoneornil(L, 2) ? NP_SPAN("") : span_arg(L, 2);
+    if (window.n > 0)
+        check_window(L, "stats.cost_usd", window);
     int64_t nusd;
     if (p->spent && p->spent(p->ctx, account, window, &nusd))
         lua_pushnumber(L, np_script_usd(nusd));
@@ -78,7 +112,7 @@ static int stats_cost_usd(lua_State *L)
 static int budget_remaining(lua_State *L)
 {
     const struct np_powers *p = &script_of(L)->powers;
-    struct np_span account = span_arg(L, 1);
+    struct np_span account = account_arg(L, "budget.remaining");
     int64_t nusd;
     if (p->remaining && p->remaining(p->ctx, account, &nusd))
         lua_pushnumber(L, np_script_usd(nusd));

@@ -27,10 +27,15 @@ static const struct np_model *model_at_top(lua_State *L, const struct np_catalog
     struct np_span name;
     name.p = lua_tolstring(L, -1, &name.n);
     const struct np_model *m = c ? np_catalog_model(c, name) : NULL;
+    if (m)
+        return m;
+    const char *names[MODELS];
+    size_t n = 0;
+    for (; c && n < c->n_models && n < MODELS; n++)
+        names[n] = c->models[n].name;
     char text[NP_RAW_NAME];
-    if (!m)
-        np_state_type_error(L, "pick: there is no model %s", np_raw_name(name, NULL, 0, text));
-    return m;
+    np_state_type_error(L, "pick: there is no model %s", np_raw_name(name, names, n, text));
+    return NULL;
 }
 
 /* pick{{"a", "b"}, …}, pick{models = {"a", "b"}, …} and pick{"a", "b", …} are the same; pushes the

@@ -6,7 +6,9 @@ local words = require "neap.words"
 local test, equal = harness.test, harness.equal
 
 local neap = os.getenv("NEAP_BIN")
-local types = assert(loadfile((os.getenv("NEAP_SOURCE") or ".") .. "/lua/neap/types.lua"))(words)
+local top = os.getenv("NEAP_SOURCE") or "."
+local book = assert(loadfile(top .. "/lua/neap/wordbook.lua"))(words)
+local types = assert(loadfile(top .. "/lua/neap/types.lua"))(words)
 
 test("the types are Lua", function()
   assert(load(types.types(), "=types", "t"))
@@ -135,6 +137,75 @@ end)
   os.execute("rm -r " .. dir)
 end)
 
+-- { "status: number", … } of a class, as Lua.
+local function fields_as_lua(name)
+  local list = {}
+  for _, class in ipairs(words.classes) do
+    for _, field in ipairs(class.name == name and class.fields or {}) do
+      for kind in pairs(book.kinds(field.type)) do
+        list[#list + 1] = ("[%q] = true"):format(field.name .. ": " .. kind)
+      end
+    end
+  end
+  return "{ " .. table.concat(list, ", ") .. " }"
+end
+
+test("what runs have is told, and nothing else", function()
+  local dir = os.tmpname()
+  os.remove(dir)
+  run(neap .. " init " .. dir)
+  local told = {}
+  for _, name in ipairs { "run", "run_attempt", "run_skip", "run_hook", "run_call", "run_error" } do
+    told[#told + 1] = name .. " = " .. fields_as_lua("neap." .. name)
+  end
+  write(dir .. "/retry.lua", "return function() error('no') end\n")
+  write(dir .. "/policies_test.lua", "local told = { " .. table.concat(told, ",\n  ") .. " }\n" .. [[
+local seen = {}
+local function look(class, t)
+  for key, value in pairs(t) do
+    local field = key .. ": " .. type(value)
+    if not told[class][field] then error(class .. "." .. field .. " is not told", 0) end
+    seen[class .. "." .. field] = true
+  end
+end
+
+local plays = {
+  {},
+  { providers = { openai = { 500, 500 }, anthropic = { status = 429, retry_after = 3 } } },
+  { providers = { ["gpt-4.1-mini"] = { error = "rejected" } } },
+  { budgets = { ["global/day"] = 20 } },
+  { breakers = { ["gpt-4.1-mini"] = "open" } },
+  { request = { prompt = "hi", messages = { { role = "x", content = "y" } } } },
+}
+
+test("runs", function()
+  for _, given in ipairs(plays) do
+    given.request = given.request or { prompt = "hi" }
+    local run = play(given)
+    look("run", run)
+    for _, attempt in ipairs(run.attempts) do look("run_attempt", attempt) end
+    for _, skipped in ipairs(run.skipped) do look("run_skip", skipped) end
+    for _, call in ipairs(run.calls) do look("run_call", call) end
+    for _, calls in pairs(run.hooks) do
+      for _, call in ipairs(calls) do look("run_hook", call) end
+    end
+    if run.error then look("run_error", run.error) end
+  end
+  for class, fields in pairs(told) do
+    for field in pairs(fields) do
+      if not field:find ": nil$" and not seen[class .. "." .. field] then
+        error(class .. "." .. field .. " is told, but never there", 0)
+      end
+    end
+  end
+end)
+]])
+  run("chmod -R go-w " .. dir)
+  local output = run(neap .. " test " .. dir)
+  assert(output:find("1 passed, 0 failed", 1, true), output)
+  os.execute("rm -r " .. dir)
+end)
+
 test("each hook's example passes the check and is called", function()
   local dir = os.tmpname()
   os.remove(dir)
@@ -162,7 +233,7 @@ end)
 end)
 
 test("there is a hook for each name that endpoints.lua's on_error has", function()
-  local schema = assert(io.open((os.getenv("NEAP_SOURCE") or ".") .. "/lua/neap/schema.lua")):read("a")
+  local schema = assert(io.open(top .. "/lua/neap/schema.lua")):read("a")
   local names = {}
   for name in schema:match("local hook_names = {(.-)}"):gmatch('"(%l+)"') do names[#names + 1] = name end
   local told = {}

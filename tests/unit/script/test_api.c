@@ -59,9 +59,9 @@ static void check(struct kit *k, const char *body)
 static const char *const truths[] = {
     "assert(stats.p95('gpt-4.1') == 900 and stats.p95('x') == nil)",
     "assert(stats.error_rate('claude') == 0.25 and stats.burn('claude') == 0.25)",
-    "assert(stats.cost_usd('global', 'day') == 1.25 and stats.cost_usd('x', 'day') == nil)",
+    "assert(stats.cost_usd('global', 'day') == 1.25 and stats.cost_usd('model:x', 'day') == nil)",
     "assert(stats.cost_usd('global') == 7e-9)",
-    "assert(budget.remaining('tenant:acme') == 0.5 and budget.remaining('x') == nil)",
+    "assert(budget.remaining('tenant:acme') == 0.5 and budget.remaining('tenant:x/day') == nil)",
     "assert(breaker.state('claude') == 'open' and breaker.state('x') == nil)",
     "assert(tokens('one two three', 'claude') > 2 and tokens('') == 0)",
     "assert(now_ms() == 1790000000000)",
@@ -106,6 +106,28 @@ END_TEST
 
 static const char *const wrong[] = {
     "stats.p95({})",
+    "stats.p95()",
+    "stats.error_rate(true)",
+    "stats.burn({})",
+    "stats.cost_usd('acme')",
+    "stats.cost_usd('tenant:')",
+    "stats.cost_usd('tenants:acme')",
+    "stats.cost_usd('global', 'daily')",
+    "stats.cost_usd('global/dya')",
+    "stats.cost_usd('global', {})",
+    "budget.remaining('acme')",
+    "budget.remaining('globl')",
+    "budget.remaining()",
+    "breaker.state(nil)",
+    "shared.get()",
+    "shared.get({})",
+    "shared.incr('k', 'x')",
+    "shared.incr('k', 1, 'soon')",
+    "json.decode({})",
+    "json.encode()",
+    "json.encode(type)",
+    "require(5 < 6)",
+    "require 'lib'",
     "tokens()",
     "backoff{attempts=1}",
     "backoff{base_ms='x'}",
@@ -135,6 +157,24 @@ START_TEST(a_wrong_kind_is_an_error_of_type)
     struct kit k;
     check(&k, wrong[_i]);
     kit_assert_failed(&k, KIT_TYPE, "route.lua:2: ");
+    kit_close(&k);
+}
+END_TEST
+
+/* A slip of the pen is answered with what was meant. */
+static const char *const slips[][2] = {
+    {"pick{'gpt-4.1-mni'}", "there is no model \"gpt-4.1-mni\"; did you mean \"gpt-4.1-mini\"?"},
+    {"stats.cost_usd('global', 'dya')", "did you mean \"day\"?"},
+    {"budget.remaining('acme')", "an account is global, tenant:NAME, "},
+    {"backoff{attempts=1}", "did you mean \"attempt\"?"},
+    {"template('bsuy')", "did you mean \"busy\"?"},
+};
+
+START_TEST(a_slip_of_the_pen_is_told_with_what_is_near)
+{
+    struct kit k;
+    check(&k, slips[_i][0]);
+    kit_assert_failed(&k, KIT_TYPE, slips[_i][1]);
     kit_close(&k);
 }
 END_TEST
@@ -195,6 +235,8 @@ int main(void)
     TCase *tc = tcase_create("api");
     tcase_add_loop_test(tc, functions_do_what_they_say, 0, sizeof truths / sizeof truths[0]);
     tcase_add_loop_test(tc, a_wrong_kind_is_an_error_of_type, 0, sizeof wrong / sizeof wrong[0]);
+    tcase_add_loop_test(tc, a_slip_of_the_pen_is_told_with_what_is_near, 0,
+                        sizeof slips / sizeof slips[0]);
     tcase_add_test(tc, what_the_ground_does_not_lend_is_nil);
     tcase_add_test(tc, a_log_line_has_message_sorted_fields_place_and_request);
     tcase_add_test(tc, a_value_outlives_its_script_but_not_its_time);
