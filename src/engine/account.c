@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "engine/drive.h"
 #include "model/record.h"
 
 #define RECORD_MAX_BYTES (4u << 20)
@@ -19,6 +20,8 @@ static void count(const struct np_account_env *env, const struct np_exchange *x)
     uint64_t took_ns = x->end_ns - x->accept_ns;
     uint64_t own_ns = took_ns > x->upstream_ns ? took_ns - x->upstream_ns : 0;
     bool caller = (status >= 400 && status < 500) || x->client_gone;
+    /* What a client waits for of a stream is its first text. */
+    uint64_t slo_ns = x->first_text_ns ? x->first_text_ns - x->accept_ns : took_ns;
     np_meter_add(env->meters, NP_FAMILY_requests, endpoint, status, x->outcome.degraded, 1);
     np_meter_observe(env->meters, NP_FAMILY_request_duration, endpoint, 0, (int64_t)took_ns);
     np_meter_observe(env->meters, NP_FAMILY_overhead, endpoint, 0, (int64_t)own_ns);
@@ -26,8 +29,8 @@ static void count(const struct np_account_env *env, const struct np_exchange *x)
         np_meter_add(env->meters, NP_FAMILY_degraded, endpoint, (uint32_t)x->outcome.reason, 0, 1);
     if (x->outcome.degraded && x->outcome.reason == NP_REASON_shed)
         np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_BUSY, 0, 0, 1);
-    np_stat_exchange(env->guard, x->endpoint, x->end_ns, took_ns, status >= 500, !caller,
-                     x->outcome.degraded, x->cost_nusd);
+    np_stat_exchange(env->guard, x->endpoint, x->end_ns, slo_ns, status >= 500 || x->outcome.broken,
+                     !caller, x->outcome.degraded, x->cost_nusd);
 }
 
 static void record(const struct np_account_env *env, const struct np_exchange *x)
@@ -47,8 +50,9 @@ static void log_line(const struct np_exchange *x)
     for (size_t i = 0; i < x->n_attempts; i++)
         tokens += x->attempts[i].usage.prompt + x->attempts[i].usage.completion;
     const char *model = x->answered_by ? x->answered_by->name : last ? last->model->name : "-";
-    const char *outcome = x->client_gone        ? "cancelled"
-                          : x->outcome.refused  ? np_refusal_name(x->outcome.refusal.type)
+    const char *outcome = x->client_gone ? "cancelled"
+                          : x->outcome.refused || x->outcome.broken
+                              ? np_refusal_name(x->outcome.refusal.type)
                           : x->outcome.degraded ? np_reason_name(x->outcome.reason)
                                                 : "ok";
     np_log(NP_LOG_INFO, "request", NP_KVS("request", x->id), NP_KVS("endpoint", x->endpoint->path),
@@ -65,5 +69,6 @@ void np_account_close(const struct np_account_env *env, struct np_exchange *x)
     if (env->decisions)
         record(env, x);
     log_line(x);
+    np_drive_free(x);
     np_exchange_free(x);
 }

@@ -114,21 +114,14 @@ void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np
     x->drive = d;
     struct np_refusal refusal = {.retry_after_s = -1};
     enum np_err err = np_request_parse(x->arena, x->body, &x->request, &refusal);
+    if (!err && x->request.stream)
+        err = np_flow_make(x);
     if (err == NP_E_NOMEM) {
         np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_MEMORY, 0, 0, 1);
         refusal = (struct np_refusal){.type = NP_REFUSAL_overloaded,
                                       .status = np_refusal_status(NP_REFUSAL_overloaded),
                                       .message = NP_SPAN("no memory for this request now"),
                                       .retry_after_s = 1};
-    }
-    if (err == NP_OK && x->request.stream) {
-        refusal = (struct np_refusal){.type = NP_REFUSAL_invalid_request,
-                                      .status = np_refusal_status(NP_REFUSAL_invalid_request),
-                                      .message = NP_SPAN("streams are not served yet: leave stream "
-                                                         "out or set it to false"),
-                                      .param = NP_SPAN("stream"),
-                                      .retry_after_s = -1};
-        err = NP_E_INVALID;
     }
     if (err) {
         np_drive_refuse(env, x, &refusal, now);
@@ -177,9 +170,8 @@ static void count_phase(struct np_exchange *x, struct np_now now)
     x->upstream_ns += now.mono_ns > since_ns ? now.mono_ns - since_ns : 0;
 }
 
-/* An answer for a call that brought no whole reply, by how it ended. */
-static void answer_of_failure(struct np_exchange *x, const struct np_call_end *end,
-                              struct np_now now, struct np_answer *out)
+void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
+                      struct np_answer *out)
 {
     *out = (struct np_answer){.retry_after_ms = -1, .limit_tokens = -1};
     switch (end->how) {
@@ -201,8 +193,29 @@ static void answer_of_failure(struct np_exchange *x, const struct np_call_end *e
     out->error = np_arena_dup(x->arena, np_span_of(words));
 }
 
+/* A streamed attempt counts as quick as its first text came. */
+static void count_first_text(struct np_drive_env *env, const struct np_exchange *x,
+                             struct np_attempt *a)
+{
+    const struct np_flow *f = np_drive_of(x)->flow;
+    if (!f || !f->open)
+        return;
+    a->first_byte_ns = f->first_ns;
+    if (f->first_ns)
+        np_meter_observe(env->meters, NP_FAMILY_llm_ttft, a->model->slot, 0,
+                         (int64_t)(f->first_ns - a->start_ns));
+}
+
+static uint64_t latency_ns(const struct np_exchange *x, const struct np_attempt *a)
+{
+    const struct np_flow *f = np_drive_of(x)->flow;
+    bool streamed = f && f->open && f->first_ns;
+    return (streamed ? f->first_ns : a->end_ns) - a->start_ns;
+}
+
 /* Counts an attempt that has ended, in guards and meters. */
-static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct np_now now)
+static void attempt_ended(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
+                          struct np_now now)
 {
     const struct np_provider *p = a->model->provider;
     a->end_ns = now.mono_ns > a->start_ns ? now.mono_ns : a->start_ns;
@@ -212,8 +225,9 @@ static void attempt_ended(struct np_drive_env *env, struct np_attempt *a, struct
     if (a->key)
         np_key_report(env->guard, p, (size_t)(a->key - p->keys), now.mono_ns, a->class,
                       a->retry_after_ms);
+    count_first_text(env, x, a);
     if (np_class_fault(a->class) != NP_FAULT_CALLER)
-        np_stat_attempt(env->guard, a->model, now.mono_ns, a->end_ns - a->start_ns,
+        np_stat_attempt(env->guard, a->model, now.mono_ns, latency_ns(x, a),
                         a->class == NP_CLASS_ok, a->usage.completion);
 
     uint32_t slot = a->model->slot;
@@ -249,43 +263,55 @@ static void drained(struct np_drive_env *env, struct np_exchange *x)
 void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
                    const struct np_call_result *result, struct np_now now)
 {
-    struct np_drive *d = np_drive_of(x);
+    const struct np_drive *d = np_drive_of(x);
     np_require(d->state == NP_DRIVE_CALLING);
-    struct np_attempt *a = np_drive_attempt(x);
+    const struct np_attempt *a = np_drive_attempt(x);
     struct np_answer answer;
-    count_phase(x, now);
-    if (result->end.how != NP_CALL_COMPLETE) {
-        answer_of_failure(x, &result->end, now, &answer);
+    if (d->flow && d->flow->open) {
+        np_flow_answer(env, x, &result->end, now, &answer);
+        answer.provider_request_id = np_arena_dup(x->arena, result->reply.request_id);
+    } else if (result->end.how != NP_CALL_COMPLETE) {
+        np_drive_failure(x, &result->end, now, &answer);
     } else if (np_adapter_answer(np_drive_script(env, x), x, a->model, &result->reply, &answer)) {
         answer = (struct np_answer){.class = NP_CLASS_bad_reply,
                                     .error = NP_SPAN("no memory to read the reply"),
                                     .retry_after_ms = -1,
                                     .limit_tokens = -1};
     }
-    if (x->client_gone)
-        answer.class = NP_CLASS_cancelled;
-    a->class = answer.class;
-    a->status = result->end.status;
-    a->error = answer.error;
-    a->provider_request_id = answer.provider_request_id;
-    a->retry_after_ms = answer.retry_after_ms;
-    a->first_byte_ns = result->end.first_byte_ns;
-    a->connect_ns = result->end.connect_ns;
-    np_drive_settle(env, x, a, &result->end, &answer);
-    attempt_ended(env, a, now);
-    d->last_retry_after_ms = answer.retry_after_ms;
+    np_drive_end_attempt(env, x, &result->end, &answer, now);
+}
+
+void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x,
+                          const struct np_call_end *end, const struct np_answer *answer,
+                          struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    struct np_attempt *a = np_drive_attempt(x);
+    count_phase(x, now);
+    a->class = x->client_gone ? NP_CLASS_cancelled : answer->class;
+    a->status = end->status;
+    a->error = answer->error;
+    a->provider_request_id = answer->provider_request_id;
+    a->retry_after_ms = answer->retry_after_ms;
+    a->first_byte_ns = end->first_byte_ns;
+    a->connect_ns = end->connect_ns;
+    np_drive_settle(env, x, a, end, answer, now);
+    attempt_ended(env, x, a, now);
+    d->last_retry_after_ms = answer->retry_after_ms;
     d->again = d->other_key = false;
     if (x->client_gone) {
         drained(env, x);
         return;
     }
     if (a->class == NP_CLASS_ok) {
-        x->answer = answer;
+        x->answer = *answer;
         x->answered_by = a->model;
         np_drive_answer(env, x, now);
-        return;
+    } else if (x->emitted) {
+        np_drive_break_off(env, x, answer, now);
+    } else {
+        np_drive_decide(env, x, answer, now);
     }
-    np_drive_decide(env, x, &answer, now);
 }
 
 void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
@@ -303,10 +329,14 @@ static void cut_call(struct np_drive_env *env, struct np_exchange *x, struct np_
     struct np_attempt *a = np_drive_attempt(x);
     struct np_call_end end = {.how = NP_CALL_RESET};
     end.request_sent = env->ground->abort(env->ground->ctx, x);
+    struct np_answer answer = {.retry_after_ms = -1, .limit_tokens = -1};
+    const struct np_flow *f = np_drive_of(x)->flow;
+    if (f && f->open)
+        np_flow_answer(env, x, &end, now, &answer);
     count_phase(x, now);
     a->class = NP_CLASS_cancelled;
-    np_drive_settle(env, x, a, &end, NULL);
-    attempt_ended(env, a, now);
+    np_drive_settle(env, x, a, &end, f && f->open ? &answer : NULL, now);
+    attempt_ended(env, x, a, now);
 }
 
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now)

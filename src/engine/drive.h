@@ -29,6 +29,7 @@ struct np_call_order {
     const struct np_wire *wire; /* until call returns; its texts are in the exchange's arena */
     uint64_t deadline_ns;       /* monotonic: when the call is cut */
     uint64_t started_ns;        /* set by the ground: when it began the call */
+    bool stream;                /* the reply may come piece by piece: see np_drive_head */
 };
 
 /* The ground: who performs. None of these may call back into the driver before returning. */
@@ -38,9 +39,15 @@ struct np_ground {
     enum np_err (*call)(void *ctx, struct np_exchange *x, struct np_call_order *order);
     /* Ends the call; np_drive_done does not follow. True when a byte of the request may have left. */
     bool (*abort)(void *ctx, struct np_exchange *x);
+    /* What is awaited of a streamed reply has come: the time-out for it is over, and the call is cut
+     * at deadline_ns. */
+    void (*flows)(void *ctx, struct np_exchange *x, uint64_t deadline_ns);
+    /* Gives a piece of a streamed answer to the client: text as the inside of a JSON string, valid until
+     * it returns. The first begins the one reply; `reply` then only ends it. */
+    void (*emit)(void *ctx, struct np_exchange *x, struct np_span json_text);
     /* np_drive_wake follows at this time, not earlier. At most one wait an exchange. */
     void (*wait)(void *ctx, struct np_exchange *x, uint64_t at_ns);
-    /* Gives x->outcome to the client; comes once. */
+    /* Gives x->outcome to the client; comes once. What was emitted is not given again. */
     void (*reply)(void *ctx, struct np_exchange *x);
     void *ctx;
 };
@@ -66,6 +73,13 @@ struct np_call_result {
 
 /* Starts: endpoint, tenant, catalogue, policy, id, times and body of x are set. */
 void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* The head of the call's reply has come. True: its body is a stream, and wanted as np_drive_data; else
+ * whole in np_drive_done. */
+bool np_drive_head(struct np_drive_env *env, struct np_exchange *x, unsigned status,
+                   struct np_span content_type);
+/* The next bytes of a stream. The call may have been aborted in it, and another begun. */
+void np_drive_data(struct np_drive_env *env, struct np_exchange *x, struct np_span bytes,
+                   struct np_now now);
 void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
                    const struct np_call_result *result, struct np_now now);
 void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
@@ -73,6 +87,8 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* Ends a call that is read on although its client has left. */
 void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* Frees what the driver holds outside of the exchange's arena. */
+void np_drive_free(struct np_exchange *x);
 /* Nothing of the exchange is under way at a provider any more and its outcome stands. */
 bool np_drive_idle(const struct np_exchange *x);
 

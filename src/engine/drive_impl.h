@@ -3,6 +3,7 @@
 #define NP_ENGINE_DRIVE_IMPL_H
 
 #include "engine/drive.h"
+#include "provider/sse.h"
 
 /* At most this many attempts with one candidate, whatever a policy asks for. */
 #define NP_TRIES_A_CANDIDATE 2
@@ -16,6 +17,27 @@
 #define NP_MAX_DRAINING 32
 
 enum np_drive_state { NP_DRIVE_NEW, NP_DRIVE_CALLING, NP_DRIVE_WAITING, NP_DRIVE_DONE };
+
+/* The streamed answer of an exchange: what its present attempt has brought. */
+struct np_flow {
+    const struct np_stream_form *form; /* of the attempt's adapter */
+    struct np_sse sse;
+    struct np_buf text;  /* all that it said, decoded */
+    struct np_buf delta; /* what of it the client has not got yet, as the inside of a JSON string */
+    struct np_stream_usage usage;
+    struct np_answer fault; /* of an error in the stream */
+    enum np_finish finish;
+    int64_t thought_tokens; /* estimate of what it thought aloud */
+    unsigned idle_events;   /* that brought neither text nor thought before the first text */
+    size_t idle_bytes;      /* of them */
+    uint64_t first_ns;      /* the first text */
+    bool hidden;            /* its model spends tokens that no answer shows */
+    bool open;              /* the reply is a stream */
+    bool alive;             /* text or thought has come */
+    bool finished;          /* the provider said why it ends */
+    bool ended;             /* … and that it is whole */
+    bool failed;            /* an error came, or what can't be read; fault says it */
+};
 
 struct np_drive {
     enum np_drive_state state;
@@ -32,6 +54,7 @@ struct np_drive {
     int64_t too_small_room;            /* the largest context among them, in tokens */
     int64_t last_retry_after_ms;       /* of the last failed attempt, or until a key is free; -1 */
     uint64_t phase_ns;                 /* when the call or wait began */
+    struct np_flow *flow;              /* NULL: the client wants the answer whole */
 };
 
 static inline struct np_drive *np_drive_of(const struct np_exchange *x)
@@ -68,6 +91,27 @@ void np_drive_refuse_failed_hook(struct np_drive_env *env, struct np_exchange *x
 int64_t np_drive_likely_ms(const struct np_drive_env *env, const struct np_model *m,
                            struct np_now now);
 
+/* drive.c: the attempt's call is over. end->how and answer are what became of it. */
+void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x,
+                          const struct np_call_end *end, const struct np_answer *answer,
+                          struct np_now now);
+/* drive.c: an answer for a call that brought no whole reply, by how it ended. */
+void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
+                      struct np_answer *out);
+
+/* stream.c: the exchange's flow; NP_E_NOMEM. */
+enum np_err np_flow_make(struct np_exchange *x) NP_MUST_CHECK;
+/* stream.c: begins anew for an attempt with this model. */
+enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const struct np_model *m,
+                          bool hidden) NP_MUST_CHECK;
+/* stream.c: what became of a streamed reply whose call ended so. */
+void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struct np_call_end *end,
+                    struct np_now now, struct np_answer *out);
+/* stream.c: usage of a stream that ended before its provider told it: the prompt as told or counted,
+ * what came, and a second's worth more; all that was allowed where tokens are hidden. */
+struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np_exchange *x,
+                                 const struct np_attempt *a, struct np_now now);
+
 /* What became of trying a candidate. */
 enum np_tried { NP_TRIED_CALLING, NP_TRIED_PASSED, NP_TRIED_ENDED };
 
@@ -83,7 +127,8 @@ enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
                              struct np_candidate *c, struct np_now now, struct np_reservation *out);
 /* money.c: usage and cost of an attempt that has ended, booked. answer NULL: nothing was understood. */
 void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
-                     const struct np_call_end *end, const struct np_answer *answer);
+                     const struct np_call_end *end, const struct np_answer *answer,
+                     struct np_now now);
 
 /* decide.c: what follows a failed attempt. */
 void np_drive_decide(struct np_drive_env *env, struct np_exchange *x,
@@ -94,6 +139,9 @@ void np_drive_refuse(struct np_drive_env *env, struct np_exchange *x, const stru
                      struct np_now now);
 void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_reason reason,
                       struct np_now now);
+/* A stream that broke off after text had reached the client. */
+void np_drive_break_off(struct np_drive_env *env, struct np_exchange *x,
+                        const struct np_answer *answer, struct np_now now);
 void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* The plan is used up: what the last obstacle calls for. */
 void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct np_now now);

@@ -95,10 +95,68 @@ void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_r
     give(env, x, now);
 }
 
+/* What a hook wants of a stream that has reached the client comes too late. */
+static void note_too_late(struct np_exchange *x, const struct np_hook_report *rep)
+{
+    if (rep->result != NP_HOOK_GAVE || x->n_notes == 0)
+        return;
+    struct np_hook_note *note = &x->notes[x->n_notes - 1];
+    char *text =
+        np_arena_printf(x->arena, "%.*s (too late: the stream has reached the client)",
+                        (int)(note->returned.n < 256 ? note->returned.n : 256), note->returned.p);
+    if (text)
+        note->returned = np_span_of(text);
+}
+
+/* respond hears what was said, and can't change it any more. */
+static void answer_emitted(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_hook_report rep = {0};
+    struct np_verdict v = {.kind = NP_VERDICT_NONE};
+    struct np_span said = x->answer.text;
+    np_hook_respond(np_drive_script(env, x), x, &v, &rep);
+    (void)np_drive_hook_done(env, x, NP_HOOK_respond, &rep);
+    note_too_late(x, &rep);
+    x->answer.text = said;
+    x->outcome = (struct np_outcome){
+        .status = 200, .text = said, .finish = x->answer.finish, .retry_after_s = -1};
+    give(env, x, now);
+}
+
+void np_drive_break_off(struct np_drive_env *env, struct np_exchange *x,
+                        const struct np_answer *answer, struct np_now now)
+{
+    const struct np_attempt *a = np_drive_attempt(x);
+    struct np_hook_report rep = {0};
+    struct np_verdict v = {.kind = NP_VERDICT_NONE};
+    np_hook_retry(np_drive_script(env, x), x, a, &v, &rep);
+    (void)np_drive_hook_done(env, x, NP_HOOK_retry, &rep);
+    note_too_late(x, &rep);
+    enum np_refusal_type type = answer->class == NP_CLASS_deadline ? NP_REFUSAL_deadline_exceeded
+                                                                   : NP_REFUSAL_upstream_failed;
+    char *text = np_arena_printf(x->arena, "the stream of %s broke off: %s", a->model->name,
+                                 np_class_name(answer->class));
+    x->answered_by = a->model;
+    x->outcome = (struct np_outcome){.status = 200,
+                                     .text = answer->text,
+                                     .finish = NP_FINISH_error,
+                                     .refusal = {.type = type,
+                                                 .status = np_refusal_status(type),
+                                                 .message = np_span_of(text),
+                                                 .retry_after_s = -1},
+                                     .retry_after_s = -1,
+                                     .broken = true};
+    give(env, x, now);
+}
+
 void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_hook_report rep = {0};
     struct np_verdict v = {.kind = NP_VERDICT_NONE};
+    if (x->emitted) {
+        answer_emitted(env, x, now);
+        return;
+    }
     np_hook_respond(np_drive_script(env, x), x, &v, &rep);
     if (np_drive_hook_done(env, x, NP_HOOK_respond, &rep)) {
         np_drive_refuse_failed_hook(env, x, NP_HOOK_respond, now);

@@ -200,6 +200,7 @@ static void client_left(struct np_worker *w, struct np_exchange *x)
     struct np_live *live = x->ground;
     np_timer_stop(np_loop_timers(w->loop), &live->timer);
     np_drive_gone(&w->drive, x, np_worker_now(w));
+    np_live_go_on(live); /* what is read on has nobody to wait for */
 }
 
 static void on_left(void *ctx, struct np_http_call *c)
@@ -231,6 +232,14 @@ static void on_gone(void *ctx, struct np_http_call *c, enum np_http_end end)
     np_live_settle(x);
 }
 
+static void on_drained(void *ctx, struct np_http_call *c)
+{
+    (void)ctx;
+    const struct np_exchange *x = np_http_user(c);
+    if (x)
+        np_live_go_on(x->ground);
+}
+
 static void on_refused(void *ctx, enum np_http_refusal cause)
 {
     struct np_worker *w = ctx;
@@ -249,6 +258,7 @@ struct np_front_ops np_intake_ops(struct np_worker *w)
                                  .whole = on_whole,
                                  .gone = on_gone,
                                  .left = on_left,
+                                 .drained = on_drained,
                                  .refused = on_refused,
                                  .ctx = w};
 }

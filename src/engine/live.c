@@ -67,16 +67,23 @@ void np_live_abandon(struct np_worker *w)
 
 static void on_head(void *ctx, struct np_call *call, unsigned status)
 {
-    (void)ctx;
-    (void)call;
-    (void)status;
+    struct np_exchange *x = ctx;
+    struct np_live *live = live_of(x);
+    live->streamed =
+        np_drive_head(&live->worker->drive, x, status, np_call_header(call, "content-type"));
 }
 
 static void on_data(void *ctx, struct np_call *call, struct np_span bytes)
 {
     struct np_exchange *x = ctx;
+    struct np_live *live = live_of(x);
     (void)call; /* the upstream ends a reply that passes NP_REPLY_MAX_BYTES */
-    (void)np_buf_span(&live_of(x)->reply, bytes);
+    if (!live->streamed) {
+        (void)np_buf_span(&live->reply, bytes);
+        return;
+    }
+    np_drive_data(&live->worker->drive, x, bytes, np_worker_now(live->worker));
+    np_live_settle(x);
 }
 
 static void on_done(void *ctx, struct np_call *call, const struct np_call_end *end)
@@ -135,10 +142,12 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
         .connect_timeout_ms = p->connect_timeout_ms,
         .first_byte_timeout_ms = p->first_token_timeout_ms,
         .idle_timeout_ms = p->idle_timeout_ms,
+        .stream = order->stream,
         .deadline_ns = order->deadline_ns,
         .max_reply_bytes = NP_REPLY_MAX_BYTES,
     };
     np_buf_reset(&live->reply);
+    live->streamed = live->paused = false;
     order->started_ns = np_loop_refresh_ns(w->loop);
     return np_upstream_start(w->upstream, &spec, &call_ops, x, &live->call);
 }
@@ -151,6 +160,12 @@ static bool ground_abort(void *ctx, struct np_exchange *x)
     np_call_abort(live->call);
     live->call = NULL;
     return sent;
+}
+
+static void ground_flows(void *ctx, struct np_exchange *x, uint64_t deadline_ns)
+{
+    (void)ctx;
+    np_call_flows(live_of(x)->call, deadline_ns);
 }
 
 static void on_wake(void *ctx, uint64_t now_ns)
@@ -176,6 +191,10 @@ static void ground_reply(void *ctx, struct np_exchange *x)
     struct np_live *live = live_of(x);
     if (!live->client)
         return;
+    if (x->request.stream && !x->outcome.refused && x->outcome.status == 200) {
+        np_live_end_stream(x);
+        return;
+    }
     char retry_after[24];
     struct np_http_field fields[2] = {{"X-Request-Id", x->id}};
     size_t n = 1;
@@ -203,5 +222,11 @@ static void ground_reply(void *ctx, struct np_exchange *x)
 
 struct np_ground np_live_ground(struct np_worker *w)
 {
-    return (struct np_ground){ground_call, ground_abort, ground_wait, ground_reply, w};
+    return (struct np_ground){.call = ground_call,
+                              .abort = ground_abort,
+                              .flows = ground_flows,
+                              .emit = np_live_emit,
+                              .wait = ground_wait,
+                              .reply = ground_reply,
+                              .ctx = w};
 }

@@ -118,8 +118,16 @@ static void count_text(const struct np_drive_env *env, const struct np_exchange 
     a->settled = NP_SETTLED_ESTIMATED;
 }
 
+/* Whether the attempt's reply was a stream that brought something, or that its client left. */
+static bool came_in_part(const struct np_exchange *x, const struct np_attempt *a)
+{
+    const struct np_flow *f = np_drive_of(x)->flow;
+    return f && f->open && (f->alive || f->usage.prompt >= 0 || a->class == NP_CLASS_cancelled);
+}
+
 void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
-                     const struct np_call_end *end, const struct np_answer *answer)
+                     const struct np_call_end *end, const struct np_answer *answer,
+                     struct np_now now)
 {
     a->usage_reported = answer && answer->usage_reported;
     a->usage_flagged = answer && answer->usage_flagged;
@@ -132,6 +140,9 @@ void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_
                        a->usage.prompt);
     } else if (end->how == NP_CALL_COMPLETE && end->status >= 300) {
         a->settled = NP_SETTLED_VOID;
+    } else if (came_in_part(x, a)) {
+        a->usage = np_flow_estimate(env, x, a, now);
+        a->settled = NP_SETTLED_ESTIMATED;
     } else if (answer && (a->usage_flagged || answer->text.n > 0)) {
         count_text(env, x, a, answer);
     } else {

@@ -188,8 +188,12 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                NP_KVS("provider", c->model->provider->name), NP_KVS("error", error));
         return err;
     }
-    struct np_call_order order = {
-        .model = c->model, .wire = &wire, .deadline_ns = cut_at(env, x, c, now)};
+    if (d->flow && (err = np_flow_begin(env, x, c->model, wire.hidden_tokens)))
+        return err;
+    struct np_call_order order = {.model = c->model,
+                                  .wire = &wire,
+                                  .deadline_ns = cut_at(env, x, c, now),
+                                  .stream = d->flow != NULL};
     err = env->ground->call(env->ground->ctx, x, &order);
     a->start_ns = d->phase_ns = order.started_ns;
     return err;

@@ -133,6 +133,20 @@ static bool ground_abort(void *ctx, struct np_exchange *x)
     return !live->reply.not_sent;
 }
 
+static void ground_flows(void *ctx, struct np_exchange *x, uint64_t deadline_ns)
+{
+    (void)ctx;
+    (void)x;
+    (void)deadline_ns;
+}
+
+static void ground_emit(void *ctx, struct np_exchange *x, struct np_span json_text)
+{
+    (void)ctx;
+    (void)x;
+    (void)json_text;
+}
+
 static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
 {
     struct np_sim *s = ctx;
@@ -284,7 +298,13 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
         np_sim_free(s);
         return NULL;
     }
-    s->ground = (struct np_ground){ground_call, ground_abort, ground_wait, ground_reply, s};
+    s->ground = (struct np_ground){.call = ground_call,
+                                   .abort = ground_abort,
+                                   .flows = ground_flows,
+                                   .emit = ground_emit,
+                                   .wait = ground_wait,
+                                   .reply = ground_reply,
+                                   .ctx = s};
     s->drive = (struct np_drive_env){.ground = &s->ground,
                                      .guard = s->guard,
                                      .ledger = s->ledger,

@@ -36,6 +36,9 @@ struct np_live {
     struct np_timer timer;       /* the wait between attempts */
     struct np_buf reply;         /* what the provider sent so far */
     struct np_buf body;          /* what the client gets; borrowed by the front */
+    bool streamed;               /* the call's reply is given to the driver piece by piece */
+    bool begun;                  /* so is the client's, and it has begun */
+    bool paused;                 /* the call waits for the client to read */
     struct np_exchange *x;
     struct np_live *prev, *next; /* in the worker's read_on */
 };
@@ -49,6 +52,12 @@ static inline struct np_now np_worker_now(const struct np_worker *w)
 struct np_front_ops np_intake_ops(struct np_worker *w);
 /* intake.c: how the refusals of the front get their request ids; ctx of its ops is the worker. */
 void np_intake_ids(struct np_front_config *config);
+/* live_stream.c: a streamed reply. */
+void np_live_emit(void *ctx, struct np_exchange *x, struct np_span json_text);
+/* live_stream.c: the end of the reply of an exchange whose client wants a stream. */
+void np_live_end_stream(struct np_exchange *x);
+/* live_stream.c: a paused call goes on. */
+void np_live_go_on(struct np_live *live);
 /* live.c: the ground that performs. */
 struct np_ground np_live_ground(struct np_worker *w);
 /* live.c: closes the exchange when neither the client nor the driver needs it any more. */

@@ -167,12 +167,12 @@ static enum MHD_Result take_piece(struct np_http_call *c, const char *data, size
     return err == NP_OK ? MHD_YES : refuse_midway(c, err);
 }
 
-static void suspend(struct np_http_call *c)
+void np_call_suspend(struct np_http_call *c)
 {
     MHD_suspend_connection(c->mhd);
     c->suspended = true;
     c->front->n_suspended++;
-    if (c->conn->peer_closed && !c->replied) {
+    if (c->conn->peer_closed) {
         np_call_leave(c);
     }
 }
@@ -190,7 +190,7 @@ static enum MHD_Result take_end(struct np_http_call *c)
     if (c->replied) {
         return np_reply_queue(c);
     }
-    suspend(c);
+    np_call_suspend(c);
     return MHD_YES;
 }
 
@@ -213,10 +213,20 @@ enum MHD_Result np_call_handle(void *cls, struct MHD_Connection *mhd, const char
 
 /* -------------------------------------------------------------------------------------------- end */
 
+/* Whether there is somebody to tell that the client is away. */
+static bool may_leave(const struct np_http_call *c)
+{
+    if (c->left) {
+        return false;
+    }
+    return c->stream ? !c->stream->ended : !c->replied && c->stage == NP_STAGE_WAIT && c->suspended;
+}
+
+/* A connection that is not suspended waits until it can write: it is made to find out. */
 void np_call_leave(struct np_http_call *c)
 {
     struct np_front *f = c->front;
-    if (c->left || c->replied || c->stage != NP_STAGE_WAIT || !c->suspended) {
+    if (!may_leave(c)) {
         return;
     }
     c->left = true;
@@ -224,7 +234,11 @@ void np_call_leave(struct np_http_call *c)
         f->ops.left(f->ops.ctx, c);
     }
     c->aborted = true;
-    np_front_resume(c);
+    if (c->suspended) {
+        np_front_resume(c);
+    } else {
+        shutdown(c->conn->fd, SHUT_RDWR);
+    }
 }
 
 /* What the library refused by itself (too long a head, a malformed chunk, …) is counted too. */
@@ -273,6 +287,7 @@ void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     }
     c->conn->call = NULL;
     np_conn_pause(c->conn, np_loop_now_ns(f->loop));
+    np_stream_free(c->stream);
     np_buf_free(&c->body);
     free(c);
 }

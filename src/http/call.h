@@ -23,6 +23,9 @@
 /* A larger head is refused. */
 #define NP_HTTP_HEAD_BYTES 6000
 
+/* How often a connection is looked at. */
+#define NP_CHECKS_PER_PATIENCE 5
+
 enum np_http_stage {
     NP_STAGE_LINE,   /* the request line is in */
     NP_STAGE_HEAD,   /* `head` runs, or the front refuses */
@@ -47,6 +50,16 @@ struct np_conn {
     bool peer_closed;    /* or half-closed */
 };
 
+/* A reply that is given piece by piece. */
+struct np_http_stream {
+    struct np_buf waiting; /* what the library has not taken */
+    size_t from;           /* of it that it has */
+    uint64_t since_ns;     /* since when the library has not taken what there is */
+    uint64_t put_ns;       /* when something was given last */
+    bool full;             /* the owner was told that it is */
+    bool ended;            /* nothing more is given */
+};
+
 struct np_http_call {
     struct np_front *front;
     struct np_conn *conn;
@@ -61,6 +74,7 @@ struct np_http_call {
     struct np_span path, query; /* in target */
 
     struct MHD_Response *response; /* prepared, not yet queued */
+    struct np_http_stream *stream; /* NULL: the reply is, or will be, whole */
     unsigned status;
     struct np_refusal refused; /* the front's own, its texts left out; status 0: none */
 
@@ -79,6 +93,7 @@ struct np_http_call {
     bool close;   /* the connection ends with the reply */
     bool linger;  /* input may still come when it ends: read and drop before closing */
     bool suspended;
+    bool resuming;             /* it is in the line of those that go on */
     bool left;                 /* the client is away; the owner knows */
     bool aborted;              /* end the connection without a reply */
     bool raw_sent;             /* a refusal went out past the library */
@@ -157,6 +172,14 @@ void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np
  * The caller ends the connection. */
 void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
                          enum np_refusal_type type, const char *message);
+
+/* stream.c */
+/* Ends readers that stall, and gives a comment where nothing was given for long. */
+void np_stream_check(struct np_http_call *c, uint64_t now_ns);
+void np_stream_free(struct np_http_stream *s);
+
+/* call.c: the library is to leave the call alone until np_front_resume. */
+void np_call_suspend(struct np_http_call *c);
 
 /* dialect.c: the error object. */
 void np_dialect_body(struct np_buf *b, const struct np_refusal *r, const char *request_id);

@@ -6,7 +6,7 @@
  *   pause    between requests may last as the library's timeout lets it, unless bytes trickle in
  *            without making a request line: then again the patience
  *   body     1 KB/s on average once the patience is over, else 408
- *   reply    1 KB/s on average once a minute is over
+ *   reply    1 KB/s on average once a minute is over; a streamed one: see stream.c
  *
  * While a call waits for its reply the owner's deadline counts, nothing here.
  *
@@ -21,7 +21,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#define CHECKS_PER_PATIENCE 5
 #define LEAST_BYTES_PER_S 1024
 #define REPLY_PATIENCE_NS (60 * NP_NS_PER_S)
 /* Long enough for the library to read what came before the end of the stream. */
@@ -46,7 +45,7 @@ static void unlink_conn(struct np_front *f, struct np_conn *conn)
 
 static void link_last(struct np_front *f, struct np_conn *conn, uint64_t now_ns)
 {
-    conn->check_ns = now_ns + f->patience_ns / CHECKS_PER_PATIENCE;
+    conn->check_ns = now_ns + f->patience_ns / NP_CHECKS_PER_PATIENCE;
     conn->prev = f->conn_last;
     if (conn->prev) {
         conn->prev->next = conn;
@@ -214,7 +213,9 @@ static void check_call(struct np_conn *conn, struct np_http_call *c, uint64_t no
         }
         break;
     case NP_STAGE_SENDING:
-        if (elapsed > REPLY_PATIENCE_NS + c->reply_bytes / LEAST_BYTES_PER_S * NP_NS_PER_S) {
+        if (c->stream) {
+            np_stream_check(c, now_ns);
+        } else if (elapsed > REPLY_PATIENCE_NS + c->reply_bytes / LEAST_BYTES_PER_S * NP_NS_PER_S) {
             cut(conn);
         }
         break;

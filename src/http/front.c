@@ -61,7 +61,7 @@ static void resume_all(struct np_front *f, uint64_t now_ns)
     while (f->resume_first) {
         struct np_http_call *c = f->resume_first;
         f->resume_first = c->next_resume;
-        c->suspended = false;
+        c->suspended = c->resuming = false;
         f->n_suspended--;
         MHD_resume_connection(c->mhd);
     }
@@ -86,6 +86,10 @@ static uint64_t turn(void *ctx, uint64_t now_ns)
 void np_front_resume(struct np_http_call *c)
 {
     struct np_front *f = c->front;
+    if (c->resuming) {
+        return;
+    }
+    c->resuming = true;
     if (!f->resume_first) {
         np_timer_set(np_loop_timers(f->loop), &f->resume_timer, f->resume_ns);
     }
@@ -262,6 +266,7 @@ void np_front_free(struct np_front *f)
     for (struct np_conn *conn = f->conn_first; conn; conn = conn->next) {
         if (conn->call && conn->call->suspended) {
             conn->call->suspended = false;
+            conn->call->aborted = true;
             MHD_resume_connection(conn->call->mhd);
         }
     }

@@ -27,7 +27,8 @@ enum np_http_end {
 
 /* Why the front itself refused: for neap_http_refused_total{cause}. */
 #define NP_HTTP_REFUSALS(X) \
-    X(framing) X(length_required) X(too_large) X(path) X(host) X(origin) X(timeout) X(memory)
+    X(framing)              \
+    X(length_required) X(too_large) X(path) X(host) X(origin) X(timeout) X(memory) X(slow_reader)
 
 enum np_http_refusal {
 #define NP_HTTP_REFUSAL_ENUM(name) NP_HTTP_REFUSAL_##name,
@@ -47,6 +48,8 @@ struct np_front_ops {
     /* The client has closed while the call waits for its reply. Comes at most once, before `gone`;
      * `gone` follows soon, within a few turns. Also for half-closed clients. May be NULL. */
     void (*left)(void *ctx, struct np_http_call *c);
+    /* What waits of a streamed reply has fallen below NP_HTTP_STREAM_LOW again. May be NULL. */
+    void (*drained)(void *ctx, struct np_http_call *c);
     /* A refusal of the front's own was sent; for counting. May be NULL. A call that had seen `head`
      * gets its `gone` without a reply of the owner's. */
     void (*refused)(void *ctx, enum np_http_refusal cause);
@@ -70,7 +73,9 @@ struct np_front_config {
     unsigned idle_timeout_s;
     /* For a request's head, and before a body's least rate (1 KB/s) counts; 0: 10 s. */
     unsigned patience_ms;
-    bool tls;                      /* shows np_tls_new's certificate (http/tls.h) */
+    bool tls;            /* shows np_tls_new's certificate (http/tls.h) */
+    unsigned stall_ms;   /* a stream of which the client takes nothing for so long ends; 0: 30 s */
+    unsigned comment_ms; /* one is sent when a stream was silent for about so long; 0: 15 s */
     const char *request_id_header; /* NULL: the front's own refusals carry no id */
     /* The id of a refusal of the front's own: the client's if it may be taken, else a new one. ctx is
      * the ops'. Without it only a valid client's id is sent back. */
@@ -131,6 +136,21 @@ struct np_http_reply {
  * runs on the loop's thread. Works for HEAD too. Ignored when the client has left meanwhile. A field that
  * holds control bytes is left out. Without memory for it the connection ends (`gone`: NP_HTTP_LEFT). */
 void np_http_reply(struct np_http_call *c, const struct np_http_reply *reply);
+
+/* A reply whose body is given piece by piece, as server-sent events: begin once, instead of
+ * np_http_reply and when that might be called; then put any number of times; then end. What the
+ * client has not taken waits here. After a put that says so (above NP_HTTP_STREAM_HIGH) the owner
+ * should give no more until `drained`; more than NP_HTTP_STREAM_MAX ends the connection. All three are
+ * ignored when the client has left. `left` comes for a client that closes before the end. */
+#define NP_HTTP_STREAM_HIGH ((size_t)16 * 1024)
+#define NP_HTTP_STREAM_LOW ((size_t)4 * 1024)
+#define NP_HTTP_STREAM_MAX ((size_t)4 * 1024 * 1024)
+
+/* Of head its status, content type and fields count. */
+void np_http_stream_begin(struct np_http_call *c, const struct np_http_reply *head);
+/* False: enough waits now. */
+bool np_http_stream_put(struct np_http_call *c, struct np_span bytes);
+void np_http_stream_end(struct np_http_call *c);
 
 /* The version of libmicrohttpd as loaded. */
 const char *np_front_version(void);

@@ -8,8 +8,9 @@ static const char *const token_kinds[] = {"prompt", "completion", "cached", "cac
 static const char *const hook_failures[] = {"error", "time", "memory", "type"};
 static const char *const shed_causes[] = {"busy", "memory", "draining"};
 /* In the order of http/'s enum np_http_refusal, a wing that this one never includes. */
-static const char *const http_causes[] = {"framing", "length_required", "too_large", "path",
-                                          "host",    "origin",          "timeout",   "memory"};
+static const char *const http_causes[] = {"framing",    "length_required", "too_large", "path",
+                                          "host",       "origin",          "timeout",   "memory",
+                                          "slow_reader"};
 
 #define TEXT_LABEL(label, list)                                                        \
     {                                                                                  \

@@ -36,7 +36,7 @@ enum np_then {
     X(overloaded, PROVIDER, AGAIN, true)   \
     X(server_error, PROVIDER, AGAIN, true) \
     X(bad_reply, PROVIDER, NEXT, true)     \
-    X(cut, PROVIDER, STOP, false)          \
+    X(cut, PROVIDER, STOP, true)           \
     X(credential, OPERATOR, KEY, false)    \
     X(model_gone, OPERATOR, NEXT, false)   \
     X(too_long, CALLER, SHORTEN, false)    \

@@ -60,7 +60,8 @@ struct np_attempt {
     struct np_span error; /* short, escaped when printed, at most 512 bytes */
     struct np_span provider_request_id;
     int64_t retry_after_ms;                   /* -1: not said */
-    uint64_t start_ns, first_byte_ns, end_ns; /* monotonic; 0: did not happen */
+    uint64_t start_ns, first_byte_ns, end_ns; /* monotonic; 0: did not happen. Of a stream the first
+                                               * text counts as its first byte */
     uint64_t connect_ns;                      /* how long connecting took; 0: reused or unknown */
     struct np_usage usage;
     bool usage_reported;
@@ -70,6 +71,7 @@ struct np_attempt {
     int64_t retry_in_ms; /* the wait that follows; -1: none */
     bool again;          /* it repeats its predecessor's candidate */
     bool probe;          /* it is the breaker's probe */
+    bool emitted;        /* text of it has reached the client */
     bool ended;
     size_t after_notes; /* hooks called before it */
     struct np_reservation reservation;
@@ -118,6 +120,8 @@ struct np_outcome {
     struct np_refusal refusal; /* status >= 400 */
     int64_t retry_after_s;     /* -1: none */
     bool refused;              /* the refusal is the answer */
+    bool broken; /* a stream ended with an error after text had reached the client; the
+                                * refusal says which */
 };
 
 struct np_exchange {
@@ -156,7 +160,9 @@ struct np_exchange {
     struct np_answer answer; /* of the attempt that was good */
     const struct np_model *answered_by;
     struct np_outcome outcome;
-    bool done; /* the one reply was given, or nobody is there to take it */
+    bool emitted;           /* text of a streamed answer has reached the client */
+    uint64_t first_text_ns; /* when the first did; 0: none */
+    bool done;              /* the one reply was given, or nobody is there to take it */
     bool client_gone;
     uint64_t end_ns;
 

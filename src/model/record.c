@@ -46,9 +46,11 @@ static bool any_dropped(const struct np_request *r)
     return false;
 }
 
-/* What the attempt that answered used; nothing for a degraded reply. */
+/* What the attempt that answered used, a broken stream's too; nothing for a degraded reply. */
 static struct np_usage answering_usage(const struct np_exchange *x)
 {
+    if (x->outcome.broken && x->n_attempts > 0)
+        return x->attempts[x->n_attempts - 1].usage;
     if (!x->outcome.degraded)
         for (size_t i = x->n_attempts; i > 0; i--)
             if (x->attempts[i - 1].class == NP_CLASS_ok && x->attempts[i - 1].ended)
@@ -56,7 +58,7 @@ static struct np_usage answering_usage(const struct np_exchange *x)
     return (struct np_usage){0};
 }
 
-void np_record_reply(struct np_buf *b, const struct np_exchange *x)
+static void put_reply(struct np_buf *b, const struct np_exchange *x, bool with_text)
 {
     const struct np_model *m = x->answered_by;
     struct np_usage usage = answering_usage(x);
@@ -64,7 +66,8 @@ void np_record_reply(struct np_buf *b, const struct np_exchange *x)
     np_json_w_init(&w, b);
     np_json_w_begin(&w, '{');
     np_json_w_cstr(&w, "requestId", x->id);
-    np_json_w_str(&w, "text", x->outcome.text);
+    if (with_text)
+        np_json_w_str(&w, "text", x->outcome.text);
     np_json_w_cstr(&w, "model", m ? m->name : NULL);
     np_json_w_cstr(&w, "provider", m ? m->provider->name : NULL);
     np_json_w_cstr(&w, "finishReason", np_finish_name(x->outcome.finish));
@@ -82,6 +85,16 @@ void np_record_reply(struct np_buf *b, const struct np_exchange *x)
     np_json_w_cstr(&w, "policy", x->policy);
     put_dropped(&w, &x->request);
     np_json_w_end(&w, '}');
+}
+
+void np_record_reply(struct np_buf *b, const struct np_exchange *x)
+{
+    put_reply(b, x, true);
+}
+
+void np_record_stream_end(struct np_buf *b, const struct np_exchange *x)
+{
+    put_reply(b, x, false);
 }
 
 static struct np_span refusal_type(const struct np_refusal *r)
@@ -292,13 +305,17 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
     const struct np_outcome *o = &x->outcome;
     if (x->client_gone)
         np_json_w_cstr(w, "outcome", "cancelled");
-    else if (o->refused)
+    else if (o->refused || o->broken)
         np_json_w_str(w, "outcome", refusal_type(&o->refusal));
     else
         np_json_w_cstr(w, "outcome", o->degraded ? "degraded" : "ok");
     if (o->degraded)
         np_json_w_cstr(w, "reason", np_reason_name(o->reason));
     put_money(w, "costUsd", x->cost_nusd);
+    if (x->request.stream)
+        np_json_w_bool(w, "stream", true);
+    if (x->first_text_ns)
+        np_json_w_i64(w, "firstTextMs", passed_ms(x->accept_ns, x->first_text_ns));
     np_json_w_i64(w, "latencyMs", passed_ms(x->accept_ns, x->end_ns));
     uint64_t all_ns = passed(x->accept_ns, x->end_ns);
     np_json_w_i64(w, "overheadUs", (int64_t)(passed(x->upstream_ns, all_ns) / 1000));

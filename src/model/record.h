@@ -7,6 +7,8 @@
 
 /* The body of a 200 of a reply endpoint. */
 void np_record_reply(struct np_buf *b, const struct np_exchange *x);
+/* The same without the text: the data of a stream's last event. */
+void np_record_stream_end(struct np_buf *b, const struct np_exchange *x);
 /* The body of an error: {"error":{type,message,param,requestId}}. */
 void np_record_error(struct np_buf *b, const struct np_refusal *r, const char *request_id);
 /* One line of decisions, with its newline; prompt and reply only with bodies. */

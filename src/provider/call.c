@@ -14,7 +14,7 @@ static uint64_t due_ns(const struct np_call *call, enum np_call_how *how)
     if (!call->sent) {
         due = call->connect_due_ns;
         *how = NP_CALL_CONNECT_TIMEOUT;
-    } else if (call->first_byte_ns == 0) {
+    } else if (call->first_byte_ns == 0 || (call->stream && !call->flows)) {
         due = call->first_due_ns;
         *how = NP_CALL_FIRST_BYTE_TIMEOUT;
     } else if (!call->paused && call->idle_ns != UINT64_MAX) {
@@ -41,7 +41,7 @@ static void timer_fired(void *ctx, uint64_t now_ns)
 {
     static const char *const details[] = {
         [NP_CALL_CONNECT_TIMEOUT] = "no connection within connect_timeout_ms",
-        [NP_CALL_FIRST_BYTE_TIMEOUT] = "no byte of the reply within first_byte_timeout_ms",
+        [NP_CALL_FIRST_BYTE_TIMEOUT] = "nothing of the answer within first_token_timeout_ms",
         [NP_CALL_IDLE_TIMEOUT] = "no further byte within idle_timeout_ms",
         [NP_CALL_TOTAL_TIMEOUT] = "the time for the whole call is over",
     };
@@ -76,7 +76,9 @@ static void begin(struct np_call *call, const struct np_call_spec *spec, uint64_
     call->last_byte_ns = call->first_byte_ns = call->connect_ns = 0;
     call->opened = call->refused = call->sent = call->head_done = call->paused = call->head_due =
         false;
-    call->encoded = call->failed = false;
+    call->encoded = call->failed = call->flows = false;
+    call->stream = spec->stream;
+    call->turn_bytes = 0;
     call->segment_first = call->segment_last = NP_NO_SEGMENT;
     call->status = 0;
     call->received = call->head_bytes = 0;
@@ -289,6 +291,13 @@ void np_call_trim(struct np_upstream *u, unsigned keep)
         u->n_free_calls--;
         np_call_free(call);
     }
+}
+
+void np_call_flows(struct np_call *call, uint64_t deadline_ns)
+{
+    call->flows = true;
+    call->deadline_ns = deadline_ns;
+    np_call_rearm(call);
 }
 
 /* ------------------------------------------------------------------------------------------ pause */

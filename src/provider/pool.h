@@ -97,7 +97,9 @@ struct np_call {
     bool encoded;   /* the head names an encoding */
     bool warm;      /* only opens a connection */
     bool paused;    /* by the user */
-    bool held;      /* by us, scratch being full; in u->held */
+    bool held;      /* by us, scratch being full or its turn being over; in u->held */
+    bool stream;    /* its reply comes piece by piece */
+    bool flows;     /* what was waited for of a stream has come */
     bool queued;    /* in u->pending */
     bool head_due;  /* pending: the head */
     bool failed;    /* pending: the end, as below */
@@ -107,6 +109,7 @@ struct np_call {
     TAILQ_ENTRY(np_call) held_link;
     uint32_t segment_first; /* pending: bytes in u->scratch */
     uint32_t segment_last;
+    uint32_t turn_bytes; /* in scratch */
 
     unsigned status;
     size_t received;

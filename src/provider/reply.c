@@ -193,7 +193,8 @@ size_t np_reply_body(char *p, size_t size, size_t n, void *ctx)
     if (call->paused) {
         return CURL_WRITEFUNC_PAUSE;
     }
-    if (!store(call, p, (uint32_t)n)) {
+    bool turn_over = call->stream && call->turn_bytes + n > NP_CALL_TURN_BYTES;
+    if (turn_over || !store(call, p, (uint32_t)n)) {
         if (!call->held) {
             call->held = true;
             TAILQ_INSERT_TAIL(&call->u->held, call, held_link);
@@ -201,6 +202,7 @@ size_t np_reply_body(char *p, size_t size, size_t n, void *ctx)
         return CURL_WRITEFUNC_PAUSE;
     }
     call->received += n;
+    call->turn_bytes += (uint32_t)n;
     np_call_enqueue(call);
     return n;
 }

@@ -26,6 +26,7 @@ static void deliver_call(struct np_upstream *u, struct np_call *call)
         call->ops->head(call->ctx, call, call->status);
     }
     struct np_span bytes;
+    call->turn_bytes = 0;
     while (u->current == call && np_reply_next(call, &bytes)) {
         call->ops->data(call->ctx, call, bytes);
     }

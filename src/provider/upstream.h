@@ -61,9 +61,14 @@ struct np_call_spec {
     size_t n_fields;
     struct np_span body; /* must live until done or abort */
     uint32_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
+    /* The reply comes piece by piece: first_byte_timeout_ms runs on until np_call_flows, idle_timeout_ms
+     * counts after it, and no more than NP_CALL_TURN_BYTES are given in one go. */
+    bool stream;
     uint64_t deadline_ns; /* monotonic, total */
     size_t max_reply_bytes;
 };
+
+#define NP_CALL_TURN_BYTES ((uint32_t)16 * 1024)
 
 struct np_upstream_config {
     const char *ca_file;   /* NULL: the system's store */
@@ -82,10 +87,12 @@ enum np_err np_upstream_start(struct np_upstream *u, const struct np_call_spec *
                               struct np_call **out) NP_MUST_CHECK;
 /* Ends it at once; its connection is closed unless the reply was whole. No event follows. */
 void np_call_abort(struct np_call *call);
+/* What was waited for of a streamed reply has come. The total time ends at deadline_ns from now on. */
+void np_call_flows(struct np_call *call, uint64_t deadline_ns);
 /* Whether a byte of the request may have left. */
 bool np_call_sent(const struct np_call *call);
-/* Stops and continues reading (a slow client). Up to 128 KB that were read already may still come;
- * the idle timeout does not count while it is paused. */
+/* Stops and continues reading (a slow client). What was read already may still come: up to 64 KB, of a
+ * streamed reply NP_CALL_TURN_BYTES; the idle timeout does not count while it is paused. */
 void np_call_pause(struct np_call *call);
 void np_call_resume(struct np_call *call);
 /* A reply's header, from head on; p NULL when it is not there. */

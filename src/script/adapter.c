@@ -27,13 +27,11 @@ static const char *const module_files[NP_ADAPTER_COUNT] = {
 /* ------------------------------------------------------------------------------------ loading */
 
 /* Pushes one of the things of the module at idx. */
-static void push_part(lua_State *L, int idx, enum np_module_part part)
+static void push_part(lua_State *L, int idx, enum np_adapter adapter, enum np_module_part part)
 {
-    static const char *const names[NP_OF_COUNT] = {[NP_OF_REQUEST] = "request",
-                                                   [NP_OF_ANSWER] = "answer",
-                                                   [NP_OF_HEADERS] = "headers",
-                                                   [NP_OF_SYSTEM_AS] = "system_as",
-                                                   [NP_OF_READS] = "reads"};
+    static const char *const names[NP_OF_COUNT] = {
+        [NP_OF_REQUEST] = "request",     [NP_OF_ANSWER] = "answer", [NP_OF_HEADERS] = "headers",
+        [NP_OF_SYSTEM_AS] = "system_as", [NP_OF_READS] = "reads",   [NP_OF_STREAM] = "stream"};
     if (part == NP_OF_BODY) {
         lua_createtable(L, 0, 16);
         return;
@@ -41,6 +39,10 @@ static void push_part(lua_State *L, int idx, enum np_module_part part)
     lua_getfield(L, idx, names[part]);
     if (part == NP_OF_READS) {
         (void)np_reads_push(L, -1);
+        lua_remove(L, -2);
+    } else if (part == NP_OF_STREAM) {
+        const struct np_stream_form *f = np_adapter_stream_push(L, -1);
+        np_state_of(L)->script->streams[adapter] = f;
         lua_remove(L, -2);
     }
 }
@@ -55,7 +57,7 @@ static int collect(lua_State *L)
     }
     for (int a = 0; a < NP_ADAPTER_COUNT; a++)
         for (int part = 0; part < NP_OF_COUNT; part++) {
-            push_part(L, a + 1, (enum np_module_part)part);
+            push_part(L, a + 1, (enum np_adapter)a, (enum np_module_part)part);
             lua_rawseti(L, -2, np_adapter_place((enum np_adapter)a, (enum np_module_part)part));
         }
     np_state_of(L)->script->adapters = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -297,6 +299,11 @@ static enum np_err add_fields(lua_State *L, int all, struct request_order *o)
     return err;
 }
 
+const struct np_stream_form *np_adapter_stream(struct np_script *s, enum np_adapter adapter)
+{
+    return np_adapters_open(s) ? NULL : s->streams[adapter];
+}
+
 /* (light userdata of struct request_order). Protected. */
 static int make_request(lua_State *L)
 {
@@ -314,9 +321,10 @@ static int make_request(lua_State *L)
     lua_rawgeti(L, all, np_adapter_place(adapter, NP_OF_REQUEST));
     push_call(L, all, o);
     lua_pushvalue(L, body);
-    lua_call(L, 2, 1);
+    lua_call(L, 2, 2);
     size_t n;
-    const char *path = luaL_checklstring(L, -1, &n);
+    const char *path = luaL_checklstring(L, -2, &n);
+    o->out->hidden_tokens = lua_toboolean(L, -1);
     luaL_argcheck(L, n < PATH_BYTES, 1, "the path is too long");
     o->out->path = np_arena_dup(o->x->arena, np_span_make(path, n));
     np_buf_reset(&st->scratch);

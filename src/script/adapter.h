@@ -5,6 +5,7 @@
 #define NP_SCRIPT_ADAPTER_H
 
 #include "model/exchange.h"
+#include "model/stream.h"
 #include "script/hooks.h"
 
 #define NP_WIRE_FIELDS 32
@@ -19,6 +20,7 @@ struct np_wire {
     struct np_wire_field fields[NP_WIRE_FIELDS];
     size_t n_fields;
     struct np_span body;
+    bool hidden_tokens; /* the answer may cost tokens that it does not show */
 };
 
 /* NP_E_FULL: more headers than fit; NP_E_NOMEM; NP_E_INVALID: the adapter failed (its own fault;
@@ -26,6 +28,9 @@ struct np_wire {
 enum np_err np_adapter_request(struct np_script *s, struct np_exchange *x,
                                const struct np_candidate *c, const struct np_secret *key,
                                struct np_wire *out, char error[256]) NP_MUST_CHECK;
+
+/* How the adapter's streamed events are to be read; as long as the script lives. NULL without memory. */
+const struct np_stream_form *np_adapter_stream(struct np_script *s, enum np_adapter adapter);
 
 struct np_wire_reply {
     unsigned status;

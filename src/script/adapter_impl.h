@@ -2,6 +2,8 @@
 #ifndef NP_SCRIPT_ADAPTER_IMPL_H
 #define NP_SCRIPT_ADAPTER_IMPL_H
 
+#include <lua.h>
+
 #include "script/adapter.h"
 #include "script/script.h"
 
@@ -20,6 +22,7 @@ enum np_module_part {
     NP_OF_HEADERS,
     NP_OF_SYSTEM_AS,
     NP_OF_READS,
+    NP_OF_STREAM,
     NP_OF_COUNT
 };
 
@@ -28,6 +31,8 @@ static inline int np_adapter_place(enum np_adapter a, enum np_module_part part)
     return NP_AT_MODULES + (int)a * NP_OF_COUNT + (int)part;
 }
 
+/* adapter_stream.c: makes a userdata of a module's `stream`, at idx; raises where it is not right. */
+const struct np_stream_form *np_adapter_stream_push(lua_State *L, int idx);
 /* Loads the adapters into the state, once. NP_E_NOMEM or NP_E_INVALID: the state's fault says why. */
 enum np_err np_adapters_open(struct np_script *s) NP_MUST_CHECK;
 /* What the state's last fault means for a caller. */

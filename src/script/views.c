@@ -123,7 +123,7 @@ static int attempt_field(lua_State *L, const struct np_attempt *a, enum np_field
     case NP_FIELD_cost_usd:
         return push_usd(L, a->cost_nusd);
     case NP_FIELD_emitted:
-        lua_pushboolean(L, a->class == NP_CLASS_cut);
+        lua_pushboolean(L, a->emitted);
         return 1;
     default:
         return 0;

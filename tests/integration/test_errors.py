@@ -58,7 +58,6 @@ FIELDS = [
     ({"prompt": "a", "stop": ["a", "b", "c", "d", "e"]}, "stop", "4"),
     ({"prompt": "a", "stop": ["a", ""]}, "stop[1]", "empty"),
     ({"prompt": "a", "stream": "no"}, "stream", "true or false"),
-    ({"prompt": "a", "stream": True}, "stream", "not served yet"),
     ({"prompt": "a", "model": 4}, "model", "string"),
     ({"prompt": "a", "metadata": []}, "metadata", "object"),
 ]

@@ -122,6 +122,27 @@ class Case(unittest.TestCase):
             self.assertEqual(got[name], value, reply)
         return got
 
+    def assertStreamed(self, stream, text=None):
+        """A stream that ended well: deltas, then done and nothing else."""
+        self.assertEqual(stream.status, 200, stream.head)
+        names = [name for name in stream.order if name is not None]
+        self.assertEqual(names[-1:], ["done"], stream.order)
+        self.assertEqual(set(names[:-1]), {"delta"}, stream.order)
+        self.assertNotIn("text", stream.done)
+        if text is not None:
+            self.assertEqual(stream.text, text)
+        return stream.done
+
+    def assertBroken(self, stream, kind="upstream_failed"):
+        """A stream that broke off after text: deltas, error, done."""
+        self.assertEqual(stream.status, 200, stream.head)
+        names = [name for name in stream.order if name is not None]
+        self.assertEqual(names[-2:], ["error", "done"], stream.order)
+        self.assertEqual(set(names[:-2]), {"delta"}, stream.order)
+        self.assertEqual(stream.done["finishReason"], "error", stream.done)
+        self.assertEqual(stream.error["error"]["type"], kind, stream.error)
+        return stream.done
+
     def assertDegraded(self, reply, reason):
         self.assertEqual(reply.status, 200, reply)
         got = reply.json()

@@ -220,6 +220,13 @@ class Serve(Process):
             body = {"prompt": body}
         return wire.ask(self.port, "POST", path, body, headers, **kw)
 
+    def stream(self, body, path=wire.REPLY, headers=(), conn=None):
+        """A streamed answer, its head read; follow() reads on. Its connection ends with the caller's
+        use of it."""
+        if isinstance(body, str):
+            body = {"prompt": body}
+        return wire.Stream(conn or self.conn(), body, path, headers)
+
     def conn(self, **kw):
         return wire.Conn(self.port, **kw)
 

@@ -168,6 +168,29 @@ class Conn:
             body += self.take(size)
             self.take(2)
 
+    def pieces(self):
+        """The chunks of a chunked body one by one, as they come."""
+        while True:
+            size = int(self.until(b"\r\n").split(b";")[0], 16)
+            if size == 0:
+                while self.until(b"\r\n"):
+                    pass
+                return
+            yield self.take(size)
+            self.take(2)
+
+    def events(self):
+        """The server-sent events of a reply whose head was read, as they come: (name, data), with
+        the data as JSON where it is some. Comments come as (None, text)."""
+        text = b""
+        for piece in self.pieces():
+            text += piece
+            while b"\n\n" in text:
+                event, _, text = text.partition(b"\n\n")
+                yield as_event(event.decode())
+        if text:
+            raise Cut(f"an event that has no end: {text[:200]!r}")
+
     def ask(self, *args, **kw):
         began = time.monotonic()
         head_only = args[:1] == ("HEAD",)
@@ -192,6 +215,62 @@ class Conn:
                 return False
             finally:
                 self.socket.settimeout(self.timeout)
+
+
+def as_event(text):
+    name, data = "", []
+    for line in text.split("\n"):
+        field, _, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if field == "":
+            return None, value
+        if field == "event":
+            name = value
+        elif field == "data":
+            data.append(value)
+    data = "\n".join(data)
+    try:
+        return name, json.loads(data)
+    except ValueError:
+        return name, data
+
+
+class Stream:
+    """A streamed answer: its head, and what came of it."""
+
+    def __init__(self, conn, body, path=REPLY, headers=()):
+        self.conn = conn
+        self.began = time.monotonic()
+        conn.send(request("POST", path, {**body, "stream": True}, headers))
+        self.head = conn.head()
+        self.status = self.head.status
+        self.texts, self.times, self.comments = [], [], 0
+        self.done, self.error = None, None
+        self.order = []
+
+    @property
+    def text(self):
+        return "".join(self.texts)
+
+    def get(self, name):
+        return self.head.get(name)
+
+    def follow(self, deltas=None):
+        """Reads on to the end, or until so many deltas are there."""
+        if self.get("Content-Type") != "text/event-stream":
+            raise Cut(f"no stream: {self.head}")
+        for name, data in self.conn.events():
+            self.order.append(name)
+            if name is None:
+                self.comments += 1
+            elif name == "delta":
+                self.texts.append(data["text"])
+                self.times.append(time.monotonic() - self.began)
+                if deltas is not None and len(self.texts) >= deltas:
+                    return self
+            else:
+                setattr(self, name, data)
+        return self
 
 
 def ask(port, *args, timeout=15.0, **kw):

@@ -30,6 +30,21 @@ test("a body that is used again keeps nothing of the call before", function()
   equal(body, { model = "c", max_tokens = 1, messages = "m" })
 end)
 
+test("a stream is asked for with its usage, and not by the call after it", function()
+  local body = {}
+  openai.request({ model = "gpt-4.1", max_tokens = 1, messages = "m", stream = true }, body)
+  equal(body, {
+    model = "gpt-4.1", max_tokens = 1, messages = "m", stream = true, stream_options = { include_usage = true },
+  })
+  openai.request({ model = "gpt-4.1", max_tokens = 1, messages = "m", stream = false }, body)
+  equal(body, { model = "gpt-4.1", max_tokens = 1, messages = "m" })
+  body = {}
+  anthropic.request({ model = "c", max_tokens = 1, messages = "m", stream = true }, body)
+  equal(body, { model = "c", max_tokens = 1, messages = "m", stream = true })
+  anthropic.request({ model = "c", max_tokens = 1, messages = "m", stream = false }, body)
+  equal(body, { model = "c", max_tokens = 1, messages = "m" })
+end)
+
 test("anthropic's prompt is the sum of its three counts", function()
   local out = {}
   anthropic.answer({

@@ -1,10 +1,11 @@
 -- Decides how Anthropic's messages are asked for, and what an answer of theirs means.
 --
--- request(call, body): call has model, max_tokens, and as raw JSON system, messages, stop, temperature
+-- request(call, body): call has model, max_tokens, stream, and as raw JSON system, messages, stop, temperature
 -- (nil where not given); fills body, returns the path below base_url.
 -- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
 -- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
 -- cached, cache_write, cache_write_1h, reasoning. Any of it may be of any kind: a server sent it.
+-- `stream` says where in the events of a streamed answer what stands; C reads them by it.
 
 local find, match, lower = string.find, string.match, string.lower
 
@@ -20,6 +21,7 @@ function M.request(call, body)
   body.messages = call.messages
   body.temperature = call.temperature
   body.stop_sequences = call.stop
+  body.stream = call.stream or nil
   return "/v1/messages"
 end
 
@@ -98,6 +100,29 @@ end
 local finishes = {
   end_turn = "stop", stop_sequence = "stop", pause_turn = "stop", max_tokens = "length",
   model_context_window_exceeded = "length", tool_use = "tool_calls", refusal = "content_filter",
+}
+
+-- What message_start says of output_tokens is only the beginning, so it is not read.
+M.stream = {
+  reads = {
+    kind = "type",
+    text = { "delta.text", "content_block.text" },
+    thought = "delta.thinking",
+    finish = "delta.stop_reason",
+    error = "error",
+    prompt = { "message.usage.input_tokens", "usage.input_tokens" },
+    completion = "usage.output_tokens",
+    cached = { "message.usage.cache_read_input_tokens", "usage.cache_read_input_tokens" },
+    cache_write = { "message.usage.cache_creation_input_tokens", "usage.cache_creation_input_tokens" },
+    cache_write_1h = {
+      "message.usage.cache_creation.ephemeral_1h_input_tokens", "usage.cache_creation.ephemeral_1h_input_tokens",
+    },
+    reasoning = "usage.output_tokens_details.reasoning_tokens",
+  },
+  finishes = finishes,
+  end_kind = "message_stop",
+  error_kind = "error",
+  cache_apart = true,
 }
 
 local function add(a, b)

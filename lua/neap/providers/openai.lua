@@ -1,10 +1,12 @@
 -- Decides how OpenAI's chat completions are asked for, and what an answer of theirs means.
 --
--- request(call, body): call has model, max_tokens, and as raw JSON messages, stop, temperature (nil
--- where not given); fills body, returns the path below base_url.
+-- request(call, body): call has model, max_tokens, stream, and as raw JSON messages, stop, temperature (nil
+-- where not given); fills body, returns the path below base_url, and whether the model spends tokens that
+-- no answer shows.
 -- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
 -- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
--- cached, reasoning. Any of it may be of any kind: a server sent it.
+-- cached, reasoning. Any of it may be of any kind: a server sent it. `stream` says where in the events
+-- of a streamed answer what stands; C reads them by it.
 
 local find, match, lower = string.find, string.match, string.lower
 
@@ -27,7 +29,9 @@ function M.request(call, body)
   body.max_tokens = not long and call.max_tokens or nil
   body.temperature = call.temperature
   body.stop = call.stop
-  return "/chat/completions"
+  body.stream = call.stream or nil
+  body.stream_options = call.stream and { include_usage = true } or nil
+  return "/chat/completions", long
 end
 
 local function text_of(value)
@@ -103,6 +107,21 @@ end
 local finishes = {
   stop = "stop", length = "length", tool_calls = "tool_calls", function_call = "tool_calls",
   content_filter = "content_filter",
+}
+
+M.stream = {
+  reads = {
+    text = { "choices.1.delta.content", "choices.1.delta.refusal" },
+    thought = { "choices.1.delta.reasoning_content", "choices.1.delta.reasoning" },
+    finish = "choices.1.finish_reason",
+    error = "error",
+    prompt = "usage.prompt_tokens",
+    completion = "usage.completion_tokens",
+    cached = "usage.prompt_tokens_details.cached_tokens",
+    reasoning = "usage.completion_tokens_details.reasoning_tokens",
+  },
+  finishes = finishes,
+  end_data = "[DONE]",
 }
 
 -- The text of a message: a string, the texts of a list of parts, or why it refused.

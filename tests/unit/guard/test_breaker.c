@@ -92,7 +92,8 @@ START_TEST(only_the_classes_of_the_contract_count)
     static const bool counts[NP_CLASS_COUNT] = {
         [NP_CLASS_network] = true,      [NP_CLASS_timeout] = true,
         [NP_CLASS_rate_limited] = true, [NP_CLASS_overloaded] = true,
-        [NP_CLASS_server_error] = true, [NP_CLASS_bad_reply] = true};
+        [NP_CLASS_server_error] = true, [NP_CLASS_bad_reply] = true,
+        [NP_CLASS_cut] = true};
     for (int i = 0; i < 5; i++) {
         report(T0, (enum np_class)_i);
     }

@@ -1,0 +1,318 @@
+/* Streamed answers: from a provider's bytes to texts for the client. Nothing is emitted before the first
+ * text has come, so an attempt that fails before is like any other; after it the exchange can only go on
+ * or break off. Works on both grounds. */
+#include "engine/drive_impl.h"
+
+#include "base/json.h"
+#include "model/tokens.h"
+
+#include <strings.h>
+
+#define TEXT_MAX_BYTES (16u << 20)
+#define DELTA_MAX_BYTES (2u << 20)
+/* What may come before the first text or thought, beside the time for it. */
+#define IDLE_EVENTS_MAX 1000
+#define IDLE_BYTES_MAX ((size_t)1 << 20)
+/* After the event that ends a stream its call has so long to end too, so that its connection can be used
+ * again. */
+#define END_GRACE_NS (100 * NP_NS_PER_MS)
+/* A rate is measured from this much on; before, it is the model's own of late, or this many a second. */
+#define RATE_LEAST_NS (500 * NP_NS_PER_MS)
+#define UNKNOWN_RATE 100
+
+/* ------------------------------------------------------------------------------- birth and end */
+
+enum np_err np_flow_make(struct np_exchange *x)
+{
+    struct np_flow *f = np_arena_alloc(x->arena, sizeof *f);
+    if (!f)
+        return NP_E_NOMEM;
+    np_sse_init(&f->sse);
+    np_buf_init(&f->text, TEXT_MAX_BYTES);
+    np_buf_init(&f->delta, DELTA_MAX_BYTES);
+    np_drive_of(x)->flow = f;
+    return NP_OK;
+}
+
+enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const struct np_model *m,
+                          bool hidden)
+{
+    struct np_flow *f = np_drive_of(x)->flow;
+    struct np_flow kept = *f;
+    np_sse_reset(&kept.sse);
+    np_buf_reset(&kept.text);
+    np_buf_reset(&kept.delta);
+    *f = (struct np_flow){.sse = kept.sse,
+                          .text = kept.text,
+                          .delta = kept.delta,
+                          .finish = NP_FINISH_stop,
+                          .hidden = hidden};
+    np_stream_usage_init(&f->usage);
+    f->form = np_adapter_stream(np_drive_script(env, x), m->provider->adapter);
+    return f->form ? NP_OK : NP_E_NOMEM;
+}
+
+void np_drive_free(struct np_exchange *x)
+{
+    struct np_flow *f = x->drive ? np_drive_of(x)->flow : NULL;
+    if (!f)
+        return;
+    np_sse_free(&f->sse);
+    np_buf_free(&f->text);
+    np_buf_free(&f->delta);
+}
+
+/* ------------------------------------------------------------------------------------- reading */
+
+/* "text/event-stream; charset=utf-8" */
+static bool is_event_stream(struct np_span type)
+{
+    static const char name[] = "text/event-stream";
+    size_t n = sizeof name - 1;
+    return type.n >= n && strncasecmp(type.p, name, n) == 0 &&
+           (type.n == n || type.p[n] == ';' || type.p[n] == ' ' || type.p[n] == '\t');
+}
+
+bool np_drive_head(struct np_drive_env *env, struct np_exchange *x, unsigned status,
+                   struct np_span content_type)
+{
+    (void)env;
+    struct np_flow *f = np_drive_of(x)->flow;
+    if (f)
+        f->open = status == 200 && is_event_stream(content_type);
+    return f && f->open;
+}
+
+static void fail(struct np_flow *f, enum np_class class, struct np_span words)
+{
+    f->failed = true;
+    f->fault = (struct np_answer){
+        .class = class, .error = words, .retry_after_ms = -1, .limit_tokens = -1};
+}
+
+/* An error in the stream means what the adapter says of it, and is never good. */
+static void take_error(struct np_drive_env *env, struct np_exchange *x, struct np_span data)
+{
+    struct np_flow *f = np_drive_of(x)->flow;
+    struct np_wire_reply reply = {
+        .status = 200, .content_type = NP_SPAN("application/json"), .body = data};
+    fail(f, NP_CLASS_bad_reply, NP_SPAN("the stream says that it failed"));
+    struct np_answer a;
+    if (np_adapter_answer(np_drive_script(env, x), x, np_drive_attempt(x)->model, &reply, &a) ||
+        a.class == NP_CLASS_ok)
+        return;
+    f->fault.class = a.class;
+    if (a.error.n > 0)
+        f->fault.error = a.error;
+}
+
+/* A JSON string's inside, decoded, at the end of b. */
+static enum np_err add_decoded(struct np_exchange *x, struct np_buf *b, struct np_span string)
+{
+    struct np_span text;
+    enum np_err err = np_json_text(x->arena, string, true, &text);
+    return err ? err : np_buf_span(b, text);
+}
+
+static void take_text(struct np_exchange *x, struct np_flow *f, struct np_span string)
+{
+    enum np_err err = np_buf_span(&f->delta, np_json_inner(string));
+    if (!err)
+        err = add_decoded(x, &f->text, string);
+    if (err)
+        fail(f, NP_CLASS_bad_reply,
+             err == NP_E_FULL ? NP_SPAN("the answer is larger than allowed")
+                              : NP_SPAN("no memory for the answer"));
+}
+
+/* Whether the string is there and not empty. */
+static bool says_something(struct np_span string)
+{
+    return string.p && np_json_inner(string).n > 0;
+}
+
+struct reading {
+    struct np_drive_env *env;
+    struct np_exchange *x;
+};
+
+static bool on_event(void *ctx, struct np_span name, struct np_span data)
+{
+    const struct reading *r = ctx;
+    struct np_flow *f = np_drive_of(r->x)->flow;
+    struct np_stream_event e;
+    if (np_stream_read(f->form, name, data, &e)) {
+        fail(f, NP_CLASS_bad_reply, NP_SPAN("an event of the stream is not JSON"));
+        return false;
+    }
+    np_stream_usage_take(&f->usage, &e);
+    if (e.failed) {
+        take_error(r->env, r->x, data);
+        return false;
+    }
+    bool text = says_something(e.at[NP_STREAM_text]);
+    bool thought = says_something(e.at[NP_STREAM_thought]);
+    if (e.at[NP_STREAM_finish].p) {
+        f->finish = np_stream_finish(f->form, e.at[NP_STREAM_finish]);
+        f->finished = true;
+    }
+    if (text)
+        take_text(r->x, f, e.at[NP_STREAM_text]);
+    if (thought)
+        f->thought_tokens += np_tokens_estimate(np_json_inner(e.at[NP_STREAM_thought]), true);
+    f->alive = f->alive || text || thought;
+    f->ended = f->ended || e.ends;
+    if (!text && !thought && f->text.n == 0) {
+        f->idle_events++;
+        f->idle_bytes += data.n;
+        if (f->idle_events > IDLE_EVENTS_MAX || f->idle_bytes > IDLE_BYTES_MAX)
+            fail(f, NP_CLASS_bad_reply, NP_SPAN("the stream brings no answer"));
+    }
+    return !f->ended && !f->failed;
+}
+
+/* ------------------------------------------------------------------------------------ emitting */
+
+/* When a call is cut whose text flows: no other candidate has to find time after it any more. */
+static uint64_t flow_deadline_ns(struct np_exchange *x)
+{
+    const struct np_attempt *a = np_drive_attempt(x);
+    const struct np_candidate *c = &x->plan[a->candidate];
+    uint32_t ms = c->model->provider->timeout_ms;
+    if (c->timeout_ms > 0 && c->timeout_ms < ms)
+        ms = c->timeout_ms;
+    uint64_t due = a->start_ns + ms * NP_NS_PER_MS;
+    return due < x->deadline_ns ? due : x->deadline_ns;
+}
+
+static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_flow *f = np_drive_of(x)->flow;
+    if (f->delta.n == 0)
+        return;
+    if (f->first_ns == 0)
+        f->first_ns = now.mono_ns;
+    if (!x->client_gone) {
+        if (!x->emitted)
+            x->first_text_ns = now.mono_ns;
+        x->emitted = np_drive_attempt(x)->emitted = true;
+        env->ground->emit(env->ground->ctx, x, np_buf_view(&f->delta));
+    }
+    np_buf_reset(&f->delta);
+}
+
+/* The call ends here: the rest of what it would bring is not wanted. */
+static void cut_short(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_call_end end = {.how = NP_CALL_BAD_FRAMING, .status = 200, .request_sent = true};
+    struct np_answer answer;
+    (void)env->ground->abort(env->ground->ctx, x);
+    np_flow_answer(env, x, &end, now, &answer);
+    np_drive_end_attempt(env, x, &end, &answer, now);
+}
+
+void np_drive_data(struct np_drive_env *env, struct np_exchange *x, struct np_span bytes,
+                   struct np_now now)
+{
+    struct np_flow *f = np_drive_of(x)->flow;
+    np_require(np_drive_of(x)->state == NP_DRIVE_CALLING && f && f->open && !f->failed);
+    if (f->ended)
+        return;
+    bool alive = f->alive;
+    struct reading r = {env, x};
+    enum np_err err = np_sse_feed(&f->sse, bytes, on_event, &r);
+    if (err)
+        fail(f, NP_CLASS_bad_reply,
+             err == NP_E_FULL ? NP_SPAN("an event of the stream is larger than 1 MB")
+                              : NP_SPAN("no memory for the stream"));
+    emit(env, x, now);
+    if (f->failed) {
+        cut_short(env, x, now);
+    } else if (f->ended) {
+        uint64_t due = now.mono_ns + END_GRACE_NS;
+        env->ground->flows(env->ground->ctx, x, due < x->deadline_ns ? due : x->deadline_ns);
+    } else if (f->alive && !alive) {
+        env->ground->flows(env->ground->ctx, x, flow_deadline_ns(x));
+    }
+}
+
+/* -------------------------------------------------------------------------------------- the end */
+
+/* Whether the provider has said all: that it is whole, or why it ends, where the call then ended well. */
+static bool is_whole(const struct np_flow *f, const struct np_call_end *end)
+{
+    return !f->failed && (f->ended || (f->finished && end->how == NP_CALL_COMPLETE));
+}
+
+/* An answer that may be empty: what was asked for ended before its first word. */
+static bool may_be_empty(enum np_finish finish)
+{
+    return finish != NP_FINISH_stop;
+}
+
+static void answer_of_broken(const struct np_flow *f, struct np_exchange *x,
+                             const struct np_call_end *end, struct np_now now,
+                             struct np_answer *out)
+{
+    if (f->failed) {
+        *out = f->fault;
+    } else {
+        np_drive_failure(x, end, now, out);
+        if (end->how == NP_CALL_COMPLETE) {
+            out->class = NP_CLASS_bad_reply;
+            out->error = NP_SPAN("the stream ended before it was whole");
+        } else if (out->class == NP_CLASS_network) {
+            out->class = NP_CLASS_bad_reply;
+        }
+    }
+    if (x->emitted && out->class != NP_CLASS_deadline)
+        out->class = NP_CLASS_cut;
+}
+
+void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struct np_call_end *end,
+                    struct np_now now, struct np_answer *out)
+{
+    (void)env;
+    const struct np_flow *f = np_drive_of(x)->flow;
+    if (!is_whole(f, end)) {
+        answer_of_broken(f, x, end, now, out);
+    } else {
+        *out = (struct np_answer){
+            .class = NP_CLASS_ok, .finish = f->finish, .retry_after_ms = -1, .limit_tokens = -1};
+        if (f->text.n == 0 && !may_be_empty(f->finish)) {
+            out->class = NP_CLASS_bad_reply;
+            out->error = NP_SPAN("the reply holds no message, or an empty one");
+        }
+    }
+    out->text = f->text.n > 0 ? np_buf_view(&f->text) : NP_SPAN("");
+    bool possible;
+    out->usage_reported = np_stream_usage_sum(f->form, &f->usage, &out->usage, &possible);
+    out->usage_flagged = out->usage_reported && !possible;
+}
+
+/* Tokens that the provider makes in a second. */
+static int64_t rate(const struct np_drive_env *env, const struct np_flow *f, int64_t tokens,
+                    const struct np_attempt *a, struct np_now now)
+{
+    uint64_t flowing_ns = f->first_ns && now.mono_ns > f->first_ns ? now.mono_ns - f->first_ns : 0;
+    if (flowing_ns >= RATE_LEAST_NS)
+        return tokens * (int64_t)NP_NS_PER_S / (int64_t)flowing_ns + 1;
+    (void)env;
+    (void)a;
+    return UNKNOWN_RATE;
+}
+
+struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np_exchange *x,
+                                 const struct np_attempt *a, struct np_now now)
+{
+    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_candidate *c = &x->plan[a->candidate];
+    int64_t told = np_stream_usage_prompt(f->form, &f->usage);
+    int64_t tokens = np_tokens_estimate(np_buf_view(&f->text), false) + f->thought_tokens;
+    struct np_usage u = {.prompt = told < 0 ? c->prompt_tokens : told};
+    /* What was sent whole needs no further second. */
+    if (!f->finished)
+        tokens = f->hidden ? c->completion_max : tokens + rate(env, f, tokens, a, now);
+    u.completion = tokens < c->completion_max ? tokens : c->completion_max;
+    return u;
+}

@@ -1,0 +1,225 @@
+/* Forms of streams, and events read by them. */
+#include "model/stream.h"
+
+#include "base/json.h"
+
+const char *np_stream_slot_name(enum np_stream_slot s)
+{
+#define NAME(name) #name,
+    static const char *const names[] = {NP_STREAM_SLOTS(NAME)};
+#undef NAME
+    np_require((size_t)s < NP_STREAM_SLOT_COUNT);
+    return names[s];
+}
+
+/* --------------------------------------------------------------------------------------- the form */
+
+void np_stream_form_init(struct np_stream_form *f)
+{
+    memset(f, 0, sizeof *f);
+    f->nodes[0].slot = NP_STREAM_SLOT_COUNT;
+    f->n_nodes = 1;
+}
+
+enum np_err np_stream_form_text(struct np_stream_form *f, struct np_span text, struct np_span *out)
+{
+    if (text.n > NP_STREAM_POOL - f->pool_n)
+        return NP_E_FULL;
+    memcpy(f->pool + f->pool_n, text.p, text.n);
+    *out = np_span_make(f->pool + f->pool_n, text.n);
+    f->pool_n += text.n;
+    return NP_OK;
+}
+
+/* The child of a node with this name or place; made where there is none. */
+static enum np_err step(struct np_stream_form *f, uint8_t *at, struct np_span part)
+{
+    for (uint8_t i = f->nodes[*at].child; i; i = f->nodes[i].next)
+        if (np_span_eq(f->nodes[i].part, part)) {
+            *at = i;
+            return NP_OK;
+        }
+    if (f->n_nodes == NP_STREAM_NODES)
+        return NP_E_FULL;
+    if (part.n == 0 || f->nodes[*at].slot != NP_STREAM_SLOT_COUNT)
+        return NP_E_INVALID;
+    uint8_t made = (uint8_t)f->n_nodes;
+    struct np_stream_node *node = &f->nodes[made];
+    unsigned long long place = 0;
+    enum np_err err = np_stream_form_text(f, part, &node->part);
+    if (err)
+        return err;
+    if (np_span_to_u64(part, &place))
+        node->place = place < UINT16_MAX ? (uint16_t)place : UINT16_MAX;
+    node->slot = NP_STREAM_SLOT_COUNT;
+    node->next = f->nodes[*at].child;
+    f->nodes[*at].child = made;
+    f->n_nodes++;
+    *at = made;
+    return NP_OK;
+}
+
+enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot slot,
+                                struct np_span path)
+{
+    uint8_t at = 0;
+    while (path.n > 0) {
+        const char *dot = memchr(path.p, '.', path.n);
+        struct np_span part = np_span_make(path.p, dot ? (size_t)(dot - path.p) : path.n);
+        enum np_err err = step(f, &at, part);
+        if (err)
+            return err;
+        size_t taken = part.n + (dot != NULL);
+        path = np_span_make(path.p + taken, path.n - taken);
+    }
+    struct np_stream_node *node = &f->nodes[at];
+    if (at == 0 || node->child || node->slot != NP_STREAM_SLOT_COUNT)
+        return NP_E_INVALID;
+    node->slot = (uint8_t)slot;
+    return NP_OK;
+}
+
+enum np_err np_stream_form_finish(struct np_stream_form *f, struct np_span said,
+                                  enum np_finish means)
+{
+    if (f->n_finishes == NP_STREAM_FINISHES)
+        return NP_E_FULL;
+    f->finishes[f->n_finishes].means = means;
+    return np_stream_form_text(f, said, &f->finishes[f->n_finishes++].said);
+}
+
+/* -------------------------------------------------------------------------------------- one event */
+
+static void take(struct np_stream_event *out, enum np_stream_slot slot, struct np_span value)
+{
+    enum np_json_kind kind = np_json_kind(value);
+    bool text = slot == NP_STREAM_text || slot == NP_STREAM_thought;
+    if (kind == NP_JSON_NULL || (text && kind != NP_JSON_STRING))
+        return;
+    /* Of two places for a text the one that is not empty counts. */
+    if (!text || !out->at[slot].p || np_json_inner(out->at[slot]).n == 0)
+        out->at[slot] = value;
+}
+
+static void visit(const struct np_stream_form *f, uint8_t at, struct np_span value,
+                  struct np_stream_event *out)
+{
+    const struct np_stream_node *node = &f->nodes[at];
+    struct np_span key, inner;
+    if (node->slot != NP_STREAM_SLOT_COUNT) {
+        take(out, (enum np_stream_slot)node->slot, value);
+        return;
+    }
+    enum np_json_kind kind = np_json_kind(value);
+    if (kind == NP_JSON_OBJECT) {
+        struct np_json_walk w = np_json_walk(value);
+        while (np_json_member(&w, &key, &inner))
+            for (uint8_t i = node->child; i; i = f->nodes[i].next)
+                if (!f->nodes[i].place && np_span_eq(f->nodes[i].part, key))
+                    visit(f, i, inner, out);
+    } else if (kind == NP_JSON_ARRAY) {
+        struct np_json_walk w = np_json_walk(value);
+        for (unsigned place = 1; np_json_item(&w, &inner); place++)
+            for (uint8_t i = node->child; i; i = f->nodes[i].next)
+                if (f->nodes[i].place == place)
+                    visit(f, i, inner, out);
+    }
+}
+
+/* Whether a string of JSON says just this; none of the words has what would be escaped. */
+static bool says(struct np_span value, struct np_span word)
+{
+    return word.n > 0 && value.p && np_json_kind(value) == NP_JSON_STRING &&
+           np_span_eq(np_json_inner(value), word);
+}
+
+enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, struct np_span data,
+                           struct np_stream_event *out)
+{
+    struct np_json_fault fault;
+    memset(out, 0, sizeof *out);
+    if (f->end_data.n > 0 && np_span_eq(data, f->end_data)) {
+        out->ends = true;
+        return NP_OK;
+    }
+    if (np_json_check(data, NP_JSON_DEPTH, &fault) || np_json_kind(data) != NP_JSON_OBJECT)
+        return NP_E_SYNTAX;
+    visit(f, 0, data, out);
+    out->ends = says(out->at[NP_STREAM_kind], f->end_kind);
+    bool error =
+        out->at[NP_STREAM_error].p && np_json_kind(out->at[NP_STREAM_error]) != NP_JSON_FALSE;
+    out->failed =
+        error || np_span_is(name, "error") || says(out->at[NP_STREAM_kind], f->error_kind);
+    return NP_OK;
+}
+
+enum np_finish np_stream_finish(const struct np_stream_form *f, struct np_span said)
+{
+    for (size_t i = 0; i < f->n_finishes; i++)
+        if (says(said, f->finishes[i].said))
+            return f->finishes[i].means;
+    return NP_FINISH_stop;
+}
+
+/* ------------------------------------------------------------------------------------------ usage */
+
+void np_stream_usage_init(struct np_stream_usage *u)
+{
+    *u = (struct np_stream_usage){-1, -1, -1, -1, -1, -1, false};
+}
+
+static void take_count(struct np_stream_usage *u, struct np_span value, int64_t *count)
+{
+    if (!value.p)
+        return;
+    int64_t v;
+    if (np_json_kind(value) == NP_JSON_NUMBER && np_json_i64(value, &v) == NP_OK && v >= 0 &&
+        v <= NP_USAGE_MAX)
+        *count = v;
+    else
+        u->flagged = true;
+}
+
+void np_stream_usage_take(struct np_stream_usage *u, const struct np_stream_event *e)
+{
+    take_count(u, e->at[NP_STREAM_prompt], &u->prompt);
+    take_count(u, e->at[NP_STREAM_completion], &u->completion);
+    take_count(u, e->at[NP_STREAM_cached], &u->cached);
+    take_count(u, e->at[NP_STREAM_cache_write], &u->cache_write);
+    take_count(u, e->at[NP_STREAM_cache_write_1h], &u->cache_write_1h);
+    take_count(u, e->at[NP_STREAM_reasoning], &u->reasoning);
+}
+
+static int64_t or_none(int64_t count)
+{
+    return count < 0 ? 0 : count;
+}
+
+bool np_stream_usage_sum(const struct np_stream_form *f, const struct np_stream_usage *u,
+                         struct np_usage *out, bool *possible)
+{
+    *possible = false;
+    if (u->flagged)
+        return true;
+    if (u->prompt < 0 || u->completion < 0)
+        return false;
+    *out = (struct np_usage){.prompt = u->prompt,
+                             .completion = u->completion,
+                             .cached = or_none(u->cached),
+                             .cache_write = or_none(u->cache_write),
+                             .cache_write_1h = or_none(u->cache_write_1h),
+                             .reasoning = or_none(u->reasoning)};
+    if (f->cache_apart)
+        out->prompt += out->cached + out->cache_write;
+    *possible = np_usage_possible(out);
+    return true;
+}
+
+int64_t np_stream_usage_prompt(const struct np_stream_form *f, const struct np_stream_usage *u)
+{
+    if (u->flagged || u->prompt < 0)
+        return -1;
+    int64_t prompt =
+        u->prompt + (f->cache_apart ? or_none(u->cached) + or_none(u->cache_write) : 0);
+    return prompt <= NP_USAGE_MAX ? prompt : -1;
+}

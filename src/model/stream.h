@@ -1,0 +1,104 @@
+/* How a provider's streamed events are to be read, as its adapter declares it: plain values, compiled
+ * once, so that an event costs one walk over its JSON and no call of Lua. */
+#ifndef NP_MODEL_STREAM_H
+#define NP_MODEL_STREAM_H
+
+#include "base/err.h"
+#include "base/span.h"
+#include "model/class.h"
+#include "model/usage.h"
+
+#include <stdint.h>
+
+/* What an event may bring. */
+#define NP_STREAM_SLOTS(X) \
+    X(text)                \
+    X(thought)             \
+    X(finish)              \
+    X(error)               \
+    X(kind)                \
+    X(prompt)              \
+    X(completion)          \
+    X(cached)              \
+    X(cache_write)         \
+    X(cache_write_1h)      \
+    X(reasoning)
+
+enum np_stream_slot {
+#define NP_STREAM_SLOT_ENUM(name) NP_STREAM_##name,
+    NP_STREAM_SLOTS(NP_STREAM_SLOT_ENUM)
+#undef NP_STREAM_SLOT_ENUM
+        NP_STREAM_SLOT_COUNT
+};
+
+const char *np_stream_slot_name(enum np_stream_slot s);
+
+#define NP_STREAM_NODES 48
+#define NP_STREAM_FINISHES 16
+#define NP_STREAM_POOL 1024
+
+/* A tree of paths; the first node is its root. */
+struct np_stream_node {
+    struct np_span part; /* a member's name */
+    uint16_t place;      /* in an array, from 1; 0: a member */
+    uint8_t child, next; /* 0: none */
+    uint8_t slot;        /* NP_STREAM_SLOT_COUNT: not the end of a path */
+};
+
+struct np_stream_form {
+    struct np_stream_node nodes[NP_STREAM_NODES];
+    size_t n_nodes;
+    struct {
+        struct np_span said;
+        enum np_finish means;
+    } finishes[NP_STREAM_FINISHES];
+    size_t n_finishes;
+    struct np_span end_data; /* data of the event that ends a stream; n 0: none does so */
+    struct np_span end_kind; /* its kind */
+    struct np_span error_kind;
+    bool cache_apart;          /* prompt leaves out what was read from a cache and written to it */
+    char pool[NP_STREAM_POOL]; /* the texts that the spans are of */
+    size_t pool_n;
+};
+
+/* Empties it. */
+void np_stream_form_init(struct np_stream_form *f);
+/* Adds "choices.1.delta.content" for a slot; numbers are places in an array from 1. NP_E_FULL; NP_E_INVALID:
+ * it is empty, there already, or goes through the end of another. */
+enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot slot,
+                                struct np_span path) NP_MUST_CHECK;
+enum np_err np_stream_form_finish(struct np_stream_form *f, struct np_span said,
+                                  enum np_finish means) NP_MUST_CHECK;
+/* Copies a text into the form. */
+enum np_err np_stream_form_text(struct np_stream_form *f, struct np_span text,
+                                struct np_span *out) NP_MUST_CHECK;
+
+/* One event, read. Values are raw JSON, null left out; p NULL: not there. */
+struct np_stream_event {
+    struct np_span at[NP_STREAM_SLOT_COUNT];
+    bool ends;   /* it says that the stream is whole */
+    bool failed; /* it is an error */
+};
+
+/* NP_E_SYNTAX: the data is not JSON. The values are views of data. */
+enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, struct np_span data,
+                           struct np_stream_event *out) NP_MUST_CHECK;
+/* What the provider's finish means; unknown ones are `stop`. */
+enum np_finish np_stream_finish(const struct np_stream_form *f, struct np_span said);
+
+/* Usage as it is told over a stream: later counts replace earlier ones. */
+struct np_stream_usage {
+    int64_t prompt, completion, cached, cache_write, cache_write_1h, reasoning; /* -1: not told */
+    bool flagged; /* one was no whole number in bounds */
+};
+
+void np_stream_usage_init(struct np_stream_usage *u);
+/* Takes the counts of an event. */
+void np_stream_usage_take(struct np_stream_usage *u, const struct np_stream_event *e);
+/* The sum of what was told. False: prompt or completion were not; *possible false: it can't be true. */
+bool np_stream_usage_sum(const struct np_stream_form *f, const struct np_stream_usage *u,
+                         struct np_usage *out, bool *possible);
+/* The prompt's tokens alone; -1 where they were not told, or can't be true. */
+int64_t np_stream_usage_prompt(const struct np_stream_form *f, const struct np_stream_usage *u);
+
+#endif
