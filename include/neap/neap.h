@@ -57,8 +57,18 @@ void neap_engine_stop(struct neap_engine *e);
 unsigned neap_engine_port(const struct neap_engine *e);
 unsigned neap_engine_admin_port(const struct neap_engine *e);
 
-/* Checks a policy set; problems, one a line, go to out (a malloc'ed text, the caller's to free). */
-enum neap_status neap_check(const char *dir, bool deny_warnings, char **out);
+/* What `neap check` is told. */
+struct neap_check_options {
+    const char *format; /* "text" (NULL), "json" or "github" */
+    bool deny_warnings; /* a warning makes the answer no, too */
+};
+
+/* Checks a policy set. What there is to say goes to out: a malloc'ed text, the caller's to free; NULL
+ * without memory. NEAP_USAGE: no such format. */
+enum neap_status neap_check(const char *dir, const struct neap_check_options *options, char **out);
+/* What a problem's code means, with an example that is wrong and one that is right; the same way.
+ * NEAP_USAGE: there is no such code, out says which is near. */
+enum neap_status neap_explain(const char *code, char **out);
 
 /* What `neap test` is told. */
 struct neap_test_options {

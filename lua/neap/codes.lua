@@ -39,4 +39,23 @@ return {
   N223 = "A deadline that is over before a connection that fails has failed.",
   N224 = "A setting that is accepted but has no effect yet.",
   N225 = "A provider that is called without TLS, off this machine.",
+  N301 = "A name that is nowhere: no global and no function of a library is called so.",
+  N302 = "A global is written: policies have none. What all requests share is in shared.set(key, value, ttl_s).",
+  N303 = "A function of Lua's that policies have not: it reads as nil.",
+  N304 = "A field that the object has not: of req, candidate, attempt and reply that is an error each time it is "
+    .. "read; elsewhere it reads as nil.",
+  N305 = "Something is written that is read-only, here or altogether: it is an error each time.",
+  N306 = "A function is given fewer arguments than it needs, or more than it takes.",
+  N307 = "A library that is not there: require takes \"lib.NAME\" and finds lib/NAME.lua.",
+  N309 = "A function is given the name of a model, an endpoint or a template that the set does not have.",
+  N310 = "A comparison that always comes out the same, because both sides can never be equal, or that is an error.",
+  N311 = "A pattern with two unbounded repetitions: on a text of n bytes it can take n squared steps, and callers "
+    .. "choose the texts. Anchored ones with a sign between that the first repetition can't take are good.",
+  N312 = "A table that lives as long as the file gets new keys in a function and never loses any: it grows with each "
+    .. "request until the memory of the state is full.",
+  N313 = "A local variable that nothing reads. A name that begins with _ says that this is meant.",
+  N314 = "A local variable hides another one of the same name, which is easy to take one for the other.",
+  N315 = "A function gives a value in some branches of its last statement and nothing in others.",
+  N318 = "A file is too large or nested too deeply to be looked into; it was loaded and tried all the same.",
+  N319 = "A comment `-- neap: allow CODE reason` that allows nothing: no reason, or no such warning at its line.",
 }

@@ -10,32 +10,30 @@ local find, sub, match, format = string.find, string.sub, string.match, string.f
 
 -- ----------------------------------------------------------------------------------- patterns
 
--- The items of a pattern: { set = what stands for one byte, unbounded = } in order; anchored or not.
+-- Behind what stands for one byte at `at`: a letter, %a, [set].
+local function set_end(pattern, at)
+  local c = sub(pattern, at, at)
+  if c == "%" then return at + 2 end
+  if c ~= "[" then return at + 1 end
+  local close = find(pattern, "]", at + (sub(pattern, at + 1, at + 1) == "^" and 3 or 2), true)
+  while close and sub(pattern, close - 1, close - 1) == "%" and sub(pattern, close - 2, close - 2) ~= "%" do
+    close = find(pattern, "]", close + 1, true)
+  end
+  return (close or #pattern) + 1
+end
+
+-- The items of a pattern: { set = what stands for one byte, unbounded =, sure = whether it takes at least
+-- one } in order; and whether it is anchored.
 local function items_of(pattern)
-  local items, at = {}, 1
   local anchored = sub(pattern, 1, 1) == "^"
-  if anchored then at = 2 end
+  local items, at = {}, anchored and 2 or 1
   while at <= #pattern do
-    local c = sub(pattern, at, at)
     local from = at
-    if c == "(" or c == ")" then
-      at = at + 1
-    else
-      if c == "%" then
-        at = at + 2
-      elseif c == "[" then
-        local close = find(pattern, "]", at + (sub(pattern, at + 1, at + 1) == "^" and 3 or 2), true)
-        while close and sub(pattern, close - 1, close - 1) == "%" and sub(pattern, close - 2, close - 2) ~= "%" do
-          close = find(pattern, "]", close + 1, true)
-        end
-        at = (close or #pattern) + 1
-      else
-        at = at + 1
-      end
-      local set, suffix = sub(pattern, from, at - 1), sub(pattern, at, at)
-      if find(suffix, "[*+?-]") and suffix ~= "" then at = at + 1 end
-      items[#items + 1] = { set = set, unbounded = suffix ~= "" and find(suffix, "[*+-]") ~= nil,
-        sure = suffix == "" or suffix == "+" }
+    at = set_end(pattern, at)
+    local set, suffix = sub(pattern, from, at - 1), match(pattern, "^[*+?-]", at)
+    if set ~= "(" and set ~= ")" then
+      if suffix then at = at + 1 end
+      items[#items + 1] = { set = set, unbounded = suffix and suffix ~= "?", sure = not suffix or suffix == "+" }
     end
   end
   return items, anchored

@@ -118,7 +118,8 @@ end
 local function either(a, b)
   if not a or not b then return nil end
   if b == NIL then
-    local made = { basic = { ["nil"] = true }, literals = a.literals, class = a.class, element = a.element, named = a.named }
+    local made = { basic = { ["nil"] = true }, literals = a.literals, class = a.class, element = a.element,
+      named = a.named }
     for name in pairs(a.basic) do made.basic[name] = true end
     return made
   end
@@ -147,7 +148,9 @@ end
 M.dotted = dotted
 
 -- Fields whose texts are names of the set.
-local named = { ["neap.attempt"] = true, ["neap.past_attempt"] = true, ["neap.candidate"] = true, ["neap.reply"] = true }
+local named = {
+  ["neap.attempt"] = true, ["neap.past_attempt"] = true, ["neap.candidate"] = true, ["neap.reply"] = true,
+}
 
 local function field_type(T, class, name)
   local field = class.by_name[name]
@@ -273,29 +276,35 @@ function M.returned(chunk)
   return value and value.tag == "Function" and value or nil
 end
 
-local function count(node, parent)
-  if node.tag == "Function" and parent then
-    if parent.tag == "LocalFunction" then node.owner = parent.var end
+local function count_use(node, parent)
+  local var = node.var
+  if node.target then
+    var.writes = var.writes + 1
     return
   end
-  if node.tag == "Assign" then
+  var.reads = var.reads + 1
+  if parent and parent.tag == "Call" and parent.fn == node then
+    var.calls = var.calls or {}
+    table.insert(var.calls, parent)
+  end
+end
+
+local function own_functions(node)
+  for i, var in ipairs(node.vars) do
+    local value = node.values[i]
+    if value and value.tag == "Function" then value.owner = var end
+  end
+end
+
+local function count(node, parent)
+  if node.tag == "LocalFunction" then
+    node.fn.owner = node.var
+  elseif node.tag == "Assign" then
     for _, target in ipairs(node.targets) do target.target = true end
   elseif node.tag == "Local" then
-    for i, var in ipairs(node.vars) do
-      local value = node.values[i]
-      if value and value.tag == "Function" then value.owner = var end
-    end
+    own_functions(node)
   elseif node.tag == "Name" and node.var then
-    local var = node.var
-    if node.target then
-      var.writes = var.writes + 1
-      return
-    end
-    var.reads = var.reads + 1
-    if parent and parent.tag == "Call" and parent.fn == node then
-      var.calls = var.calls or {}
-      table.insert(var.calls, parent)
-    end
+    count_use(node, parent)
   end
 end
 

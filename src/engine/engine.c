@@ -36,6 +36,8 @@ static void keep_heap(void)
     (void)mallopt(M_TOP_PAD, 4 << 20);
 }
 
+/* What would stop a reload stops no start, as long as the set loads: neap must come up again with what it
+ * ran before, and a hook that fails has its default. */
 static enum neap_status load_first(struct neap_engine *e, struct np_policyset **out,
                                    char why[NEAP_WHY])
 {
@@ -47,7 +49,7 @@ static enum neap_status load_first(struct neap_engine *e, struct np_policyset **
     np_problems_init(&problems);
     enum np_err err = np_policyset_read(e->options.policies, &set, &problems);
     if (!err)
-        err = np_gate_check(set, &options, &problems);
+        err = np_policyset_load(set, &options, &problems);
     if (!err && !np_gate_may_listen(set, e->options.listen, &problems))
         err = NP_E_INVALID;
     struct np_buf text;

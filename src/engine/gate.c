@@ -15,7 +15,15 @@
 enum np_err np_gate_check(struct np_policyset *set, const struct np_load_options *options,
                           struct np_problems *problems)
 {
-    return np_policyset_load(set, options, problems);
+    enum np_err err = np_policyset_load(set, options, problems);
+    if (err == NP_E_NOMEM)
+        return err;
+    enum np_err looked = np_policyset_inspect(set, problems);
+    np_policyset_place(set, problems);
+    np_problems_settle(problems);
+    if (err || looked)
+        return err ? err : looked;
+    return problems->errors > 0 ? NP_E_INVALID : NP_OK;
 }
 
 bool np_gate_may_listen(const struct np_policyset *set, const char *listen,

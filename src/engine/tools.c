@@ -1,43 +1,15 @@
-/* What the command line asks of the engine without starting it: check, keys, versions. */
+/* What the command line asks of the engine without starting it: keys, versions. */
 #include <neap/neap.h>
 
 #include "base/hash.h"
 #include "base/rng.h"
-#include "engine/gate.h"
 #include "http/front.h"
 #include "http/tls.h"
 #include "provider/upstream.h"
 #include "script/hooks.h"
-#include "script/policyset.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-
-enum neap_status neap_check(const char *dir, bool deny_warnings, char **out)
-{
-    struct np_slots slots;
-    struct np_problems problems;
-    struct np_policyset *set = NULL;
-    struct np_buf text;
-    if (np_slots_init(&slots) != NP_OK)
-        return NEAP_FAILED;
-    np_problems_init(&problems);
-    np_buf_init(&text, 1u << 20);
-    struct np_load_options options = {.slots = &slots, .simulated = true};
-    enum np_err err = np_policyset_read(dir, &set, &problems);
-    if (!err)
-        err = np_gate_check(set, &options, &problems);
-    np_problems_print(&problems, &text);
-    bool bad = err || problems.errors > 0 || (deny_warnings && problems.n > 0);
-    if (!bad)
-        (void)np_buf_printf(&text, "%s: version %s, no errors\n", dir, np_policyset_version(set));
-    *out = strndup(text.n ? text.p : "", text.n);
-    np_policyset_drop(set);
-    np_buf_free(&text);
-    np_problems_free(&problems);
-    np_slots_free(&slots);
-    return bad ? NEAP_NO : NEAP_GOOD;
-}
 
 void neap_key_hash(const char *key, size_t length, char hash[80])
 {

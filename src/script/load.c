@@ -305,38 +305,6 @@ static void push_natives(lua_State *L, struct loader *l)
 
 /* ----------------------------------------------------------------------------------- checking */
 
-static const char *text_field(lua_State *L, const char *name)
-{
-    lua_getfield(L, -1, name);
-    const char *text = lua_tostring(L, -1);
-    lua_pop(L, 1); /* its table keeps it */
-    return text ? text : "";
-}
-
-static unsigned number_field(lua_State *L, const char *name)
-{
-    lua_getfield(L, -1, name);
-    lua_Integer v = lua_tointeger(L, -1);
-    lua_pop(L, 1);
-    return v > 0 && v < 1000000000 ? (unsigned)v : 0;
-}
-
-/* The list of problems is on the top. */
-static void take_problems(lua_State *L, struct loader *l)
-{
-    size_t n = lua_rawlen(L, -1);
-    for (size_t i = 1; i <= n; i++) {
-        lua_rawgeti(L, -1, (lua_Integer)i);
-        lua_getfield(L, -1, "warning");
-        bool warning = lua_toboolean(L, -1);
-        lua_pop(L, 1);
-        np_problems_add(l->problems, text_field(L, "file"), number_field(L, "line"),
-                        number_field(L, "column"), text_field(L, "code"), warning, "%s",
-                        text_field(L, "text"));
-        lua_pop(L, 1);
-    }
-}
-
 /* (what each data file returned …, loader, schema, locate, kinds): the normalised data. */
 static int check(lua_State *L)
 {
@@ -351,7 +319,7 @@ static int check(lua_State *L)
     lua_pushvalue(L, NP_DATA_COUNT + 3);
     lua_pushvalue(L, NP_DATA_COUNT + 4);
     lua_call(L, 4, 2);
-    take_problems(L, l);
+    np_take_problems(L, l->problems, "");
     lua_pop(L, 1);
     return 1;
 }

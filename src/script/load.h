@@ -40,6 +40,10 @@ bool np_secret_read(const char *label, const char *dir, char value[NP_SECRET_BYT
 /* A lua_CFunction for kinds.lua: (word, list of candidates) gives the nearest one or nil. */
 int np_native_guess(lua_State *L);
 
+/* Takes the list of problems on the top, {{file=, line=, column=, code=, warning=, text=}, …}, which
+ * stays; file: where an entry has none. */
+void np_take_problems(lua_State *L, struct np_problems *problems, const char *file);
+
 /* A catalogue in the making. */
 struct np_build {
     const struct np_policyset *set;

@@ -21,11 +21,22 @@ struct np_problem {
     const char *text;
 };
 
+/* A comment "-- neap: allow CODE reason": warnings of this code in the line that it covers are meant. */
+struct np_allowance {
+    const char *file;
+    unsigned line, column; /* of the comment */
+    unsigned covers;
+    const char *code, *reason;
+    bool used;
+};
+
 struct np_problems {
     struct np_arena *arena;
     struct np_problem *list;
     size_t n, cap;
     size_t errors; /* of n, those that are no warnings */
+    struct np_allowance *allowed;
+    size_t n_allowed;
 };
 
 void np_problems_init(struct np_problems *p);
@@ -33,6 +44,15 @@ void np_problems_free(struct np_problems *p);
 /* Keeps copies; at most 1,000 are kept. */
 void np_problems_add(struct np_problems *p, const char *file, unsigned line, unsigned column,
                      const char *code, bool warning, const char *fmt, ...) NP_PRINTF(7, 8);
+/* Keeps copies of a comment that allows something; at most 1,000 are kept. */
+void np_problems_allow(struct np_problems *p, const struct np_allowance *a);
+/* To be called once, when all was told: leaves out the warnings that comments allow and tells the comments
+ * that allow nothing; leaves out what a more exact problem of the same line says, too; sorts by file, line
+ * and column. */
+void np_problems_settle(struct np_problems *p);
+/* What a code means and examples, for people. NP_E_NOTFOUND: there is no such code, and out has the
+ * nearest one, if any. NP_E_NOMEM. */
+enum np_err np_problems_explain(const char *code, struct np_buf *out) NP_MUST_CHECK;
 /* "file:line:column: CODE text" a line each. */
 void np_problems_print(const struct np_problems *p, struct np_buf *out);
 
@@ -54,6 +74,12 @@ const char *np_policyset_dir(const struct np_policyset *set);
  * to lose to nobody (it takes milliseconds). */
 enum np_err np_policyset_load(struct np_policyset *set, const struct np_load_options *options,
                               struct np_problems *problems) NP_MUST_CHECK;
+/* Looks into the code of a set that was read, without running it; what is wrong and what is unwise is
+ * told, and the comments that allow something. Knows more of a set that is loaded. NP_E_NOMEM. */
+enum np_err np_policyset_inspect(const struct np_policyset *set,
+                                 struct np_problems *problems) NP_MUST_CHECK;
+/* Gives problems that have a line alone their column, as near as the set's text tells it. */
+void np_policyset_place(const struct np_policyset *set, struct np_problems *problems);
 /* The catalogue of a loaded set; lives as long as the set. */
 const struct np_catalog *np_policyset_catalog(const struct np_policyset *set);
 /* Whether the set has a file for this hook. */

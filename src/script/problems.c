@@ -16,6 +16,7 @@ void np_problems_free(struct np_problems *p)
     if (p->arena)
         np_arena_free(p->arena);
     free(p->list);
+    free(p->allowed);
     *p = (struct np_problems){0};
 }
 
@@ -54,12 +55,111 @@ void np_problems_add(struct np_problems *p, const char *file, unsigned line, uns
     va_start(ap, fmt);
     enum np_err err = np_buf_vprintf(&text, fmt, ap);
     va_end(ap);
+    /* One line, whatever was quoted in it. */
+    for (size_t i = 0; !err && i < text.n; i++)
+        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
+            text.p[i] = '?';
     struct np_span view = err ? NP_SPAN("(no memory for the words)") : np_buf_view(&text);
     q->text = np_arena_dup(p->arena, view).p;
     np_buf_free(&text);
     if (q->file && q->code && q->text)
         p->n++;
 }
+
+/* --- settling -------------------------------------------------------------------------------------- */
+
+void np_problems_allow(struct np_problems *p, const struct np_allowance *a)
+{
+    if (p->n_allowed >= MAX_PROBLEMS || !make_room(p))
+        return;
+    struct np_allowance *list = realloc(p->allowed, (p->n_allowed + 1) * sizeof *list);
+    if (!list)
+        return;
+    p->allowed = list;
+    struct np_allowance *q = &list[p->n_allowed];
+    *q = *a;
+    q->file = np_arena_strdup(p->arena, a->file);
+    q->code = np_arena_strdup(p->arena, a->code);
+    q->reason = np_arena_strdup(p->arena, a->reason);
+    q->used = false;
+    if (q->file && q->code && q->reason)
+        p->n_allowed++;
+}
+
+static bool is_allowed(struct np_problems *p, const struct np_problem *q)
+{
+    if (!q->warning)
+        return false;
+    for (size_t i = 0; i < p->n_allowed; i++) {
+        struct np_allowance *a = &p->allowed[i];
+        if (a->covers == q->line && a->reason[0] && strcmp(a->code, q->code) == 0 &&
+            strcmp(a->file, q->file) == 0) {
+            a->used = true;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A file that failed while it was run, where looking into it says why. */
+static bool is_said_better(const struct np_problems *p, const struct np_problem *q)
+{
+    if (strcmp(q->code, "N105") != 0 || q->line == 0)
+        return false;
+    for (size_t i = 0; i < p->n; i++) {
+        const struct np_problem *r = &p->list[i];
+        if (!r->warning && r->line == q->line && r->code[1] == '3' && strcmp(r->file, q->file) == 0)
+            return true;
+    }
+    return false;
+}
+
+static int in_order(const void *a, const void *b)
+{
+    const struct np_problem *p = a, *q = b;
+    int by_file = strcmp(p->file, q->file);
+    if (by_file != 0)
+        return by_file;
+    if (p->line != q->line)
+        return p->line < q->line ? -1 : 1;
+    if (p->column != q->column)
+        return p->column < q->column ? -1 : 1;
+    int by_code = strcmp(p->code, q->code);
+    return by_code != 0 ? by_code : strcmp(p->text, q->text);
+}
+
+static void tell_unused(struct np_problems *p)
+{
+    for (size_t i = 0; i < p->n_allowed; i++) {
+        const struct np_allowance *a = &p->allowed[i];
+        if (!a->reason[0])
+            np_problems_add(p, a->file, a->line, a->column, "N319", true,
+                            "allows nothing without a reason: -- neap: allow %s because …",
+                            a->code);
+        else if (!a->used)
+            np_problems_add(p, a->file, a->line, a->column, "N319", true,
+                            "allows %s, but line %u has no such warning (errors can't be allowed)",
+                            a->code, a->covers);
+    }
+}
+
+void np_problems_settle(struct np_problems *p)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        bool better = is_said_better(p, &p->list[i]);
+        p->errors -= better;
+        if (better || is_allowed(p, &p->list[i]))
+            continue;
+        p->list[kept++] = p->list[i];
+    }
+    p->n = kept;
+    tell_unused(p);
+    if (p->n > 0)
+        qsort(p->list, p->n, sizeof *p->list, in_order);
+}
+
+/* --- printing -------------------------------------------------------------------------------------- */
 
 /* "file:line:column: CODE text"; what is unknown of the place is left out. */
 static void print_one(const struct np_problem *q, struct np_buf *out)
