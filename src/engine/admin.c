@@ -195,7 +195,7 @@ static void start_reload(struct np_admin *a, struct np_http_call *c, enum np_rel
         wait->next->prev = wait;
     a->waiting = wait;
     np_http_set_user(c, wait);
-    np_keeper_reload(a->engine->keeper, kind, on_verdict, wait);
+    np_keeper_reload(a->engine->keeper, kind, NP_TRIGGER_OPERATOR, on_verdict, wait);
 }
 
 /* --- the table ----------------------------------------------------------------------------------- */
@@ -214,7 +214,7 @@ static const struct route {
     {"/api/breakers", "GET", breakers, 0, false},
     {"/api/budgets", "GET", budgets, 0, false},
     {"/api/policies", "GET", policies, 0, false},
-    {"/api/policies/reload", "POST", NULL, NP_RELOAD_ASKED, false},
+    {"/api/policies/reload", "POST", NULL, NP_RELOAD_ANEW, false},
     {"/api/policies/rollback", "POST", NULL, NP_RELOAD_ROLLBACK, false},
 };
 

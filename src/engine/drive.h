@@ -62,6 +62,8 @@ struct np_drive_env {
     struct np_rng *rng;
     struct np_script *(*script)(void *ctx, struct np_exchange *x);
     void *script_ctx;
+    /* A hook was called; NULL: nobody counts. */
+    void (*hooked)(struct np_exchange *x, enum np_hook hook, bool failed);
     unsigned draining_calls; /* calls read on for exact usage after their client left */
 };
 

@@ -159,7 +159,7 @@ static int open_socket(const char *addr, bool shared, char why[NEAP_WHY])
 
 /* One socket a worker, all on the port that the first one got. The first is opened alone, so that a
  * port that another program listens on is refused rather than shared. */
-static enum neap_status make_workers(struct neap_engine *e, struct np_policyset *set,
+static enum neap_status make_workers(struct neap_engine *e, struct np_generation *gen,
                                      char why[NEAP_WHY])
 {
     const char *colon = strrchr(e->options.listen, ':');
@@ -169,7 +169,7 @@ static enum neap_status make_workers(struct neap_engine *e, struct np_policyset 
         e->listen_fds[i] = open_socket(addr, i > 0, why);
         if (e->listen_fds[i] < 0)
             return NEAP_FAILED;
-        e->workers[i] = np_worker_new(e, (unsigned)i, e->listen_fds[i], set);
+        e->workers[i] = np_worker_new(e, (unsigned)i, e->listen_fds[i], gen);
         if (!e->workers[i])
             return out_of_memory(why);
         if (i == 0) {
@@ -181,7 +181,7 @@ static enum neap_status make_workers(struct neap_engine *e, struct np_policyset 
     return NEAP_GOOD;
 }
 
-static enum neap_status make_rest(struct neap_engine *e, struct np_policyset *set,
+static enum neap_status make_rest(struct neap_engine *e, struct np_generation *gen,
                                   char why[NEAP_WHY])
 {
     e->admin_fd = open_socket(e->options.admin, false, why);
@@ -191,7 +191,7 @@ static enum neap_status make_rest(struct neap_engine *e, struct np_policyset *se
     e->writer = np_writer_new(e, e->options.decisions, why, NEAP_WHY);
     if (!e->writer)
         return NEAP_FAILED;
-    e->keeper = np_keeper_new(e, set);
+    e->keeper = np_keeper_new(e, gen);
     e->admin = e->keeper ? np_admin_new(e, e->admin_fd) : NULL;
     return e->admin ? NEAP_GOOD : out_of_memory(why);
 }
@@ -211,19 +211,23 @@ static enum neap_status start_threads(struct neap_engine *e, char why[NEAP_WHY])
 static enum neap_status build(struct neap_engine *e, char why[NEAP_WHY])
 {
     struct np_policyset *set = NULL;
+    struct np_generation *gen = NULL;
     enum neap_status s = make_shared(e, why);
     if (!s)
         s = load_tls(e, why);
     if (!s)
         s = load_first(e, &set, why);
+    if (!s && !(gen = np_generation_new(set, 1, NP_TRIGGER_START, e->n_workers)))
+        s = out_of_memory(why);
     if (!s)
         s = start_simulation(e, why);
     if (!s)
-        s = make_workers(e, set, why);
+        s = make_workers(e, gen, why);
     if (!s)
-        s = make_rest(e, set, why);
+        s = make_rest(e, gen, why);
     if (!s)
         s = start_threads(e, why);
+    np_generation_drop(gen);
     np_policyset_drop(set);
     return s;
 }
@@ -262,7 +266,7 @@ enum neap_status neap_engine_start(const struct neap_options *options, struct ne
 void neap_engine_reload(struct neap_engine *e)
 {
     renew_tls(e);
-    np_keeper_reload(e->keeper, NP_RELOAD_ASKED, NULL, NULL);
+    np_keeper_reload(e->keeper, NP_RELOAD_ANEW, NP_TRIGGER_SIGNAL, NULL, NULL);
 }
 
 void neap_engine_reopen(struct neap_engine *e)

@@ -11,7 +11,7 @@
 #include "base/ring.h"
 #include "engine/account.h"
 #include "engine/drive.h"
-#include "engine/lend.h"
+#include "engine/generation.h"
 #include "http/front.h"
 #include "http/tls.h"
 #include "script/shared.h"
@@ -53,26 +53,9 @@ struct neap_engine {
     _Atomic bool hurry;
 };
 
-/* One generation as one worker holds it: the set, this worker's Lua state, and the exchanges that
- * began with it. Made by the keeper, used by the worker, freed by the keeper. */
-struct np_here {
-    struct np_policyset *set;
-    struct np_script *script;
-    struct np_lender lender;
-    struct np_powers powers;
-    struct np_rng rng; /* of its policies: they run on the keeper's thread while they are loaded */
-    struct np_worker *worker;
-    unsigned exchanges;
-    bool retired; /* a newer one is in place; goes back to the keeper with its last exchange */
-};
-
-/* --- generation.c */
-struct np_here *np_here_new(struct np_worker *w, struct np_policyset *set);
-void np_here_free(struct np_here *here);
-
 /* --- worker.c */
 struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int listen_fd,
-                                struct np_policyset *first);
+                                struct np_generation *first);
 enum np_err np_worker_start(struct np_worker *w) NP_MUST_CHECK;
 /* On the worker's thread: puts a generation in place between two requests, then calls done(ctx). */
 void np_worker_swap(struct np_worker *w, struct np_here *next, void (*done)(void *ctx), void *ctx);
@@ -96,26 +79,31 @@ struct np_reload_verdict {
     const char *result; /* ok unchanged rejected rolled_back */
     struct np_problems problems;
 };
-enum np_reload_kind { NP_RELOAD_ASKED, NP_RELOAD_ROLLBACK };
+enum np_reload_kind { NP_RELOAD_ANEW, NP_RELOAD_ROLLBACK };
 
+/* A generation as operators see it, or a set that did not become one. */
 struct np_generation_view {
-    unsigned number;
+    unsigned number; /* 0: it never went live */
     char version[16];
-    int64_t loaded_wall_ms;
-    const char *state; /* running kept rejected */
+    int64_t loaded_wall_ms; /* when it went live; when it was rejected or rolled back */
+    const char *state;      /* running kept rejected rolled_back */
+    enum np_trigger trigger;
+    struct np_tally_sum sum;
     char error[512];
 };
+#define NP_GENERATION_VIEWS (NP_KEPT_GENERATIONS + 2)
 
-struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *first);
+struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_generation *first);
 enum np_err np_keeper_start(struct np_keeper *k) NP_MUST_CHECK;
 /* From any thread: reads the policies anew (or goes back one), then calls done on the keeper's thread;
  * done NULL: the verdict is only logged. */
-void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind,
+void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind, enum np_trigger trigger,
                       void (*done)(void *ctx, const struct np_reload_verdict *v), void *ctx);
 /* From any thread: frees a retired generation's state. */
 void np_keeper_bury(struct np_keeper *k, struct np_here *here);
 /* The running set, held for the caller. */
 struct np_policyset *np_keeper_current(struct np_keeper *k);
+/* The newest first. */
 size_t np_keeper_generations(struct np_keeper *k, struct np_generation_view *out, size_t max);
 /* Reloads so far by result: ok unchanged rejected rolled_back. */
 void np_keeper_counts(struct np_keeper *k, uint64_t out[4]);

@@ -134,6 +134,7 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
     np_buf_init(&live->reply, NP_REPLY_MAX_BYTES);
     np_buf_init(&live->body, NP_BODY_MAX_BYTES);
     here->exchanges++;
+    np_tally_add(&here->tally->requests);
     atomic_fetch_add_explicit(&w->open, 1, memory_order_relaxed);
     np_http_set_user(c, x);
     return x;

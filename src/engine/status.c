@@ -317,22 +317,45 @@ void np_status_budgets(struct neap_engine *e, struct np_buf *out)
     np_policyset_drop(set);
 }
 
+/* Hooks by name, those that were called. */
+static void hooks_json(struct np_json_w *w, const struct np_tally_sum *s)
+{
+    np_json_w_begin_key(w, "hooks", '{');
+    for (int h = 0; h < NP_HOOK_COUNT; h++) {
+        if (s->calls[h] == 0)
+            continue;
+        np_json_w_begin_key(w, np_hook_name((enum np_hook)h), '{');
+        np_json_w_i64(w, "calls", (int64_t)s->calls[h]);
+        np_json_w_i64(w, "errors", (int64_t)s->errors[h]);
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, '}');
+}
+
+static void generation_json(struct np_json_w *w, const struct np_generation_view *v)
+{
+    np_json_w_begin(w, '{');
+    np_json_w_i64(w, "number", v->number);
+    np_json_w_cstr(w, "version", v->version);
+    time_field(w, "loadedAt", v->loaded_wall_ms);
+    np_json_w_cstr(w, "state", v->state);
+    np_json_w_cstr(w, "error", v->error[0] ? v->error : NULL);
+    np_json_w_cstr(w, "trigger", np_trigger_name(v->trigger));
+    np_json_w_i64(w, "requests", (int64_t)v->sum.requests);
+    hooks_json(w, &v->sum);
+    np_json_w_end(w, '}');
+}
+
 void np_status_policies(struct neap_engine *e, struct np_buf *out)
 {
-    struct np_generation_view views[NP_KEPT_GENERATIONS + 1];
-    size_t n = np_keeper_generations(e->keeper, views, NP_KEPT_GENERATIONS + 1);
+    struct np_generation_view views[NP_GENERATION_VIEWS];
+    size_t n = np_keeper_generations(e->keeper, views, NP_GENERATION_VIEWS);
     struct np_json_w w;
     np_json_w_init(&w, out);
     np_json_w_begin(&w, '{');
     np_json_w_begin_key(&w, "generations", '[');
-    for (size_t i = 0; i < n; i++) {
-        np_json_w_begin(&w, '{');
-        np_json_w_cstr(&w, "version", views[i].version);
-        time_field(&w, "loadedAt", views[i].loaded_wall_ms);
-        np_json_w_cstr(&w, "state", views[i].state);
-        np_json_w_cstr(&w, "error", views[i].error[0] ? views[i].error : NULL);
-        np_json_w_end(&w, '}');
-    }
+    for (size_t i = 0; i < n; i++)
+        generation_json(&w, &views[i]);
     np_json_w_end(&w, ']');
     finish(&w, out);
 }

@@ -42,7 +42,8 @@ static void on_settled(void *ctx, uint64_t now_ns)
         return; /* what changed is no part of the set, or was read already */
     /* A folder that did not come to rest may change again within the grain of its files' times. */
     k->print = now_ns < k->unsettled_ns + UNSETTLED_NS ? print : 0;
-    np_keeper_run_job(k, &(struct np_reload_job){.keeper = k, .kind = NP_RELOAD_ASKED});
+    np_keeper_run_job(k, &(struct np_reload_job){
+                             .keeper = k, .kind = NP_RELOAD_ANEW, .trigger = NP_TRIGGER_FOLDER});
 }
 
 static void on_poll(void *ctx, uint64_t now_ns)
@@ -62,12 +63,12 @@ static void run_posted(void *ctx)
     free(job);
 }
 
-void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind,
+void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind, enum np_trigger trigger,
                       void (*done)(void *ctx, const struct np_reload_verdict *v), void *ctx)
 {
     struct np_reload_job *job = malloc(sizeof *job);
     if (job) {
-        *job = (struct np_reload_job){k, kind, done, ctx};
+        *job = (struct np_reload_job){k, kind, trigger, done, ctx};
         if (np_loop_post(k->loop, run_posted, job) == NP_OK)
             return;
         free(job);
@@ -94,7 +95,7 @@ void np_keeper_bury(struct np_keeper *k, struct np_here *here)
 
 /* --- life --------------------------------------------------------------------------------------- */
 
-struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *first)
+struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_generation *first)
 {
     struct np_keeper *k = calloc(1, sizeof *k);
     if (!k)
@@ -111,12 +112,12 @@ struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_policyset *firs
     k->inotify = (struct np_watch){.ready = on_inotify, .ctx = k, .fd = -1};
     (void)pthread_mutex_init(&k->lock, NULL);
     (void)pthread_cond_init(&k->swapped, NULL);
-    k->kept[k->n_kept++] = (struct np_generation){.number = ++k->numbers,
-                                                  .set = np_policyset_hold(first),
-                                                  .loaded_wall_ms = e->started_wall_ms};
+    k->kept[k->n_kept++] = np_generation_hold(first);
+    k->numbers = first->number;
     k->counts[NP_RELOAD_OK] = 1;
     np_timer_init(&k->settle, on_settled, k);
     np_timer_init(&k->poll, on_poll, k);
+    np_timer_init(&k->trial, np_keeper_on_trial, k);
     return k;
 }
 
@@ -132,6 +133,7 @@ static void *thread_main(void *arg)
 {
     struct np_keeper *k = arg;
     yield_to_workers();
+    np_keeper_test_first(k);
     np_loop_run(k->loop);
     return NULL;
 }
@@ -143,7 +145,7 @@ static bool has_changed(const struct np_keeper *k)
     struct np_problems problems;
     np_problems_init(&problems);
     bool changed = np_policyset_read(k->engine->options.policies, &now, &problems) != NP_OK ||
-                   strcmp(np_policyset_version(now), np_policyset_version(k->kept[0].set)) != 0;
+                   strcmp(np_policyset_version(now), np_policyset_version(k->kept[0]->set)) != 0;
     np_policyset_drop(now);
     np_problems_free(&problems);
     return changed;
@@ -183,11 +185,13 @@ void np_keeper_free(struct np_keeper *k)
         return;
     np_timer_stop(np_loop_timers(k->loop), &k->settle);
     np_timer_stop(np_loop_timers(k->loop), &k->poll);
+    np_timer_stop(np_loop_timers(k->loop), &k->trial);
     np_loop_turn(k->loop, 0); /* burials that came late, and verdicts that are still owed */
     np_loop_remove(k->loop, &k->inotify);
     np_folder_free(k->folder);
     for (size_t i = 0; i < k->n_kept; i++)
-        np_policyset_drop(k->kept[i].set);
+        np_generation_drop(k->kept[i]);
+    np_generation_drop(k->trial_before);
     np_loop_free(k->loop);
     (void)pthread_cond_destroy(&k->swapped);
     (void)pthread_mutex_destroy(&k->lock);

@@ -10,6 +10,14 @@
 #define CONNECTIONS_A_WORKER 16384
 #define IDLE_TIMEOUT_S 75
 
+static void on_hook(struct np_exchange *x, enum np_hook hook, bool failed)
+{
+    struct np_tally *t = ((struct np_here *)x->gen)->tally;
+    np_tally_add(&t->calls[hook]);
+    if (failed)
+        np_tally_add(&t->errors[hook]);
+}
+
 static struct np_script *script_of(void *ctx, struct np_exchange *x)
 {
     (void)ctx;
@@ -23,7 +31,7 @@ static uint64_t each_turn(void *ctx, uint64_t now_ns)
     struct np_worker *w = ctx;
     (void)now_ns;
     if (np_script_spoiled(w->here->script)) {
-        struct np_here *next = np_here_new(w, w->here->set);
+        struct np_here *next = np_here_new(w, w->here->gen);
         if (next) {
             np_log(NP_LOG_WARN, "Lua state replaced after a memory failure",
                    NP_KVI("worker", w->number));
@@ -92,7 +100,7 @@ static void free_parts(struct np_worker *w)
 }
 
 struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int listen_fd,
-                                struct np_policyset *first)
+                                struct np_generation *first)
 {
     struct np_worker *w = calloc(1, sizeof *w);
     if (!w)
@@ -112,7 +120,8 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                      .ledger = e->ledger,
                                      .meters = w->meters,
                                      .rng = &w->rng,
-                                     .script = script_of};
+                                     .script = script_of,
+                                     .hooked = on_hook};
     w->account = (struct np_account_env){.guard = e->guard,
                                          .meters = w->meters,
                                          .decisions = e->options.decisions ? w->ring : NULL,

@@ -414,6 +414,40 @@ enum np_err np_policyset_read(const char *dir, struct np_policyset **out,
     return NP_E_IO;
 }
 
+static bool copy_files(struct np_policyset *to, const struct np_policyset *from)
+{
+    to->files = np_arena_array(to->arena, from->n_files ? from->n_files : 1, sizeof *to->files);
+    if (!to->files)
+        return false;
+    for (size_t i = 0; i < from->n_files; i++) {
+        const struct np_set_file *f = &from->files[i];
+        to->files[i] = (struct np_set_file){.name = np_arena_strdup(to->arena, f->name),
+                                            .source = np_arena_dup(to->arena, f->source),
+                                            .loose = f->loose};
+        if (!to->files[i].name || !to->files[i].source.p)
+            return false;
+        to->n_files++;
+    }
+    return true;
+}
+
+struct np_policyset *np_policyset_again(const struct np_policyset *set)
+{
+    struct np_policyset *again = calloc(1, sizeof *again);
+    if (!again)
+        return NULL;
+    atomic_init(&again->holds, 1);
+    again->flawed = set->flawed;
+    memcpy(again->version, set->version, sizeof again->version);
+    again->arena = np_arena_new(ARENA_BYTES);
+    again->dir = again->arena ? np_arena_strdup(again->arena, set->dir) : NULL;
+    if (!again->dir || !copy_files(again, set)) {
+        np_policyset_drop(again);
+        return NULL;
+    }
+    return again;
+}
+
 /* ------------------------------------------------------------------------------------- access */
 
 const char *np_policyset_version(const struct np_policyset *set)

@@ -67,6 +67,8 @@ struct np_load_options {
  * temporary files are passed over; an unknown .lua file at the top is a problem. */
 enum np_err np_policyset_read(const char *dir, struct np_policyset **out,
                               struct np_problems *problems) NP_MUST_CHECK;
+/* The same set as it was read, not loaded: to load it anew, with the keys of now. NULL without memory. */
+struct np_policyset *np_policyset_again(const struct np_policyset *set);
 /* The version alone, without loading: to see whether a folder has changed. */
 const char *np_policyset_version(const struct np_policyset *set);
 const char *np_policyset_dir(const struct np_policyset *set);

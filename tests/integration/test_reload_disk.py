@@ -245,30 +245,6 @@ class Disk(case.Case):
         self.assertNotIn(".git", told)
         self.assertEqual(self.word(), "one")
 
-    def test_ten_thousand_files_are_one_set_and_one_more_is_too_many(self):
-        self.lay("set", "one")
-        self.start()
-        files = self.contents("one")
-        os.mkdir(os.path.join(self.path, "templates"))
-        for i in range(10000 - len(files)):
-            files[f"templates/t{i}.txt"] = f"text {i}\n"
-        for name, content in files.items():
-            if name.startswith("templates/"):
-                with open(os.path.join(self.path, name), "w", encoding="utf-8") as f:
-                    f.write(content)
-        began = time.monotonic()
-        verdict = self.server.reload()
-        case.say(f"10,000 files: {(time.monotonic() - began) * 1000:.0f} ms")
-        self.assertEqual(verdict.status, 200, verdict)
-        self.assertEqual(verdict.json()["version"], version_of(files))
-        self.assertEqual(self.running(), version_of(files))
-        with open(os.path.join(self.path, "README.md"), "w", encoding="utf-8") as f:
-            f.write("one more\n")
-        verdict = self.server.reload()
-        self.assertEqual(verdict.status, 422)
-        self.assertIn("N109", [p["code"] for p in verdict.json()["problems"]])
-        self.assertEqual(self.word(), "one")
-
     def test_files_that_others_may_write_are_refused_unless_the_folder_is_trusted(self):
         self.lay("set", "one")
         self.start()
