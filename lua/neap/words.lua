@@ -71,7 +71,7 @@ local hooks = {
     text = "Decides what a caller reads when no model could answer.",
     example = 'return function(_, reason)\n  if reason == "shed" then return { retry_after_s = 2 } end\nend' },
   { name = "alert", called = "every 10 s", params = "stats: neap.lib.stats", returns = "neap.alarm[]?",
-    default = "the rules of alerts.lua", text = "Decides what operators are told.",
+    default = "the rules of alerts.lua", text = "Decides what operators are told. It is not called yet.",
     example = 'return function(stats)\n  if (stats.p95("gpt-4.1") or 0) > 5000 then\n'
       .. '    return { { alert = "slow", severity = "warning", text = "gpt-4.1 is slow" } }\n  end\nend' },
 }

@@ -61,7 +61,8 @@ wants 1 'nothing was tested' test "$folder"
 wants 1 'nothing was tested' test "$folder/nowhere"
 wants 2 'unknown flag --fliter' test --fliter good
 
-# The examples of the authoring guide: each file on its own in the shipped set, each function in a hook.
+# The examples of the authoring guide: each file on its own in the shipped set. Those of its tables run in
+# tests/lua/words.lua.
 guide=$NEAP_SOURCE/policies/README.md
 rm "$folder/some_test.lua"
 cp "$NEAP_SOURCE/policies/route.lua" "$folder"
@@ -106,21 +107,5 @@ done
 rm "$folder/calm_test.lua"
 examples=("$folder.guide"/*)
 [ "${#examples[@]}" -ge 11 ] || fault "only ${#examples[@]} examples were found in the guide"
-
-# shellcheck disable=SC2016
-sed -n 's/^| `[^|]* | `\(.*\)` |$/  _ = \1/p' "$guide" | sed -n '/stats.p95/,$p' >"$folder/calls"
-grep -c . "$folder/calls" | grep -qx 18 || fault "not 18 functions in the guide: $(cat "$folder/calls")"
-{
-    printf 'return function(req)\n  local _\n'
-    cat "$folder/calls"
-    printf '  return nil, "all done"\nend\n'
-} >"$folder/route.lua"
-cat >"$folder/calls_test.lua" <<'END'
-test("each_function_can_be_called_as_the_guide_says", function()
-  local run = play { request = { prompt = "hi" } }
-  expect(run.hooks.route[1], { returned = "nothing", why = "all done" })
-end)
-END
-wants 0 '1 passed, 0 failed' test "$folder"
 
 [ "$faults" -eq 0 ]
