@@ -13,9 +13,9 @@
 set -eu
 
 build='ca-certificates curl gcc libc6-dev cmake ninja-build pkg-config
-    libcurl4-openssl-dev libgnutls28-dev liblua5.4-dev libmicrohttpd-dev libmimalloc-dev libssl-dev'
+    libcurl4-openssl-dev libedit-dev libgnutls28-dev liblua5.4-dev libmicrohttpd-dev libmimalloc-dev libssl-dev'
 test='lua-cjson-dev ccache check clang-format jq libsubunit-dev lua-check lua5.4 openssl procps prometheus python3
-    shellcheck socat sslscan testssl.sh'
+    shellcheck socat sslscan testssl.sh tmux'
 bench='jq libnginx-mod-http-lua lua-cjson nginx openssl procps python3 wrk'
 fuzz='clang libclang-rt-dev llvm'
 

@@ -91,6 +91,7 @@ struct neap_session_options {
     const char *attach;      /* admin URL of an instance that is copied at the start; NULL: none */
     const char *admin_token; /* its bearer token; NULL: none */
     bool colour;
+    unsigned width; /* of the terminal; 0: lines are as long as they are */
     /* Gets text of whole lines; problem: it says why a line failed. */
     void (*say)(void *ctx, const char *text, bool problem);
     /* Gives the next line while a run is held in the stepper, malloc'ed; NULL: there is none. */

@@ -1,12 +1,25 @@
 /* neap repl: lines from a terminal, from -e or from standard input. */
 #include "cli/repl.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_LINES 256
+
+/* What the session's callbacks know. */
+struct talk {
+    struct np_editor *editor; /* NULL: no terminal */
+    bool colour;
+    size_t asked; /* -e: the next of lines that the stepper gets */
+    const char *const *lines;
+    size_t n_lines;
+};
 
 static void say(void *ctx, const char *text, bool problem)
 {
@@ -15,6 +28,108 @@ static void say(void *ctx, const char *text, bool problem)
     (void)fflush(stdout);
     (void)fputs(text, to);
     (void)fflush(to);
+}
+
+/* Lines for a run that is held in the stepper. */
+static char *ask(void *ctx, const char *prompt)
+{
+    struct talk *t = ctx;
+    char *line = NULL, shown[96];
+    size_t cap = 0;
+    if (t->editor) {
+        (void)snprintf(shown, sizeof shown, t->colour ? "\1\033[33m\1%s\1\033[0m\1" : "%s", prompt);
+        return np_editor_read(t->editor, shown, &line) == NP_EDITOR_LINE ? line : NULL;
+    }
+    if (t->lines)
+        return t->asked < t->n_lines ? strdup(t->lines[t->asked++]) : NULL;
+    ssize_t n = getline(&line, &cap, stdin);
+    if (n <= 0) {
+        free(line);
+        return NULL;
+    }
+    if (line[n - 1] == '\n')
+        line[n - 1] = '\0';
+    return line;
+}
+
+/* Opens $VISUAL, $EDITOR or vi. While it runs Ctrl-C is its own. */
+static bool edit(void *ctx, const char *path)
+{
+    (void)ctx;
+    const char *visual = getenv("VISUAL"), *editor = getenv("EDITOR");
+    const char *chosen = visual && visual[0] ? visual : editor && editor[0] ? editor : "vi";
+    char command[1024];
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    int status = -1;
+    (void)snprintf(command, sizeof command, "exec %s \"$0\"", chosen);
+    (void)fflush(stdout);
+    (void)sigaction(SIGINT, &ignore, &before);
+    pid_t child = fork();
+    if (child == 0) {
+        (void)signal(SIGINT, SIG_DFL);
+        (void)execl("/bin/sh", "sh", "-c", command, path, (char *)NULL);
+        _exit(127);
+    }
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        continue;
+    (void)sigaction(SIGINT, &before, NULL);
+    if (child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    (void)fprintf(stderr, "the editor \"%s\" ended badly; EDITOR or VISUAL name another one\n",
+                  chosen);
+    return false;
+}
+
+/* --- at a terminal ------------------------------------------------------------------------------------ */
+
+/* Appends a line to what is unfinished. */
+static char *join(char *text, char *line)
+{
+    if (!text)
+        return line;
+    size_t n = strlen(text) + strlen(line) + 2;
+    char *all = malloc(n);
+    if (!all)
+        abort();
+    (void)snprintf(all, n, "%s\n%s", text, line);
+    free(text);
+    free(line);
+    return all;
+}
+
+/* A whole line, of one or more: runs it. False to leave. */
+static bool run_text(struct talk *t, struct neap_session *s, char **text)
+{
+    enum neap_line end = neap_session_line(s, *text);
+    if (end == NEAP_LINE_MORE)
+        return true;
+    np_editor_remember(t->editor, *text);
+    free(*text);
+    *text = NULL;
+    return end != NEAP_LINE_LEAVE;
+}
+
+static void talk(struct talk *t, struct neap_session *s)
+{
+    const char *first = t->colour ? "\1\033[1m\1>\1\033[0m\1 " : "> ";
+    char *text = NULL, *line;
+    bool on = true;
+    neap_session_greet(s);
+    while (on) {
+        switch (np_editor_read(t->editor, text ? ". " : first, &line)) {
+        case NP_EDITOR_LINE:
+            text = join(text, line);
+            on = run_text(t, s, &text);
+            break;
+        case NP_EDITOR_INTERRUPTED:
+            free(text);
+            text = NULL;
+            break;
+        default:
+            on = false;
+        }
+    }
+    free(text);
 }
 
 /* --- without a terminal ----------------------------------------------------------------------------- */
@@ -74,19 +189,54 @@ static bool take_lines(int *argc, char **argv, const char **lines, size_t *n)
     return true;
 }
 
-static int run_session(struct neap_session *s, const char *const *lines, size_t n)
+/* -e lines. What the stepper asks for comes from them, too. */
+static bool run_lines(struct talk *t, struct neap_session *s)
 {
     bool good = true, leave = false;
-    for (size_t i = 0; i < n && !leave; i++)
-        good = run_given(s, lines[i], &leave) && good;
-    if (n == 0)
-        good = run_stdin(s);
+    while (t->asked < t->n_lines && !leave)
+        good = run_given(s, t->lines[t->asked++], &leave) && good;
+    return good;
+}
+
+static int run_session(struct talk *t, struct neap_session *s)
+{
+    bool terminal = !t->lines && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    if (terminal)
+        t->editor = np_editor_new(s);
+    if (t->editor) {
+        talk(t, s);
+        np_editor_free(t->editor);
+        return NEAP_GOOD;
+    }
+    bool good = t->lines ? run_lines(t, s) : run_stdin(s);
     return good ? NEAP_GOOD : NEAP_NO;
+}
+
+static unsigned width_of_terminal(void)
+{
+    struct winsize size;
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 40 ? size.ws_col : 80;
+}
+
+/* Colours are for terminals, and not for those who said no (no-color.org). */
+static bool wants_colour(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM");
+    return isatty(STDOUT_FILENO) && !(no && no[0]) && !(term && strcmp(term, "dumb") == 0);
 }
 
 static int run(int argc, char **argv)
 {
-    struct neap_session_options options = {.dir = "policies", .say = say};
+    struct talk t = {.colour = wants_colour()};
+    struct neap_session_options options = {.dir = "policies",
+                                           .colour = t.colour,
+                                           .width = width_of_terminal(),
+                                           .say = say,
+                                           .ask = ask,
+                                           .edit = edit,
+                                           .ctx = &t};
     const char *lines[MAX_LINES];
     size_t n_lines = 0, n_rest;
     const struct np_flag flags[] = {{"--decisions", NP_FLAG_TEXT, &options.decisions, 0, 0},
@@ -101,7 +251,9 @@ static int run(int argc, char **argv)
         (void)fprintf(stderr, "%s\n", why);
         return status;
     }
-    int result = run_session(s, lines, n_lines);
+    t.lines = n_lines ? lines : NULL;
+    t.n_lines = n_lines;
+    int result = run_session(&t, s);
     neap_session_free(s);
     return result;
 }

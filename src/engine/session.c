@@ -211,6 +211,7 @@ void neap_session_free(struct neap_session *s)
         free(s->marks[i].line);
     }
     np_console_free(s->console);
+    np_words_free(s->words);
     if (s->x)
         np_exchange_free(s->x);
     np_play_free(s->play);
@@ -224,7 +225,8 @@ void neap_session_free(struct neap_session *s)
 }
 
 /* Reads and loads the folder; what is wrong goes to problems, as text. */
-static struct np_policyset *load_set(struct neap_session *s, const char *dir, struct np_buf *text)
+struct np_policyset *np_session_load_set(struct neap_session *s, const char *dir,
+                                         struct np_buf *text)
 {
     struct np_problems problems;
     struct np_policyset *set = NULL;
@@ -241,17 +243,11 @@ static struct np_policyset *load_set(struct neap_session *s, const char *dir, st
     return NULL;
 }
 
-struct np_policyset *np_session_load_set(struct neap_session *s, const char *dir,
-                                         struct np_buf *text)
-{
-    return load_set(s, dir, text);
-}
-
 static enum neap_status open_session(struct neap_session *s, char why[NEAP_WHY])
 {
     struct np_buf text;
     np_buf_init(&text, NEAP_WHY - 1);
-    struct np_policyset *set = load_set(s, s->o.dir, &text);
+    struct np_policyset *set = np_session_load_set(s, s->o.dir, &text);
     if (!set) {
         (void)snprintf(why, NEAP_WHY, "%.*s%s does not load", (int)text.n, text.n ? text.p : "",
                        s->o.dir);
@@ -260,7 +256,8 @@ static enum neap_status open_session(struct neap_session *s, char why[NEAP_WHY])
     }
     np_buf_free(&text);
     s->console = np_console_new(set, &s->interrupted);
-    bool ok = s->console && np_session_start(s, set, SEED) &&
+    s->words = np_words_new();
+    bool ok = s->console && s->words && np_session_start(s, set, SEED) &&
               np_session_request(s, np_session_copy(NP_SPAN(FIRST_REQUEST)));
     np_policyset_drop(set);
     if (!ok)

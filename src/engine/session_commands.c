@@ -8,7 +8,21 @@
 const struct np_session_command np_session_commands[] = {
     {"load", np_session_load, true, ".load FILE | {TABLE}", "takes a request",
      ".load {prompt = \"hi\", metadata = {tier = \"gold\"}}"},
+    {"set", np_session_set, true, ".set budget ACCOUNT USD | FIELD VALUE",
+     "says what is spent, or changes a field of the request; alone: the budgets",
+     ".set budget global/day 49.50"},
+    {"mock", np_session_mock, true, ".mock NAME ANSWER, ANSWER, …",
+     "says what a provider or model answers; the last one repeats; off: it goes",
+     ".mock openai 429, timeout, ok \"Sure.\" in 900ms"},
+    {"breaker", np_session_breaker, true, ".breaker open|half_open|close MODEL",
+     "opens and closes breakers; alone: shows them", ".breaker open gpt-4.1"},
+    {"clock", np_session_clock, true, ".clock +30s", "lets time pass; alone: what time it is",
+     ".clock +2h"},
+    {"seed", np_session_seed, true, ".seed NUMBER",
+     "begins a new ground with that chance; the world stays as it was set", ".seed 7"},
     {"run", np_session_do_run, true, ".run", "sends the request through the policies", ".run"},
+    {"doc", np_session_doc, false, ".doc NAME", "says what a hook, field or function is",
+     ".doc req.prompt_tokens"},
     {"undo", np_session_undo, false, ".undo", "takes the last change back", ".undo"},
     {"save", np_session_save, false, ".save FILE", "writes the lines of this session",
      ".save session.neap"},
@@ -57,12 +71,13 @@ bool np_session_help(struct neap_session *s, struct np_span args)
         return help_on(s, args);
     for (size_t i = 0; i < np_session_n_commands; i++) {
         const struct np_session_command *c = &np_session_commands[i];
-        np_session_say(s, "  %s%-34s%s %s\n", np_session_style(s, NP_STYLE_BOLD), c->usage,
+        np_session_say(s, "  %s.%-8s%s %s\n", np_session_style(s, NP_STYLE_BOLD), c->name,
                        np_session_style(s, NP_STYLE_OFF), c->what);
     }
-    np_session_say(s, "\nAll else is Lua in the policies' world: what a line sets is there for the "
-                      "next one;\nreq is the request, _ the last decision record, hooks.route(req) "
-                      "calls a hook.\n");
+    np_session_say(s,
+                   "\n.help COMMAND says more. All else is Lua in the policies' world; what a line "
+                   "sets\nis there for the next one. req is the request, _ the last decision "
+                   "record,\nhooks.route(req) calls a hook.\n");
     return true;
 }
 

@@ -10,6 +10,7 @@
 
 #include "engine/play.h"
 #include "script/console.h"
+#include "script/words.h"
 
 #include <signal.h>
 
@@ -49,6 +50,7 @@ struct neap_session {
     struct np_scene scene;
     struct np_play *play;
     struct np_console *console;
+    struct np_words *words;
     struct np_exchange *x; /* the request of the scene; NULL: none was made */
     volatile sig_atomic_t interrupted;
     struct np_session_mark marks[NP_SESSION_UNDO];
@@ -67,6 +69,9 @@ struct neap_session {
 /* Gathers text; np_session_flush hands it out. */
 void np_session_say(struct neap_session *s, const char *fmt, ...) NP_PRINTF(2, 3);
 void np_session_say_span(struct neap_session *s, struct np_span text);
+/* Reads and loads a folder; problems, warnings too, are appended as text. NULL: it does not load. */
+struct np_policyset *np_session_load_set(struct neap_session *s, const char *dir,
+                                         struct np_buf *problems) NP_MUST_CHECK;
 /* Shows lines, the first 20 at once and the rest by .more. */
 void np_session_show(struct neap_session *s, struct np_span text);
 void np_session_flush(struct neap_session *s);
@@ -125,6 +130,8 @@ np_session_run np_session_breaker, np_session_clock, np_session_seed; /* session
 np_session_run np_session_undo, np_session_save;                      /* session_scene.c */
 np_session_run np_session_do_run, np_session_reload;                  /* session_run.c */
 
+np_session_run np_session_doc; /* session_doc.c */
+
 /* --- session_scene.c ----------------------------------------------------------------------------- */
 
 /* The set that is in force. */
@@ -148,6 +155,21 @@ void np_session_unmark(struct neap_session *s, bool failed);
 void np_session_scene_free(struct np_scene *scene);
 struct np_deed *np_session_hold(struct np_deed *deed);
 void np_session_let_go(struct np_deed *deed);
+
+/* --- session_world.c, session_mock.c --------------------------------------------------------------- */
+
+/* "900ms", "30s", "5m", "2h", "1d". */
+bool np_session_read_span_ms(struct np_span text, uint64_t *ms);
+/* A field of the loaded request becomes the value of a Lua expression. */
+bool np_session_set_field(struct neap_session *s, struct np_span path, struct np_span value);
+
+/* --- session_test.c ------------------------------------------------------------------------------ */
+
+struct np_test_counts;
+/* Runs the set's tests that the filter lets through (NULL: all). What the last failing one says is
+ * appended to failure, which may be NULL. False without memory. */
+bool np_session_prove(struct np_policyset *set, const char *filter, struct np_test_counts *counts,
+                      struct np_buf *failure) NP_MUST_CHECK;
 
 /* --- session_load.c ------------------------------------------------------------------------------ */
 

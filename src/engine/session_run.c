@@ -15,19 +15,48 @@ static char *given(const struct neap_session *s)
     return text;
 }
 
-/* A line of the run: its first word stands out. */
-static void say_line(struct neap_session *s, struct np_span line)
+#define INDENT 30
+
+/* How many columns text takes, near enough: bytes that begin a letter. */
+static size_t columns(struct np_span text)
 {
     size_t n = 0;
+    for (size_t i = 0; i < text.n; i++)
+        n += ((unsigned char)text.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* Where a line that is too wide is broken: at the last gap of two blanks that fits; 0: nowhere. */
+static size_t break_at(struct np_span line, size_t width)
+{
+    size_t at = 0;
+    for (size_t i = INDENT; i + 2 < line.n; i++) {
+        if (line.p[i] == ' ' && line.p[i + 1] == ' ' && line.p[i - 1] != ' ' &&
+            columns(np_span_make(line.p, i)) <= width)
+            at = i;
+    }
+    return at;
+}
+
+/* A line of the run: its first word stands out; a narrow terminal gets it in two. */
+static void say_line(struct neap_session *s, struct np_span line)
+{
+    size_t n = 0, width = s->o.width;
     while (n < line.n && line.p[n] != ' ')
         n++;
     enum np_style style = NP_STYLE_BOLD;
-    if (np_span_starts(line, "ok") || np_span_starts(line, "answered"))
+    if (np_span_starts(line, "ok "))
         style = NP_STYLE_GREEN;
     else if (np_span_starts(line, "degraded") || np_span_starts(line, "refused"))
         style = NP_STYLE_YELLOW;
+    size_t end = width > 0 && columns(line) > width ? break_at(line, width) : 0;
+    end = end ? end : line.n;
     np_session_say(s, "%s%.*s%s%.*s\n", np_session_style(s, style), (int)n, line.p,
-                   np_session_style(s, NP_STYLE_OFF), (int)(line.n - n), line.p + n);
+                   np_session_style(s, NP_STYLE_OFF), (int)(end - n), line.p + n);
+    if (end < line.n) {
+        struct np_span rest = np_session_trim(np_span_make(line.p + end, line.n - end));
+        np_session_say(s, "%*s%.*s\n", INDENT, "", (int)rest.n, rest.p);
+    }
 }
 
 /* The last run, in lines. */

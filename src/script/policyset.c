@@ -455,6 +455,11 @@ const char *np_policyset_version(const struct np_policyset *set)
     return set->version;
 }
 
+size_t np_policyset_files(const struct np_policyset *set)
+{
+    return set->n_files;
+}
+
 const char *np_policyset_dir(const struct np_policyset *set)
 {
     return set->dir;

@@ -71,6 +71,8 @@ enum np_err np_policyset_read(const char *dir, struct np_policyset **out,
 struct np_policyset *np_policyset_again(const struct np_policyset *set);
 /* The version alone, without loading: to see whether a folder has changed. */
 const char *np_policyset_version(const struct np_policyset *set);
+/* How many files it has. */
+size_t np_policyset_files(const struct np_policyset *set);
 const char *np_policyset_dir(const struct np_policyset *set);
 /* Checks and loads; NP_E_INVALID when there are errors. Call once, from any thread that has no time
  * to lose to nobody (it takes milliseconds). */

@@ -113,7 +113,63 @@ class Repl(unittest.TestCase):
         self.assertTrue(out.endswith('"a"\n'))
         self.assertIn("nothing to undo", self.bad(".undo"))
 
+    # -- the world
+
+    def test_money_that_is_spent_changes_the_plan(self):
+        out = self.good(".set budget tenant:anonymous/day 4.5", ".run", "_.plan[1].model", ".set budget")
+        self.assertIn('"gpt-4.1-mini"\n', out)
+        self.assertRegex(out, r"tenant:anonymous/day +\$4\.50\d+ of \$5 spent")
+
+    def test_less_money_spent_than_before_begins_a_new_ground(self):
+        out = self.good(".set budget global/day 45", ".run", ".set budget global/day 1", ".run", "_.plan[1].model")
+        self.assertIn("the ground began anew", out)
+        self.assertTrue(out.endswith('"gpt-4.1"\n'))
+
+    def test_names_that_lead_nowhere_are_told_with_a_guess(self):
+        self.assertIn('did you mean "openai"', self.bad(".mock opnai 429"))
+        self.assertIn('did you mean "gpt-4.1"', self.bad(".breaker open gpt-41"))
+        self.assertIn('did you mean "global/day"', self.bad(".set budget globl/day 1"))
+        self.assertIn('did you mean "network"', self.bad(".mock openai netwrok"))
+        self.assertIn('did you mean "metadata"', self.bad('.set metdata {tier = "gold"}'))
+        self.assertIn('did you mean "budget"', self.bad(".set bugdet global/day 1"))
+
+    def test_mocks_answer_in_turn_and_the_last_one_repeats(self):
+        out = self.good('.mock gpt-4.1 429, ok "Sure." in 900ms', ".run", "#_.attempts", "_.reply", "_.attempts[2].latencyMs")
+        self.assertTrue(out.endswith('2\n"Sure."\n900\n'), out)
+        out = self.good(".mock openai timeout", ".mock openai off", ".mock")
+        self.assertIn("nothing is mocked", out)
+
+    def test_a_mock_of_a_provider_replaces_those_of_its_models(self):
+        out = self.good(".mock gpt-4.1 500", '.mock openai "hi"', ".run", "_.reply")
+        self.assertTrue(out.endswith('"hi"\n'), out)
+
+    def test_a_breaker_opens_and_closes(self):
+        out = self.good(".breaker open gpt-4.1", 'breaker.state("gpt-4.1")', ".breaker close gpt-4.1", 'breaker.state("gpt-4.1")')
+        self.assertRegex(out, '(?s)"open".*"closed"')
+
+    def test_time_passes_when_it_is_told_to(self):
+        out = self.good("local a = now_ms()", ".clock +30s", "now_ms() - a")
+        self.assertTrue(out.endswith("30000\n"), out)
+        out = self.good(".breaker open gpt-4.1", ".clock +61s", 'breaker.state("gpt-4.1")')
+        self.assertTrue(out.endswith('"half_open"\n'), out)
+
+    def test_a_field_of_the_request_can_be_set_and_undone(self):
+        out = self.good('.set metadata.tier "bronze"', "req.metadata.tier", ".undo", "req.metadata.tier")
+        self.assertTrue(out.endswith('"bronze"\nundone: .set metadata.tier "bronze"\nnil\n'), out)
+
+    def test_undo_brings_the_ground_back_too(self):
+        out = self.good("x = stats.cost_usd('global/day')", ".run", ".undo", "stats.cost_usd('global/day') == x")
+        self.assertTrue(out.endswith("true\n"), out)
+
+    def test_a_seed_begins_a_new_ground_and_the_world_stays(self):
+        out = self.good(".breaker open gpt-4.1", ".run", ".seed 9", 'breaker.state("gpt-4.1")', "stats.cost_usd('global/day')")
+        self.assertTrue(out.endswith('"open"\n0.0\n'), out)
+
     # -- commands
+
+    def test_doc_says_what_a_name_is(self):
+        self.assertIn("prompt", self.good(".doc req.prompt_tokens"))
+        self.assertIn("did you mean", self.bad(".doc rety"))
 
     def test_a_mistyped_command_is_told_with_a_guess(self):
         self.assertIn("did you mean .load", self.bad(".laod x"))
@@ -122,7 +178,7 @@ class Repl(unittest.TestCase):
         listed = self.good(".help")
         self.assertIn(".load", listed)
         for line in listed.split("\n"):
-            self.assertLessEqual(len(line), 92, line)
+            self.assertLessEqual(len(line), 90, line)
         self.assertIn("example", self.good(".help run"))
 
     def test_a_saved_session_does_it_all_again(self):
