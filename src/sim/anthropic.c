@@ -169,6 +169,7 @@ void np_anthropic_stream(const struct np_sim_facts *f, np_sim_put_fn *put, void 
         size_t n = np_sim_parts(f->text);
         for (size_t i = 0; i < n; i++) {
             struct np_span part = np_sim_part(f->text, i, n);
+            ++*f->said;
             if (part.n > 0)
                 text_event(part, put, ctx);
         }

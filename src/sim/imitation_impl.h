@@ -37,6 +37,7 @@ struct np_sim_call {
 struct np_sim_piece {
     size_t end;
     int64_t at_ms;
+    size_t said; /* parts of a streamed text, up to its end */
 };
 
 struct np_sim_reply {
@@ -44,6 +45,7 @@ struct np_sim_reply {
     struct np_sim_piece piece[NP_SIM_PIECES];
     size_t n_pieces;
     int64_t billed_prompt, billed_completion; /* what a provider would charge for it */
+    size_t said;                              /* parts of a streamed text; 0: it is no stream */
     bool close;                               /* the connection ends after it */
 };
 
@@ -66,6 +68,7 @@ struct np_sim_facts {
     struct np_span text; /* cut to max_tokens */
     bool cut;
     int64_t prompt, completion; /* tokens, true ones */
+    size_t *said;               /* counts the parts of a streamed text as they are put */
 };
 
 /* openai.c, anthropic.c: the body of a whole reply, of an error, and a stream's events. Each event of a

@@ -91,9 +91,9 @@ static void write_head(struct np_sim_reply *r, const struct np_sim_call *c,
 static void add_piece(struct np_sim_reply *r, int64_t at_ms)
 {
     if (r->n_pieces == NP_SIM_PIECES)
-        r->piece[r->n_pieces - 1] = (struct np_sim_piece){r->bytes.n, at_ms};
+        r->piece[r->n_pieces - 1] = (struct np_sim_piece){r->bytes.n, at_ms, r->said};
     else
-        r->piece[r->n_pieces++] = (struct np_sim_piece){r->bytes.n, at_ms};
+        r->piece[r->n_pieces++] = (struct np_sim_piece){r->bytes.n, at_ms, r->said};
 }
 
 static void put_chunk(void *ctx, struct np_span event)
@@ -162,7 +162,8 @@ static void render_whole(struct np_sim_reply *r, const struct np_sim_facts *f)
 void np_sim_render(struct np_sim_reply *r, const struct np_sim_call *c,
                    const struct np_imitation_answer *a, uint64_t number)
 {
-    struct np_sim_facts f = {.c = c, .a = a, .number = number, .prompt = c->call.prompt_tokens};
+    struct np_sim_facts f = {
+        .c = c, .a = a, .number = number, .prompt = c->call.prompt_tokens, .said = &r->said};
     if (a->raw_given) {
         (void)np_buf_put(&r->bytes, a->raw, a->raw_bytes);
         add_piece(r, a->first_ms);

@@ -61,14 +61,30 @@ static void free_reply(struct conn *c)
     c->m->open--;
 }
 
-/* A provider charges for what it began to send, and for what nobody waited for. */
-static void bill(struct conn *c)
+/* Tokens that have been made by now: of a stream those of the parts whose time has come. */
+static int64_t made(const struct conn *c, uint64_t now_ns)
 {
-    if (c->billed)
-        return;
-    c->billed = true;
-    c->m->billed_prompt += c->reply->billed_prompt;
-    c->m->billed_completion += c->reply->billed_completion;
+    const struct np_sim_reply *r = c->reply;
+    int64_t since_ms = (int64_t)((now_ns - c->began_ns) / NP_NS_PER_MS);
+    size_t said = 0;
+    if (r->said == 0)
+        return r->billed_completion;
+    for (size_t i = 0; i < r->n_pieces && r->piece[i].at_ms <= since_ms; i++)
+        said = r->piece[i].said;
+    return r->billed_completion * (int64_t)said / (int64_t)r->said;
+}
+
+/* A provider charges for what it began to send, and for what nobody waited for; of a stream for what
+ * it had made when that ended. Returns what it charges. */
+static int64_t bill(struct conn *c, uint64_t now_ns)
+{
+    int64_t completion = made(c, now_ns);
+    if (!c->billed) {
+        c->billed = true;
+        c->m->billed_prompt += c->reply->billed_prompt;
+        c->m->billed_completion += completion;
+    }
+    return c->reply->billed_prompt + completion;
 }
 
 static void close_conn(struct conn *c, bool reset)
@@ -130,9 +146,8 @@ static uint64_t next_due(const struct conn *c, uint64_t now_ns)
 /* The client left before its answer was whole. */
 static void client_left(struct conn *c)
 {
-    bill(c);
     c->m->aborted++;
-    c->m->billed_aborted += c->reply->billed_prompt + c->reply->billed_completion;
+    c->m->billed_aborted += bill(c, np_loop_now_ns(c->m->loop));
     close_conn(c, false);
 }
 
@@ -159,10 +174,12 @@ static bool fault(struct conn *c, uint64_t now_ns)
 {
     bool due = now_ns >= c->began_ns + (uint64_t)c->reply->piece[0].at_ms * NP_NS_PER_MS;
     if (c->reset_at >= 0 && c->sent >= (size_t)c->reset_at && due) {
+        (void)bill(c, now_ns);
         close_conn(c, true);
         return true;
     }
     if (c->fin_at >= 0 && c->sent >= (size_t)c->fin_at && due) {
+        (void)bill(c, now_ns);
         close_conn(c, false);
         return true;
     }
@@ -187,14 +204,17 @@ static bool pump(struct conn *c)
             return false;
         }
         c->sent += (size_t)n;
-        bill(c);
+        if (c->reply->said == 0)
+            (void)bill(c, now);
         if (c->byte_by_byte)
             break;
     }
     if (fault(c, now))
         return false;
-    if (is_done(c, now))
+    if (is_done(c, now)) {
+        (void)bill(c, now);
         return reply_done(c);
+    }
     uint64_t due = next_due(c, now);
     if (due != UINT64_MAX)
         np_timer_set(np_loop_timers(c->m->loop), &c->timer, due > now ? due : now + 1);

@@ -32,7 +32,7 @@ struct rig {
     struct np_front_config config;
     int listen_fd;
     unsigned port;
-    unsigned heads, wholes, gones, sent, left;
+    unsigned heads, wholes, gones, sent, left, drained;
     unsigned refused[NP_HTTP_REFUSAL_COUNT];
     struct np_http_call *waiting[RIG_WAITING_MAX]; /* calls of /later, in their order */
     unsigned n_waiting;
@@ -140,6 +140,13 @@ static inline void rig_left(void *ctx, struct np_http_call *c)
     r->left++;
 }
 
+static inline void rig_drained(void *ctx, struct np_http_call *c)
+{
+    struct rig *r = ctx;
+    rig_must(np_http_user(c) == r);
+    r->drained++;
+}
+
 static inline void rig_refused(void *ctx, enum np_http_refusal cause)
 {
     struct rig *r = ctx;
@@ -152,6 +159,7 @@ static inline const struct np_front_ops *rig_ops(void)
                                             .whole = rig_whole,
                                             .gone = rig_gone,
                                             .left = rig_left,
+                                            .drained = rig_drained,
                                             .refused = rig_refused,
                                             .ctx = &rig};
     return &ops;
