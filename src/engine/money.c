@@ -118,11 +118,14 @@ static void count_text(const struct np_drive_env *env, const struct np_exchange 
     a->settled = NP_SETTLED_ESTIMATED;
 }
 
-/* Whether the attempt's reply was a stream that brought something, or that its client left. */
+/* Whether the attempt was a stream that brought something, or was to be one that nobody waits for: its
+ * provider stops when the call ends, so not all that was allowed will be charged. */
 static bool came_in_part(const struct np_exchange *x, const struct np_attempt *a)
 {
     const struct np_flow *f = np_drive_of(x)->flow;
-    return f && f->open && (f->alive || f->usage.prompt >= 0 || a->class == NP_CLASS_cancelled);
+    if (!f)
+        return false;
+    return a->class == NP_CLASS_cancelled || (f->open && (f->alive || f->usage.prompt >= 0));
 }
 
 void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,

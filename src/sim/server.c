@@ -147,7 +147,7 @@ static uint64_t next_due(const struct conn *c, uint64_t now_ns)
 static void client_left(struct conn *c)
 {
     c->m->aborted++;
-    c->m->billed_aborted += bill(c, np_loop_now_ns(c->m->loop));
+    c->m->billed_aborted += bill(c, np_loop_refresh_ns(c->m->loop));
     close_conn(c, false);
 }
 

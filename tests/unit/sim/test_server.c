@@ -264,6 +264,7 @@ START_TEST(a_client_that_leaves_before_its_answer_is_whole_is_aborted_and_billed
     if (_i == 2)
         rig.answer.stall_at = 300;
     rig_say(fd, rig_post(CHAT, STREAM));
+    rig_settle(fd);
     rig_after(fd, 50 * RIG_MS);
     ck_assert_int_eq(got.n > 0, _i > 0);
     ck_assert_int_eq(rig_count("open"), 1);
