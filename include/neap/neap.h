@@ -73,7 +73,12 @@ enum neap_status neap_explain(const char *code, char **out);
 /* What `neap test` is told. */
 struct neap_test_options {
     const char *filter; /* only tests with this pattern in their name or their file's; NULL: all */
-    bool verbose;       /* tests that pass are told, too */
+    bool verbose;       /* tests that pass are told, too, with the steps of each hook */
+    const char *junit;  /* a file that gets the results as JUnit XML; NULL: none */
+    bool coverage;      /* tells which lines and outcomes of hooks were reached */
+    unsigned coverage_min; /* per cent of lines; less is NEAP_NO. Above 0 it asks for coverage */
+    bool bench;            /* measures steps and time of hooks, and compares with the last time */
+    bool update;           /* recorded cases get what came as what they expect */
     void (*say)(void *ctx, const char *line); /* gets each line, without its end */
     void *ctx;
 };
@@ -128,6 +133,10 @@ enum neap_status neap_init(const char *dir, char **out, char why[NEAP_WHY]);
 /* Writes what editors want to know of the policies' names into a set's folder: .neap/neap.lua, and
  * .luarc.json unless there is one. */
 enum neap_status neap_types(const char *dir, char **out, char why[NEAP_WHY]);
+
+/* The same, and again whenever a file of the folder changes, until SIGINT or SIGTERM comes (which are
+ * blocked meanwhile); the status is that of the last run. */
+enum neap_status neap_test_watch(const char *dir, const struct neap_test_options *options);
 
 /* Imitation providers on a socket of their own; runs until neap_mock_stop. */
 struct neap_mock;

@@ -1,8 +1,8 @@
 -- Decides what the *_test.lua files of a policy set can call, and how it is told that they got
 -- something else than they wanted.
 --
--- M.open(base, native) makes the environment of one file: all that policies see, and test, play and
--- expect, which are C's. M.tests is what the file has announced. No value of a test is trusted: only raw
+-- M.open(base, native) makes the environment of one file: all that policies see, and test, play, expect
+-- and recorded, which are C's. M.tests is what the file has announced. No value of a test is trusted: only raw
 -- access is used, no metamethod runs here.
 
 local M = { tests = {} }
@@ -171,6 +171,87 @@ function M.each(line, name, list, fn)
   end
 end
 
+-- ---------------------------------------------------------------------------------------- cases
+
+-- What a case without `expect` is recorded with.
+local RECORDED = {
+  status = 0, degraded = false, reason = "", model = "", plan = {}, dropped = {},
+  attempts = { { model = "", class = "" } }, skipped = { { model = "", why = "" } }, error = { type = "" },
+}
+
+-- recorded(pattern): a test for this file.
+function M.record(line, name)
+  return add { name = name, line = line, case = name }
+end
+
+-- What is played of a case, and what it expects; a text when it is no case.
+function M.split(case)
+  if type(case) ~= "table" or rawget(case, 1) ~= nil then
+    return 'a case is {"request": {…}, …, "expect": {…}}'
+  end
+  local given = {}
+  for key, value in next, case do given[key] = value end
+  local expect = given.expect
+  if expect ~= nil and type(expect) ~= "table" then return "expect must be an object" end
+  given.expect = nil
+  return { given = given, expect = expect }
+end
+
+-- The part of a run that a case speaks of: of tables those members that are wanted, of lists all items.
+local function part(got, wanted)
+  if type(got) ~= "table" or type(wanted) ~= "table" or next(got) == nil then return got end
+  local made = {}
+  if rawget(got, 1) ~= nil then
+    local last
+    for i, item in ipairs(got) do
+      last = rawget(wanted, i) or last
+      made[i] = part(item, last)
+    end
+    return made
+  end
+  for key, value in next, wanted do made[key] = part(rawget(got, key), value) end
+  return made
+end
+
+-- Pretty JSON: short values on one line, the members of a table sorted.
+local function to_json(value, indent)
+  local one = json.encode(value)
+  if type(value) ~= "table" or next(value) == nil or #one <= INLINE then return one end
+  local lines, inner, list = {}, rep("  ", indent + 1), rawget(value, 1) ~= nil
+  for _, key in ipairs(sorted_keys(value)) do
+    local text = to_json(value[key], indent + 1)
+    lines[#lines + 1] = inner .. (list and "" or json.encode(key) .. ": ") .. text
+  end
+  local open, close = list and "[" or "{", list and "]" or "}"
+  return open .. "\n" .. table.concat(lines, ",\n") .. "\n" .. rep("  ", indent) .. close
+end
+
+-- Every path at which two values differ, as lines.
+local function changes(lines, was, now, path)
+  if type(was) == "table" and type(now) == "table" and next(was) ~= nil and next(now) ~= nil then
+    for _, key in ipairs(sorted_keys(was, now)) do
+      local name = show_key(key)
+      changes(lines, rawget(was, key), rawget(now, key), path .. (name:sub(1, 1) == "[" and name or "." .. name))
+    end
+  elseif differ(was, now, "", DEPTH) then
+    lines[#lines + 1] = format("%s: was %s, is %s", path, show_lines(was)[1], show_lines(now)[1])
+  end
+end
+
+-- nil when the run is as the case expects it; else what is said of it, what changed, and the new JSON.
+function M.judge(run, expect)
+  local got = part(run, expect or RECORDED)
+  if expect and not differ(got, expect, "", DEPTH) then return nil end
+  local lines = {}
+  changes(lines, expect or {}, got, "expect")
+  return {
+    message = expect and M.compare(got, expect)
+      or "the case does not say what it expects: neap test --update records it",
+    changes = expect and table.concat(lines, "\n") or "expect: recorded",
+    json = to_json(got, 1),
+  }
+end
+
 -- ---------------------------------------------------------------------------------------- play
 
 local lists = { "messages", "context", "stop" }
@@ -211,6 +292,7 @@ function M.open(base, native)
     }),
     play = native.play,
     expect = native.expect,
+    recorded = native.recorded,
   }, { __index = base })
   return setmetatable({}, { __index = names, __newindex = refuse_global, __metatable = false })
 end

@@ -121,7 +121,7 @@ enum np_err np_gate_test(struct np_policyset *set, const atomic_bool *stop,
 {
     struct trial t = {
         .set = set, .problems = problems, .stop = stop, .until_ns = cpu_ns() + NP_GATE_TESTS_NS};
-    const struct np_test_ground ground = {fresh, play, &t};
+    const struct np_test_ground ground = {.fresh = fresh, .play = play, .ctx = &t};
     const struct np_test_order order = {
         .ground = &ground, .done = done, .is_over = is_over, .ctx = &t};
     struct np_test_counts counts;

@@ -24,6 +24,9 @@ struct np_sim_source {
     /* The exchange has its outcome (or its client has left); it is freed afterwards. */
     void (*closed)(void *ctx, const struct np_exchange *x);
     void *ctx;
+    /* Hooks are bounded by its time instead of steps, to measure them as they run in production. NULL,
+     * as it should be wherever the outcome counts. */
+    struct np_watchdog *watchdog;
 };
 
 /* set is held; NULL without memory. */

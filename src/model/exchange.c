@@ -42,6 +42,7 @@ struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook h
     x->notes[x->n_notes] = (struct np_hook_note){
         .hook = hook,
         .us = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us,
+        .ns = ns,
         .returned = returned,
         .why = why,
     };

@@ -88,6 +88,7 @@ struct np_skipped {
 struct np_hook_note {
     enum np_hook hook;
     uint32_t us;
+    uint64_t ns;          /* the same, finer */
     int64_t steps;        /* VM instructions, and the like in C; 0: not counted */
     struct np_span at;    /* "route.lua:14", where it returned or failed; n 0: not known */
     struct np_span error; /* how it failed, in Lua's words behind the place; n 0: not known */

@@ -17,8 +17,8 @@ struct np_hook_call {
     /* What came of it. */
     bool gave;
     struct np_span returned, why;
-    bool counted; /* it ran, bounded by steps; then how long it really took: */
-    uint64_t counted_ns;
+    bool measured; /* it ran where the clock stands still; then how long it really took: */
+    uint64_t measured_ns;
 };
 
 /* Takes the hook's answer at index 2 into the exchange or the verdict; the handle req is at 1.

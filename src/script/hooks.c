@@ -224,10 +224,10 @@ static void call_timed(struct np_hook_call *call, struct np_hook_report *rep)
 {
     struct np_script *s = call->s;
     uint64_t start_ns = np_clock_mono_ns(s->powers.clock);
-    call->counted = !s->watchdog;
-    uint64_t counted_from_ns = call->counted ? np_clock_mono_ns(&np_clock_live) : 0;
+    call->measured = s->powers.clock != &np_clock_live;
+    uint64_t from_ns = call->measured ? np_clock_mono_ns(&np_clock_live) : 0;
     bool ok = call_lua(call);
-    call->counted_ns = call->counted ? np_clock_mono_ns(&np_clock_live) - counted_from_ns : 0;
+    call->measured_ns = call->measured ? np_clock_mono_ns(&np_clock_live) - from_ns : 0;
     rep->ns = np_clock_mono_ns(s->powers.clock) - start_ns;
     if (!ok)
         report_failure(call, rep, s->state.fault.kind, s->state.fault.text);
@@ -247,13 +247,12 @@ static void end_admit(struct np_script *s)
     lua_pop(s->state.L, 1);
 }
 
-/* What more is known of a call that was counted by steps: the clock of such a ground stands still while
- * a hook runs, so the time is the processor's own. */
-static void note_steps(const struct np_hook_call *call, bool failed, struct np_hook_note *note)
+/* What more is known of a call on the simulated ground, whose own clock stands still meanwhile. */
+static void note_more(const struct np_hook_call *call, bool failed, struct np_hook_note *note)
 {
     const struct np_state *st = &call->s->state;
     const struct np_script_fault *f = &st->fault;
-    uint64_t us = call->counted_ns / 1000;
+    uint64_t us = call->measured_ns / 1000;
     char *at = NULL;
     if (failed) {
         if (f->file[0])
@@ -265,8 +264,9 @@ static void note_steps(const struct np_hook_call *call, bool failed, struct np_h
     }
     if (!failed && st->mark_line > 0)
         at = np_arena_printf(call->x->arena, "%s.lua:%d", np_hook_name(call->hook), st->mark_line);
+    note->ns = call->measured_ns;
     note->us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
-    note->steps = st->steps_given - st->steps_left;
+    note->steps = call->s->watchdog ? 0 : st->steps_given - st->steps_left;
     note->at = at ? np_span_of(at) : NP_SPAN_NONE;
 }
 
@@ -289,8 +289,8 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
     }
     struct np_hook_note *note =
         np_exchange_note_hook(x, call->hook, rep->ns, call->returned, call->why);
-    if (note && call->counted)
-        note_steps(call, rep->result == NP_HOOK_FAILED, note);
+    if (note && call->measured)
+        note_more(call, rep->result == NP_HOOK_FAILED, note);
     /* A thread that was not running can't be held against the policy. */
     if (rep->ns > NP_HOOK_CPU_NS)
         x->hooks_ns -= rep->ns - NP_HOOK_CPU_NS;

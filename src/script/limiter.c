@@ -9,6 +9,8 @@
  * When nothing moves the watchdog parks; membarrier(2) takes the place of a fence in each call. */
 #include "script/limits.h"
 
+#include "script/cover_impl.h"
+
 #include <errno.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
@@ -279,6 +281,8 @@ static void on_line(struct np_state *st, lua_Debug *ar)
     lua_getinfo(st->L, "Sl", ar);
     if (ar->source == st->mark_source && ar->linedefined == st->mark_defined)
         st->mark_line = ar->currentline;
+    if (st->set && st->set->cover)
+        np_cover_hit(st->set->cover, st, ar->source, ar->currentline);
 }
 
 static void on_steps(lua_State *L, lua_Debug *ar);
@@ -291,7 +295,8 @@ static void set_stride(struct np_state *st)
     if ((int)stride == st->stride)
         return;
     st->stride = (int)stride;
-    lua_sethook(st->L, on_steps, LUA_MASKCOUNT | (st->mark_source ? LUA_MASKLINE : 0), st->stride);
+    bool lines = st->mark_source || (st->set && st->set->cover);
+    lua_sethook(st->L, on_steps, LUA_MASKCOUNT | (lines ? LUA_MASKLINE : 0), st->stride);
 }
 
 static void on_steps(lua_State *L, lua_Debug *ar)

@@ -9,6 +9,8 @@
 
 #include <stdatomic.h>
 
+struct np_cover;
+
 struct np_set_file {
     const char *name; /* below the folder: "route.lua", "lib/tiers.lua", "templates/budget.txt" */
     struct np_span source;   /* the very bytes that were hashed */
@@ -24,7 +26,8 @@ struct np_policyset {
     size_t n_files;
     const struct np_catalog *catalog; /* NULL until loaded */
     char version[13];
-    bool flawed; /* reading it has told errors: it will not load */
+    struct np_cover *cover; /* which lines ran; NULL: nobody asks */
+    bool flawed;            /* reading it has told errors: it will not load */
     atomic_uint holds;
 };
 

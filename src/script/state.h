@@ -78,6 +78,9 @@ struct np_state {
     int mark_defined;
     int mark_line;                          /* where it was last; 0: it did not run */
     const volatile sig_atomic_t *interrupt; /* a call by steps ends once it is set; may be NULL */
+    const char
+        *cover_source; /* the chunk whose lines ran last, and which file of the cover it is */
+    size_t cover_file;
     struct np_watch_slot *slot;
     struct np_script_fault fault;      /* of the last call that failed */
     struct np_script_fault refused_at; /* file and line where memory was refused last */

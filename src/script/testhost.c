@@ -1,5 +1,5 @@
 /* The C side of tests: their states, test, play and expect, and what a failure says. */
-#include "script/testhost.h"
+#include "script/testhost_impl.h"
 
 #include <fnmatch.h>
 #include <stdio.h>
@@ -8,7 +8,6 @@
 #include "script/load.h"
 #include "script/state.h"
 
-#define NAME_BYTES 256
 #define TEXT_BYTES ((size_t)1 << 20)
 /* Ten times what a hook may take: a test may play many requests. */
 #define TEST_STEPS (10 * (int64_t)NP_HOOK_STEPS)
@@ -17,30 +16,12 @@
 
 static const struct np_limit test_limit = {NULL, 0, TEST_STEPS, 0};
 
-/* One file while its tests run. */
-struct host {
-    const struct np_test_order *order;
-    struct np_policyset *set;
-    struct np_test_counts *counts;
-    const struct np_set_file *file;
-    struct np_state *st;
-    int module, env; /* registry: what testing.lua returns, the file's environment */
-    size_t n_tests;
-    bool running; /* a test runs, not its file */
-    char name[NAME_BYTES];
-    unsigned line;
-    struct np_buf given, run; /* play's two sides, as JSON */
-    struct np_buf trace;      /* of the last play, as lines */
-    struct np_buf message;    /* of the last expect that failed */
-};
-
-static struct host *host_of(lua_State *L)
+static struct np_test_host *host_of(lua_State *L)
 {
     return lua_touserdata(L, lua_upvalueindex(1));
 }
 
-/* Calls a function of testing.lua with the n_args values on the top; one value comes back. */
-static void call_helper(lua_State *L, const struct host *h, const char *name, int n_args)
+void np_testhost_helper(lua_State *L, const struct np_test_host *h, const char *name, int n_args)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->module);
     lua_getfield(L, -1, name);
@@ -58,10 +39,8 @@ static void want(lua_State *L, int arg, int type, const char *usage)
                             luaL_typename(L, arg));
 }
 
-/* Announces with testing.lua's function of this name; its arguments but the line are on the top. */
-static int announce(lua_State *L, const char *helper, int n_args)
+int np_testhost_announce(lua_State *L, struct np_test_host *h, const char *helper, int n_args)
 {
-    struct host *h = host_of(L);
     lua_Debug ar;
     int line = 0;
     if (h->running)
@@ -70,7 +49,7 @@ static int announce(lua_State *L, const char *helper, int n_args)
         line = ar.currentline;
     lua_pushinteger(L, line);
     lua_insert(L, -n_args - 1);
-    call_helper(L, h, helper, n_args + 1);
+    np_testhost_helper(L, h, helper, n_args + 1);
     return lua_isnil(L, -1) ? 0 : np_state_type_error(L, "%s", lua_tostring(L, -1));
 }
 
@@ -81,7 +60,7 @@ static int test(lua_State *L)
     want(L, 2, LUA_TSTRING, usage);
     want(L, 3, LUA_TFUNCTION, usage);
     lua_settop(L, 3);
-    return announce(L, "add", 2);
+    return np_testhost_announce(L, host_of(L), "add", 2);
 }
 
 static int each(lua_State *L)
@@ -91,21 +70,17 @@ static int each(lua_State *L)
     want(L, 2, LUA_TTABLE, usage);
     want(L, 3, LUA_TFUNCTION, usage);
     lua_settop(L, 3);
-    return announce(L, "each", 3);
+    return np_testhost_announce(L, host_of(L), "each", 3);
 }
 
-static int play(lua_State *L)
+int np_testhost_play(lua_State *L, struct np_test_host *h)
 {
-    struct host *h = host_of(L);
-    if (!h->running)
-        return np_state_type_error(L, "play: only tests can play, not their file");
-    want(L, 1, LUA_TTABLE, "play{request = {…}}");
-    lua_settop(L, 1);
-    call_helper(L, h, "prepare", 1);
+    np_testhost_helper(L, h, "prepare", 1);
+    int at = lua_gettop(L);
     np_buf_reset(&h->given);
     np_buf_reset(&h->run);
     np_buf_reset(&h->trace);
-    if (!np_ljson_encode(L, 1, &h->given, NP_JSON_DEPTH))
+    if (!np_ljson_encode(L, at, &h->given, NP_JSON_DEPTH))
         return np_state_type_error(L, "play: %s", lua_tostring(L, -1));
     const struct np_test_ground *ground = h->order->ground;
     enum np_err err = ground->play(ground->ctx, np_buf_view(&h->given), &h->run, &h->trace);
@@ -117,21 +92,34 @@ static int play(lua_State *L)
     return 1;
 }
 
-static int expect(lua_State *L)
+static int play(lua_State *L)
 {
-    struct host *h = host_of(L);
-    if (lua_gettop(L) != 2)
-        return np_state_type_error(L, "expect(got, wanted) takes two values, got %d",
-                                   lua_gettop(L));
-    call_helper(L, h, "compare", 2);
-    if (lua_isnil(L, -1))
-        return 0;
+    struct np_test_host *h = host_of(L);
+    if (!h->running)
+        return np_state_type_error(L, "play: only tests can play, not their file");
+    want(L, 1, LUA_TTABLE, "play{request = {…}}");
+    lua_settop(L, 1);
+    return np_testhost_play(L, h);
+}
+
+int np_testhost_unexpected(lua_State *L, struct np_test_host *h)
+{
     size_t n;
     const char *text = lua_tolstring(L, -1, &n);
     np_buf_reset(&h->message);
     np_buf_put(&h->message, text, n);
     lua_pushliteral(L, UNEXPECTED);
     return lua_error(L);
+}
+
+static int expect(lua_State *L)
+{
+    struct np_test_host *h = host_of(L);
+    if (lua_gettop(L) != 2)
+        return np_state_type_error(L, "expect(got, wanted) takes two values, got %d",
+                                   lua_gettop(L));
+    np_testhost_helper(L, h, "compare", 2);
+    return lua_isnil(L, -1) ? 0 : np_testhost_unexpected(L, h);
 }
 
 /* --- results --------------------------------------------------------------------------------------- */
@@ -156,7 +144,7 @@ static struct np_span source_line(const struct np_policyset *set, const char *na
     return np_span_make(p, (size_t)(stop - p));
 }
 
-static void tell(struct host *h, struct np_test_result *r)
+static void tell(struct np_test_host *h, struct np_test_result *r)
 {
     r->file = h->file->name;
     r->name = h->name;
@@ -170,7 +158,7 @@ static void tell(struct host *h, struct np_test_result *r)
 }
 
 /* What the state's fault says: at its place, in its own words or those of expect. */
-static void tell_fault(struct host *h)
+static void tell_fault(struct np_test_host *h)
 {
     const struct np_script_fault *f = &h->st->fault;
     struct np_span text = np_span_of(f->text);
@@ -185,11 +173,16 @@ static void tell_fault(struct host *h)
                                    np_span_is(text, UNEXPECTED) ? np_buf_view(&h->message) : text,
                                .run = np_buf_view(&h->trace)};
     r.steps = TEST_STEPS - h->st->steps_left;
+    if (h->recorded && !f->file[0]) {
+        r.at_file = h->recorded->name;
+        r.at_line = np_testcase_line(h->recorded);
+        r.source = source_line(h->set, r.at_file, r.at_line);
+    }
     tell(h, &r);
 }
 
 /* Something is wrong with the file as a whole. */
-static void tell_file(struct host *h, const char *text)
+static void tell_file(struct np_test_host *h, const char *text)
 {
     struct np_test_result r = {.at_file = h->file->name, .message = np_span_of(text)};
     tell(h, &r);
@@ -200,21 +193,25 @@ static void tell_file(struct host *h, const char *text)
 /* Trusted: 1 host, 2 what testing.lua returned. */
 static int open_file(lua_State *L)
 {
-    static const luaL_Reg natives[] = {
-        {"test", test}, {"each", each}, {"play", play}, {"expect", expect}, {NULL, NULL}};
-    struct host *h = lua_touserdata(L, 1);
+    static const luaL_Reg natives[] = {{"test", test},
+                                       {"each", each},
+                                       {"play", play},
+                                       {"expect", expect},
+                                       {"recorded", np_testcase_recorded},
+                                       {NULL, NULL}};
+    struct np_test_host *h = lua_touserdata(L, 1);
     lua_pushvalue(L, 2);
     h->module = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->st->env);
     luaL_newlibtable(L, natives);
     lua_pushlightuserdata(L, h);
     luaL_setfuncs(L, natives, 1);
-    call_helper(L, h, "open", 2);
+    np_testhost_helper(L, h, "open", 2);
     h->env = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
 
-static void push_tests(lua_State *L, const struct host *h)
+static void push_tests(lua_State *L, const struct np_test_host *h)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, h->module);
     lua_getfield(L, -1, "tests");
@@ -223,7 +220,7 @@ static void push_tests(lua_State *L, const struct host *h)
 /* Trusted: how many tests the file has announced. */
 static int count_tests(lua_State *L)
 {
-    struct host *h = lua_touserdata(L, 1);
+    struct np_test_host *h = lua_touserdata(L, 1);
     push_tests(L, h);
     h->n_tests = (size_t)lua_rawlen(L, -1);
     return 0;
@@ -232,20 +229,26 @@ static int count_tests(lua_State *L)
 /* Trusted: name and line of test 2. */
 static int read_test(lua_State *L)
 {
-    struct host *h = lua_touserdata(L, 1);
+    struct np_test_host *h = lua_touserdata(L, 1);
     push_tests(L, h);
     lua_rawgeti(L, -1, lua_tointeger(L, 2));
     lua_getfield(L, -1, "name");
     (void)snprintf(h->name, sizeof h->name, "%s", lua_tostring(L, -1));
     lua_getfield(L, -2, "line");
     h->line = (unsigned)lua_tointeger(L, -1);
+    lua_getfield(L, -3, "case");
+    h->recorded = lua_isstring(L, -1) ? np_set_file_find(h->set, lua_tostring(L, -1)) : NULL;
     return 0;
 }
 
 /* Limited: runs test 2. */
 static int run_test(lua_State *L)
 {
-    struct host *h = lua_touserdata(L, 1);
+    struct np_test_host *h = lua_touserdata(L, 1);
+    if (h->recorded) {
+        np_testcase_run(L, h);
+        return 0;
+    }
     push_tests(L, h);
     lua_rawgeti(L, -1, lua_tointeger(L, 2));
     lua_getfield(L, -1, "args");
@@ -258,7 +261,7 @@ static int run_test(lua_State *L)
 }
 
 /* Calls one of the functions above with the host and a number. */
-static bool call_own(struct host *h, lua_CFunction f, size_t number, bool trusted)
+static bool call_own(struct np_test_host *h, lua_CFunction f, size_t number, bool trusted)
 {
     lua_State *L = h->st->L;
     lua_pushcfunction(L, f);
@@ -267,21 +270,21 @@ static bool call_own(struct host *h, lua_CFunction f, size_t number, bool truste
     return trusted ? np_state_call_trusted(h->st, 2, 0) : np_state_call(h->st, 2, 0, &test_limit);
 }
 
-static bool is_wanted(const struct host *h)
+static bool is_wanted(const struct np_test_host *h)
 {
-    char pattern[NAME_BYTES];
+    char pattern[NP_TEST_NAME_BYTES];
     if (!h->order->filter)
         return true;
     (void)snprintf(pattern, sizeof pattern, "*%s*", h->order->filter);
     return fnmatch(pattern, h->name, 0) == 0 || fnmatch(pattern, h->file->name, 0) == 0;
 }
 
-static bool is_over(const struct host *h)
+static bool is_over(const struct np_test_host *h)
 {
     return h->order->is_over && h->order->is_over(h->order->ctx);
 }
 
-static enum np_err run_tests(struct host *h)
+static enum np_err run_tests(struct np_test_host *h)
 {
     for (size_t i = 1; i <= h->n_tests && !is_over(h); i++) {
         if (!call_own(h, read_test, i, true))
@@ -293,9 +296,12 @@ static enum np_err run_tests(struct host *h)
         np_buf_reset(&h->trace);
         h->order->ground->fresh(h->order->ground->ctx);
         h->running = true;
+        h->updated = false;
         bool ok = call_own(h, run_test, i, false);
         h->running = false;
         struct np_test_result r = {.passed = true, .steps = TEST_STEPS - h->st->steps_left};
+        if (h->updated)
+            r.message = np_buf_view(&h->message);
         if (ok)
             tell(h, &r);
         else
@@ -306,7 +312,7 @@ static enum np_err run_tests(struct host *h)
 }
 
 /* Opens a state with the file's environment; false without memory. */
-static bool open_state(struct host *h)
+static bool open_state(struct np_test_host *h)
 {
     h->st = np_state_new_sandboxed(h->set);
     if (!h->st || !np_state_run_embedded(h->st, "neap/testing.lua"))
@@ -319,10 +325,11 @@ static bool open_state(struct host *h)
     return np_state_call_trusted(h->st, 2, 0);
 }
 
-static enum np_err run_file(struct host *h)
+static enum np_err run_file(struct np_test_host *h)
 {
     h->name[0] = '\0';
     h->line = 0;
+    h->recorded = NULL;
     np_buf_reset(&h->trace);
     if (!open_state(h))
         return NP_E_NOMEM;
@@ -341,7 +348,7 @@ static enum np_err run_file(struct host *h)
 enum np_err np_tests_run(struct np_policyset *set, const struct np_test_order *order,
                          struct np_test_counts *out)
 {
-    struct host h = {.order = order, .set = set, .counts = out};
+    struct np_test_host h = {.order = order, .set = set, .counts = out};
     enum np_err err = NP_OK;
     *out = (struct np_test_counts){0};
     np_buf_init(&h.given, NP_JSON_OUT_BYTES);

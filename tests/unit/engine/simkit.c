@@ -184,7 +184,7 @@ void kit_start(struct kit *k)
     ck_assert_msg(!err, "%.*s", (int)text.n, text.n ? text.p : "");
     np_buf_free(&text);
     np_problems_free(&problems);
-    struct np_sim_source source = {on_call, on_closed, k};
+    struct np_sim_source source = {.call = on_call, .closed = on_closed, .ctx = k};
     k->sim = np_sim_new(k->set, 1, &source);
     ck_assert_ptr_nonnull(k->sim);
 }

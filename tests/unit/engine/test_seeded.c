@@ -75,7 +75,7 @@ static void play(struct run *r, uint64_t seed)
              "return { { account = 'global', window = 'hour', limit_usd = 8 } }\n");
     kit_start(&r->kit);
     np_sim_free(r->kit.sim);
-    struct np_sim_source source = {chance_reply, chance_closed, r};
+    struct np_sim_source source = {.call = chance_reply, .closed = chance_closed, .ctx = r};
     r->kit.sim = np_sim_new(r->kit.set, seed, &source);
     ck_assert_ptr_nonnull(r->kit.sim);
     struct np_rng rng;

@@ -62,7 +62,7 @@ static void done(void *ctx, const struct np_test_result *r)
 
 static enum np_err run_all(struct host *h, const char *filter)
 {
-    const struct np_test_ground ground = {fresh, play, h};
+    const struct np_test_ground ground = {.fresh = fresh, .play = play, .ctx = h};
     const struct np_test_order order = {
         .ground = &ground, .filter = filter, .done = done, .ctx = h};
     h->n = 0;
