@@ -168,10 +168,12 @@ static enum np_reload_result read_anew(struct np_keeper *k, enum np_trigger trig
     struct np_generation *current = np_history_current(k);
     enum np_reload_result result;
     (void)snprintf(v->version, sizeof v->version, "%s", np_policyset_version(current->set));
+    k->print = np_folder_print(k->folder);
     if (np_policyset_read(k->engine->options.policies, &set, &v->problems))
         result = reject(k, "unread", trigger, &v->problems);
     else
         result = take(k, set, current, trigger, v);
+    (void)snprintf(k->judged, sizeof k->judged, "%s", set ? np_policyset_version(set) : "");
     np_policyset_drop(set);
     np_generation_drop(current);
     return result;

@@ -42,7 +42,8 @@ struct np_keeper {
     struct np_timer settle;
     uint64_t unsettled_ns; /* when the folder began to change */
     struct np_timer poll;  /* file systems without events */
-    uint64_t print;        /* of the folder as it was read last; 0: unknown */
+    uint64_t print;        /* of the folder before it was read last; 0: there was none */
+    char judged[16];       /* the version that was judged last; "": it could not be read */
     struct np_timer trial; /* looks whether the newest generation's hooks err */
     uint64_t trial_until_ns;
     struct np_generation *trial_before;   /* what it is held against; NULL: it has stood the test */

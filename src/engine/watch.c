@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -32,16 +33,28 @@ static void on_inotify(void *ctx, uint32_t events)
         settle(k, np_loop_now_ns(k->loop));
 }
 
+/* Whether the folder holds the set that was judged last. Contents decide: a print may be the same
+ * although another set was judged meanwhile, as when a link was swapped and swapped back. */
+static bool is_as_judged(const struct np_keeper *k)
+{
+    struct np_policyset *now = NULL;
+    struct np_problems problems;
+    np_problems_init(&problems);
+    bool same = np_policyset_read(k->engine->options.policies, &now, &problems) == NP_OK &&
+                strcmp(np_policyset_version(now), k->judged) == 0;
+    np_policyset_drop(now);
+    np_problems_free(&problems);
+    return same;
+}
+
 /* Watches first, then the print, then the reading: what changes after any of them is seen again. */
 static void on_settled(void *ctx, uint64_t now_ns)
 {
     struct np_keeper *k = ctx;
+    (void)now_ns;
     np_folder_watch(k->folder);
-    uint64_t print = np_folder_print(k->folder);
-    if (print == k->print && print != 0)
-        return; /* what changed is no part of the set, or was read already */
-    /* A folder that did not come to rest may change again within the grain of its files' times. */
-    k->print = now_ns < k->unsettled_ns + UNSETTLED_NS ? print : 0;
+    if (np_folder_print(k->folder) == k->print && is_as_judged(k))
+        return; /* what happened is no business of the set's */
     np_keeper_run_job(k, &(struct np_reload_job){
                              .keeper = k, .kind = NP_RELOAD_ANEW, .trigger = NP_TRIGGER_FOLDER});
 }
@@ -114,6 +127,7 @@ struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_generation *fir
     (void)pthread_cond_init(&k->swapped, NULL);
     k->kept[k->n_kept++] = np_generation_hold(first);
     k->numbers = first->number;
+    (void)snprintf(k->judged, sizeof k->judged, "%s", np_policyset_version(first->set));
     k->counts[NP_RELOAD_OK] = 1;
     np_timer_init(&k->settle, on_settled, k);
     np_timer_init(&k->poll, on_poll, k);
@@ -138,19 +152,6 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* The folder may have changed since the start has read it. */
-static bool has_changed(const struct np_keeper *k)
-{
-    struct np_policyset *now = NULL;
-    struct np_problems problems;
-    np_problems_init(&problems);
-    bool changed = np_policyset_read(k->engine->options.policies, &now, &problems) != NP_OK ||
-                   strcmp(np_policyset_version(now), np_policyset_version(k->kept[0]->set)) != 0;
-    np_policyset_drop(now);
-    np_problems_free(&problems);
-    return changed;
-}
-
 enum np_err np_keeper_start(struct np_keeper *k)
 {
     int fd = np_folder_fd(k->folder);
@@ -160,10 +161,7 @@ enum np_err np_keeper_start(struct np_keeper *k)
     np_folder_watch(k->folder);
     k->print = np_folder_print(k->folder);
     uint64_t now_ns = np_loop_refresh_ns(k->loop);
-    if (has_changed(k)) {
-        k->print = 0;
-        settle(k, now_ns);
-    }
+    settle(k, now_ns); /* it may have changed since the start has read it */
     np_timer_set(np_loop_timers(k->loop), &k->poll, now_ns + POLL_NS);
     k->running = pthread_create(&k->thread, NULL, thread_main, k) == 0;
     return k->running ? NP_OK : NP_E_NOMEM;

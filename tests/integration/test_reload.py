@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 
 import case
@@ -300,74 +299,6 @@ class Reload(case.Case):
         self.assertEqual(self.server.reload().status, 200)
         self.assertError(self.server.ask("a"), 401, "unauthorized")
         self.assertError(self.server.ask("a", host="app.example"), 401, "unauthorized")
-
-
-class Storm(case.Case):
-    """Fifty reloads under load, every third of them bad: nothing is dropped, nothing is mixed."""
-
-    scenario = False
-
-    def test_reloads_under_load_drop_nothing(self):
-        provider = stub.Stub(lambda call: stub.reply(stub.openai("x")))
-        self.addCleanup(provider.stop)
-        files = sets.Policies(provider.url)
-        files.provider("p")
-        files.model("m", "p")
-        files.endpoint("assistant", ["m"])
-        number = 'local number = require "lib.number"\nreturn function'
-        files.hook("admit", f"{number}(req) req.tags = {{ n = number.n }} end")
-        files.hook("route", f'{number}(req) return {{ "m" }}, tostring(number.n) end')
-        files.hook(
-            "respond",
-            f"{number}(req, reply) return {{ text = number.n .. '/' .. math.tointeger(req.tags.n) }} end",
-        )
-        self.set_word(files, 0)
-        server = self.serve(files)
-        self.addCleanup(server.stop)
-        self.started = [server, provider]
-        self.seen, self.faults, stop = [], [], threading.Event()
-        load = [
-            threading.Thread(target=self.ask_until, args=(server, stop)) for _ in range(4)
-        ]
-        for thread in load:
-            thread.start()
-        self.storm(files, server)
-        stop.set()
-        for thread in load:
-            thread.join()
-        self.assertEqual(self.faults, [])
-        mixed = [text for text in self.seen if len(set(text.split("/"))) != 1]
-        case.say(f"50 reloads: {len(self.seen)} replies, 0 dropped, {len(mixed)} mixed")
-        self.assertEqual(mixed, [])
-        self.assertGreater(len(set(self.seen)), 10)
-
-    def set_word(self, files, i):
-        """A library in which three hooks find the number that they bring into the text. It is one
-        file: between two the folder would be seen half edited."""
-        files.files["lib/number.lua"] = f"return {{ n = {i} }}\n"
-        files.write()
-
-    def storm(self, files, server):
-        for i in range(50):
-            if i % 3 == 2:
-                files.put("route.lua", "return function(\n")
-                self.assertEqual(server.reload().status, 422)
-            else:
-                self.set_word(files, i)
-                self.assertEqual(server.reload().status, 200)
-
-    def ask_until(self, server, stop):
-        conn = server.conn()
-        while not stop.is_set():
-            try:
-                reply = conn.ask(body={"prompt": "a"})
-                if reply.status != 200 or reply.json()["degraded"]:
-                    self.faults.append(repr(reply))
-                self.seen.append(reply.json()["text"])
-            except (OSError, wire.Cut) as fault:
-                self.faults.append(repr(fault))
-                conn = server.conn()
-        conn.close()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Policy folders as editors, deploy tools and mounted ConfigMaps leave them: what runs is always one
 version, and that version is what lies on the disk."""
 
-import hashlib
 import os
 import shutil
 import socket
@@ -9,67 +8,11 @@ import threading
 import time
 
 import case
-import policies as sets
+import disk
 import procs
 
-RESPOND = 'return function() return {{ text = "{word}" }} end\n'
-
-
-def version_of(files):
-    """The version of a set by the rule in README: the first 12 hex digits of the SHA-256 over each
-    file's name, NUL, size, NUL and content, sorted by name."""
-    digest = hashlib.sha256()
-    for name, content in sorted(files.items(), key=lambda item: item[0].encode()):
-        data = content.encode()
-        digest.update(name.encode() + b"\0" + str(len(data)).encode() + b"\0" + data)
-    return digest.hexdigest()[:12]
-
-
-class Plain:
-    """What procs.Serve wants of policies: a path that is written already."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def write(self):
-        return self
-
-
-class Disk(case.Case):
-    """Each test lays a folder out its own way and has a server on it."""
-
-    def setUp(self):
-        self.mock.control()
-        self.files = sets.Policies(self.mock.url)
-        self.files.provider("p")
-        self.files.model("m", "p")
-        self.files.endpoint("assistant", ["m"])
-        self.top = self.files.path
-        self.path = os.path.join(self.top, "set")
-
-    def contents(self, word):
-        return {**self.files.data(), "respond.lua": RESPOND.format(word=word)}
-
-    def lay(self, folder, word):
-        """Writes a whole set; its version."""
-        files = self.contents(word)
-        path = os.path.join(self.top, folder)
-        os.makedirs(path, exist_ok=True)
-        for name, content in files.items():
-            with open(os.path.join(path, name), "w", encoding="utf-8") as f:
-                f.write(content)
-        return version_of(files)
-
-    def start(self, path=None, flags=()):
-        self.server = self.serve(Plain(path or self.path), flags=flags)
-        self.addCleanup(self.server.stop)
-        self.started = [self.server]
-
-    def running(self):
-        return self.server.status()["policy"]
-
-    def word(self):
-        return self.assertGood(self.server.ask("hello"))["text"]
+class Disk(disk.Layout):
+    """What runs is what lies there."""
 
     def link(self, target, name):
         """Puts a link in the place of what is there, in one step."""
@@ -111,7 +54,7 @@ class Disk(case.Case):
             if not os.path.lexists(os.path.join(self.path, name)):
                 os.symlink(f"..data/{name}", os.path.join(self.path, name))
         shutil.rmtree(os.path.join(self.path, f"..2026_{number - 1}"), ignore_errors=True)
-        return version_of(files)
+        return disk.version_of(files)
 
     def test_a_mounted_configmap_is_taken_as_one(self):
         self.mount("m0", 0)
@@ -140,14 +83,14 @@ class Disk(case.Case):
     def test_a_half_written_file_is_waited_for_or_rejected(self):
         first = self.lay("set", "one")
         self.start()
-        whole = RESPOND.format(word="two")
+        whole = disk.RESPOND.format(word="two")
         with open(os.path.join(self.path, "respond.lua"), "w", encoding="utf-8") as f:
             f.write(whole[:20])
             f.flush()
             time.sleep(0.3)
             self.assertEqual((self.running(), self.word()), (first, "one"))
             f.write(whole[20:])
-        self.await_version(version_of(self.contents("two")), "a file in two parts")
+        self.await_version(disk.version_of(self.contents("two")), "a file in two parts")
 
     # -- races
 
@@ -188,10 +131,10 @@ class Disk(case.Case):
                 path = os.path.join(self.path, name)
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 with open(f"{path}~", "w", encoding="utf-8") as f:
-                    f.write(RESPOND.format(word=f"w{i}") if "lib" not in name else f"return {i}\n")
+                    f.write(disk.RESPOND.format(word=f"w{i}") if "lib" not in name else f"return {i}\n")
                 os.rename(f"{path}~", path)
         self.await_version(
-            version_of({**self.contents("w29"), "lib/n.lua": "return 29\n"}), "58 renames"
+            disk.version_of({**self.contents("w29"), "lib/n.lua": "return 29\n"}), "58 renames"
         )
 
     # -- what may lie there
@@ -254,7 +197,7 @@ class Disk(case.Case):
         self.refused("respond.lua", "others may write this file")
         self.assertEqual(self.word(), "one")
         os.chmod(name, 0o600)
-        self.await_version(version_of(self.contents("two")), "a file put right by chmod")
+        self.await_version(disk.version_of(self.contents("two")), "a file put right by chmod")
         os.chmod(name, 0o606)
         self.start(flags=("--trust-folder",))
         self.assertEqual(self.word(), "two")
@@ -264,7 +207,7 @@ class Disk(case.Case):
         os.chmod(os.path.join(self.path, "respond.lua"), 0o606)
         with self.assertRaises(procs.Failed):
             self.start()
-        self.server = self.serve(Plain(self.path), env={"NEAP_TRUST_FOLDER": "1"})
+        self.server = self.serve(disk.Plain(self.path), env={"NEAP_TRUST_FOLDER": "1"})
         self.addCleanup(self.server.stop)
         self.started = [self.server]
         self.assertEqual(self.word(), "one")
