@@ -205,7 +205,7 @@ local classes = {
   { name = "neap.pick_options", text = "Of what to pick, and how.", fields = {
     F("models", "string[]?", "Names of models; they may also stand first in the table, by position."),
     F("weights", "number[]|table<string, number>|nil", "How much of all each gets: beside the names or by name."),
-    F("by", '"latency"|"cost"|"random"|nil', "By what: the lowest p95, the lowest price, or chance."),
+    F("by", '"latency"|"cost"|"random"|nil', "By what: the lowest p95, where it fits and costs least, or chance."),
     F("sticky", "string?", "The same text always gets the same model, on every worker and after every restart.") } },
   -- What tests give and get.
   { name = "neap.play", text = "What a test plays.", fields = {

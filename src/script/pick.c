@@ -3,15 +3,16 @@
  * by "random" (the default): by chance, in proportion to weights (1 each unless given, a list beside
  * the models or a table by name). With sticky, a text such as the tenant's name, the choice is always
  * the same for the same text, and when a model goes only those move that had it (rendezvous hashing
- * with weights, Schindelhauer and Schomaker). by "latency": the lowest p95 known, by "cost": the
- * lowest price; the first of equals, models about which nothing is known last. */
+ * with weights, Schindelhauer and Schomaker). by "latency": the lowest p95 known, by "cost": where
+ * the request costs least at its longest answer; the first of equals, models about which nothing is known
+ * or into which the request does not fit last. */
 #include <math.h>
 
 #include "base/hash.h"
 #include "script/api.h"
 #include "script/lock.h"
 #include "script/raw.h"
-#include "script/script.h"
+#include "script/request.h"
 
 #define MODELS 64
 
@@ -143,23 +144,43 @@ static size_t by_lot(struct np_span text, const struct choice *choices, size_t n
     return best;
 }
 
-/* What counts against a model; INFINITY: unknown. */
-static double burden(const struct np_powers *p, const struct np_model *m, bool cost)
+/* What the request costs there with as long an answer as it may have; INFINITY where nobody knows, or
+ * where it does not fit. */
+static double cost_of(const struct np_script *s, const struct np_model *m)
 {
+    struct np_usage u = {.prompt = np_request_prompt_tokens(np_req_shown(s)),
+                         .completion = np_req_max_tokens(s)};
+    int64_t nusd;
+    if (m->max_output > 0 && u.completion > m->max_output)
+        u.completion = m->max_output;
+    bool fits = m->context == 0 || u.prompt + u.completion <= m->context;
+    if (!fits || !m->price.priced || np_price_cost(&m->price, &u, &nusd))
+        return (double)INFINITY;
+    return (double)nusd;
+}
+
+/* What counts against a model; INFINITY: unknown. */
+static double burden(const struct np_script *s, const struct np_model *m, bool cost)
+{
+    const struct np_powers *p = &s->powers;
     if (cost)
-        return m->price.priced ? (double)m->price.base.input + (double)m->price.base.output
-                               : (double)INFINITY;
+        return cost_of(s, m);
     double ms = p->p95_ms ? p->p95_ms(p->ctx, np_span_of(m->name)) : -1;
     return ms >= 0 ? ms : (double)INFINITY;
 }
 
-static size_t by_burden(const struct np_powers *p, const struct choice *choices, size_t n,
+static size_t by_burden(const struct np_script *s, const struct choice *choices, size_t n,
                         bool cost)
 {
     size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (burden(p, choices[i].model, cost) < burden(p, choices[best].model, cost))
+    double least = burden(s, choices[0].model, cost);
+    for (size_t i = 1; i < n; i++) {
+        double other = burden(s, choices[i].model, cost);
+        if (other < least) {
+            least = other;
             best = i;
+        }
+    }
     return best;
 }
 
@@ -180,7 +201,7 @@ int np_api_pick(lua_State *L)
     struct np_span sticky = np_raw_string(L, 1, "pick", "sticky", 1024);
     size_t at;
     if (np_span_is(by, "latency") || np_span_is(by, "cost"))
-        at = by_burden(&s->powers, choices, n, np_span_is(by, "cost"));
+        at = by_burden(s, choices, n, np_span_is(by, "cost"));
     else if (by.p && !np_span_is(by, "random"))
         return np_state_type_error(L, "pick.by must be \"latency\", \"cost\" or \"random\"");
     else

@@ -84,13 +84,15 @@ static int get_prompt_tokens(lua_State *L, struct np_script *s)
     return 1;
 }
 
-/* What a completion may have at most: the request's wish within the endpoint's bound. */
-static int get_max_tokens(lua_State *L, struct np_script *s)
+int64_t np_req_max_tokens(const struct np_script *s)
 {
     int64_t n = np_req_shown(s)->max_tokens, most = s->x->endpoint->max_tokens;
-    if (n < 0 || (most > 0 && most < n))
-        n = most;
-    lua_pushinteger(L, n);
+    return n < 0 || (most > 0 && most < n) ? most : n;
+}
+
+static int get_max_tokens(lua_State *L, struct np_script *s)
+{
+    lua_pushinteger(L, np_req_max_tokens(s));
     return 1;
 }
 

@@ -36,6 +36,9 @@ static inline const struct np_request *np_req_shown(const struct np_script *s)
     return s->draft.open ? &s->draft.request : &s->x->request;
 }
 
+/* What a completion may have at most: the request's wish within the endpoint's bound. */
+int64_t np_req_max_tokens(const struct np_script *s);
+
 /* Pushes the table of the cache for the handle at idx, making it on first use. */
 void np_req_push_cache(lua_State *L, int idx);
 

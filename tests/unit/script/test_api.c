@@ -179,6 +179,32 @@ START_TEST(a_slip_of_the_pen_is_told_with_what_is_near)
 }
 END_TEST
 
+START_TEST(by_cost_is_where_the_request_fits_and_costs_least)
+{
+    struct kit k;
+    const char *route =
+        "return function(req) return {pick{'gpt-4.1', 'gpt-4.1-mini', 'claude', by='cost'}} end";
+    kit_hook(&k, "route.lua", route);
+    np_hook_route(k.s, k.x, &k.rep);
+    ck_assert_str_eq(k.x->plan[0].model->name, "claude");
+    /* 300 tokens of answer do not fit beside the prompt. */
+    k.models[2].context = 310;
+    np_hook_route(k.s, k.x, &k.rep);
+    ck_assert_str_eq(k.x->plan[0].model->name, "gpt-4.1-mini");
+    /* Cheap to read, dear to write. */
+    k.models[1].price.base.output = 90000;
+    np_hook_route(k.s, k.x, &k.rep);
+    ck_assert_str_eq(k.x->plan[0].model->name, "gpt-4.1");
+    /* Where nothing is known or nothing fits, the first. */
+    k.models[0].price.priced = false;
+    k.models[1].max_output = 10;
+    k.models[1].context = 15;
+    np_hook_route(k.s, k.x, &k.rep);
+    ck_assert_str_eq(k.x->plan[0].model->name, "gpt-4.1");
+    kit_close(&k);
+}
+END_TEST
+
 START_TEST(what_the_ground_does_not_lend_is_nil)
 {
     struct kit k;
@@ -237,6 +263,7 @@ int main(void)
     tcase_add_loop_test(tc, a_wrong_kind_is_an_error_of_type, 0, sizeof wrong / sizeof wrong[0]);
     tcase_add_loop_test(tc, a_slip_of_the_pen_is_told_with_what_is_near, 0,
                         sizeof slips / sizeof slips[0]);
+    tcase_add_test(tc, by_cost_is_where_the_request_fits_and_costs_least);
     tcase_add_test(tc, what_the_ground_does_not_lend_is_nil);
     tcase_add_test(tc, a_log_line_has_message_sorted_fields_place_and_request);
     tcase_add_test(tc, a_value_outlives_its_script_but_not_its_time);

@@ -1,0 +1,10 @@
+-- Which paths are served, and what one request may use at most.
+return {
+  ["/api/assistant/reply"] = {
+    models = { "gpt-4.1-mini", "claude-haiku-4-5" },
+    deadline_ms = 10000,
+    max_attempts = 4,
+    max_cost_usd = 0.10,
+    max_tokens = 1024,
+  },
+}

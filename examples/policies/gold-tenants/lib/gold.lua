@@ -1,0 +1,2 @@
+-- The tenants that pay for premium answers.
+return { acme = true }
