@@ -1,7 +1,8 @@
 -- Says what each code of a problem means and what helps: one text a code, for `neap check` and README.
 --
--- N10x the folder and its files, N11x warnings of it, N15x reloads (engine/), N2xx the data files'
--- contents, N22x warnings of them. A code keeps its meaning for ever.
+-- N10x and N11x the folder and its files, N15x reloads (engine/), N2xx the data files' contents, N22x warnings
+-- of them, N3xx code that was looked into, N4xx hooks that were tried. A code keeps its meaning for ever.
+-- examples.lua shows each.
 
 return {
   N101 = "The folder of the policy set can't be read whole: it is missing, closed to neap, or keeps changing.",
@@ -15,6 +16,8 @@ return {
   N108 = "Others than neap's own user may write this file, and so decide where requests and keys go.",
   N109 = "The set is too large: at most 10,000 files and 64 MiB in all.",
   N110 = "Something in the folder is no part of a policy set and is passed over.",
+  N111 = "Libraries require each other in a circle: none can be loaded first. What both need goes into a third one.",
+  N112 = "A function that belongs to a request is called while the file is loaded: loading has no effects.",
   N150 = "Without tenants anybody may call: then neap listens on loopback alone.",
   N151 = "This version was rolled back; it is not tried again until a file changes.",
   N152 = "There is no earlier generation to go back to.",
@@ -36,9 +39,11 @@ return {
   N220 = "A model without a price: its calls count as free, so no budget and no cost cap holds them.",
   N221 = "Prices that were last looked at more than 180 days ago.",
   N222 = "A cost cap below what the cheapest call (100 tokens in, 16 out) costs: no model could be called.",
-  N223 = "A deadline that is over before a connection that fails has failed.",
+  N223 = "A deadline that is over before a connection that fails has failed, or before the timeouts for the first "
+    .. "token that its providers were given.",
   N224 = "A setting that is accepted but has no effect yet.",
   N225 = "A provider that is called without TLS, off this machine.",
+  N226 = "A timeout of a provider that never comes, because timeout_ms is over before.",
   N301 = "A name that is nowhere: no global and no function of a library is called so.",
   N302 = "A global is written: policies have none. What all requests share is in shared.set(key, value, ttl_s).",
   N303 = "A function of Lua's that policies have not: it reads as nil.",
@@ -58,4 +63,8 @@ return {
   N315 = "A function gives a value in some branches of its last statement and nothing in others.",
   N318 = "A file is too large or nested too deeply to be looked into; it was loaded and tried all the same.",
   N319 = "A comment `-- neap: allow CODE reason` that allows nothing: no reason, or no such warning at its line.",
+  N401 = "A hook gave something of the wrong kind, or a function or req was given it, when it was tried on a built-in "
+    .. "request.",
+  N402 = "A hook failed when it was tried on a built-in request: an error, too many steps, too much memory. Then its "
+    .. "default decides.",
 }

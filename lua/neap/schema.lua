@@ -175,6 +175,8 @@ local function providers_file(k, name)
       return false
     end
     p.keys = p.api_keys or (p.api_key and { p.api_key }) or {}
+    p.given = given
+    p.given_first_ms = given.first_token_timeout_ms ~= nil and p.first_token_timeout_ms or nil
     if one == nil and many == nil then return true end
     for _, header in ipairs(p.headers or {}) do
       local low = string.lower(header.name)
@@ -455,22 +457,40 @@ local function warn_models(k, models, native)
   end
 end
 
+-- The least of what a field is in all providers of an endpoint; nil where one has none.
+local function least_of(e, models, providers, field)
+  local least
+  for _, place in ipairs(e.model_places) do
+    local p = providers[models[place].provider_place or 0]
+    if not p or not p[field] then return nil end
+    least = least and math.min(least, p[field]) or p[field]
+  end
+  return least
+end
+
+local function warn_deadline(k, e, models, providers)
+  local connect = least_of(e, models, providers, "connect_timeout_ms")
+  local first = least_of(e, models, providers, "given_first_ms")
+  if connect and e.deadline_ms < connect then
+    k.warn(k.below(e.at, "deadline_ms"), "N223",
+      "is over before a connection has failed (connect_timeout_ms = %d)", connect)
+  elseif first and e.deadline_ms < first then
+    k.warn(k.below(e.at, "deadline_ms"), "N223",
+      "is over before any of its providers' timeouts (first_token_timeout_ms = %d)", first)
+  end
+end
+
 local function warn_endpoint(k, e, models, providers)
-  local least, connect
+  local least
   for _, place in ipairs(e.model_places) do
     local m = models[place]
-    local p = m.provider_place and providers[m.provider_place]
     local cost = m.priced and cheapest(m) or 0
     least = least and math.min(least, cost) or cost
-    if p then connect = connect and math.min(connect, p.connect_timeout_ms) or p.connect_timeout_ms end
   end
   if least and e.max_cost_usd >= 0 and e.max_cost_usd < least then
     k.warn(k.below(e.at, "max_cost_usd"), "N222", "is less than the cheapest call can cost")
   end
-  if connect and e.deadline_ms < connect then
-    k.warn(k.below(e.at, "deadline_ms"), "N223",
-      "is over before a connection has failed (connect_timeout_ms = %d)", connect)
-  end
+  warn_deadline(k, e, models, providers)
   if e.cache then k.warn(k.below(e.at, "cache"), "N224", "has no effect yet") end
 end
 
@@ -478,6 +498,11 @@ local function warn_providers(k, providers)
   for _, p in ipairs(providers) do
     if match(string.lower(p.base_url), "^http:") and not is_loopback(p.base_url) then
       k.warn(k.below(p.at, "base_url"), "N225", "is not https: keys and texts can be read on the way")
+    end
+    for _, field in ipairs { "connect_timeout_ms", "first_token_timeout_ms", "idle_timeout_ms" } do
+      if p[field] > p.timeout_ms and p.given[field] ~= nil then
+        k.warn(k.below(p.at, field), "N226", "never comes: timeout_ms = %d is over before", p.timeout_ms)
+      end
     end
   end
 end

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "engine/play.h"
+#include "engine/probe.h"
 #include "http/dialect.h"
 #include "script/testhost.h"
 
@@ -15,14 +16,13 @@
 enum np_err np_gate_check(struct np_policyset *set, const struct np_load_options *options,
                           struct np_problems *problems)
 {
-    enum np_err err = np_policyset_load(set, options, problems);
-    if (err == NP_E_NOMEM)
-        return err;
-    enum np_err looked = np_policyset_inspect(set, problems);
+    enum np_err loaded = np_policyset_load(set, options, problems);
+    enum np_err looked = loaded == NP_E_NOMEM ? loaded : np_policyset_inspect(set, problems);
+    enum np_err tried = loaded || looked ? NP_OK : np_probe(set, problems);
     np_policyset_place(set, problems);
     np_problems_settle(problems);
-    if (err || looked)
-        return err ? err : looked;
+    if (loaded || looked || tried)
+        return loaded ? loaded : looked ? looked : tried;
     return problems->errors > 0 ? NP_E_INVALID : NP_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "model/tokens.h"
 #include "script/lock.h"
 #include "script/raw.h"
+#include "script/sandbox.h"
 #include "script/shared.h"
 #include "script/views.h"
 
@@ -21,7 +22,7 @@ static struct np_script *script_of(lua_State *L)
 {
     struct np_script *s = np_state_of(L)->script;
     if (!s || !s->x)
-        luaL_error(L, "this can be called in hooks, not while a file is loaded");
+        luaL_error(L, NP_LOADING_WORDS);
     return s;
 }
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "script/sandbox.h"
 #include "script/state.h"
 
 #define CATALOG_BYTES ((size_t)64 << 20)
@@ -39,6 +40,10 @@ static void tell_fault(struct loader *l, const char *name, const char *code)
         if (p->line == line && strcmp(p->file, file) == 0 && strcmp(p->text, text) == 0)
             return;
     }
+    if (strcmp(code, "N105") == 0 && strstr(text, NP_CIRCLE_WORDS))
+        code = "N111";
+    if (strcmp(code, "N105") == 0 && strstr(text, NP_LOADING_WORDS))
+        code = "N112";
     np_problems_add(l->problems, file, line, 0, code, false, "%s", text);
 }
 

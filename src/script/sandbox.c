@@ -303,7 +303,7 @@ static int own_require(lua_State *L)
     lua_pushvalue(L, 1);
     int type = lua_rawget(L, -2);
     if (type == LUA_TLIGHTUSERDATA)
-        return luaL_error(L, "%s requires itself, in a circle", path);
+        return luaL_error(L, "%s " NP_CIRCLE_WORDS, path);
     if (type != LUA_TNIL)
         return 1;
     const struct np_set_file *file = st->set ? np_set_file_find(st->set, path) : NULL;

@@ -6,6 +6,11 @@
 
 #include "script/policyset_impl.h"
 
+/* What a library in a circle of requires raises behind its path, and what a function that needs a request
+ * raises without one: load.c knows them by these words. */
+#define NP_CIRCLE_WORDS "requires itself, in a circle"
+#define NP_LOADING_WORDS "this can be called in hooks, not while a file is loaded"
+
 /* Runs lua/neap/sandbox.lua with them; returns the registry's number of its function that makes
  * environments. Raises. */
 int np_sandbox_open(lua_State *L);
