@@ -1,6 +1,6 @@
 -- Decides what the lines of a `neap repl` session see, how its values are shown and how they are completed.
 --
--- `native` is C's: names(view) the table behind a read-only library, reveal(value) the plain table behind
+-- M.native is C's: names(view) the table behind a read-only library, reveal(value) the plain table behind
 -- a view or req, describe(value) a word for what is neither text, number nor table. No value of a line
 -- is trusted: only raw access is used here, no metamethod runs.
 
@@ -130,6 +130,14 @@ function M.show(value)
   return table.concat(lines, "\n")
 end
 
+-- A value in at most about 40 letters.
+function M.short(value)
+  local text = inline(value, 40, 3, {})
+  if text then return text end
+  if type(value) == "string" then return quote(value:sub(1, (utf8.offset(value, 0, 36) or 36) - 1)) .. "…" end
+  return "{ … }"
+end
+
 -- What print shows of its arguments.
 function M.words(...)
   local words = {}
@@ -234,8 +242,9 @@ end
 -- ------------------------------------------------------------------------------- the world
 
 -- Makes the globals of a session: what lines set, else what policies see, and `own`: print, hooks.
-function M.open(base, native, own)
-  M.native, M.own, M.names = native, own, native.names(base)
+function M.open(base, own)
+  local native = M.native
+  M.own, M.names = own, native.names(base)
   M.globals = setmetatable({}, {
     __index = function(_, key)
       if key == "req" then return native.req() end

@@ -212,6 +212,9 @@ void neap_session_free(struct neap_session *s)
     }
     np_console_free(s->console);
     np_words_free(s->words);
+    np_stepper_free(s->stepper);
+    for (size_t i = 0; i < s->n_differences; i++)
+        free(s->differences[i]);
     if (s->x)
         np_exchange_free(s->x);
     np_play_free(s->play);
@@ -220,6 +223,8 @@ void neap_session_free(struct neap_session *s)
     np_buf_free(&s->more);
     np_buf_free(&s->out);
     np_buf_free(&s->run);
+    np_buf_free(&s->why);
+    np_buf_free(&s->costs);
     np_slots_free(&s->slots);
     free(s);
 }
@@ -257,7 +262,7 @@ static enum neap_status open_session(struct neap_session *s, char why[NEAP_WHY])
     np_buf_free(&text);
     s->console = np_console_new(set, &s->interrupted);
     s->words = np_words_new();
-    bool ok = s->console && s->words && np_session_start(s, set, SEED) &&
+    bool ok = s->console && s->words && np_session_stepper(s) && np_session_start(s, set, SEED) &&
               np_session_request(s, np_session_copy(NP_SPAN(FIRST_REQUEST)));
     np_policyset_drop(set);
     if (!ok)
@@ -279,6 +284,8 @@ enum neap_status neap_session_new(const struct neap_session_options *options,
     np_buf_init(&s->more, NP_SESSION_TEXT_BYTES);
     np_buf_init(&s->out, NP_SESSION_TEXT_BYTES);
     np_buf_init(&s->run, NP_SESSION_TEXT_BYTES);
+    np_buf_init(&s->why, NP_SESSION_TEXT_BYTES);
+    np_buf_init(&s->costs, NP_SESSION_TEXT_BYTES);
     (void)snprintf(s->focus, sizeof s->focus, "route");
     s->scene.mocks = np_session_copy(NP_SPAN("{}"));
     enum neap_status status = open_session(s, why);

@@ -10,6 +10,7 @@
 
 #include "engine/play.h"
 #include "script/console.h"
+#include "script/stepper.h"
 #include "script/words.h"
 
 #include <signal.h>
@@ -59,8 +60,15 @@ struct neap_session {
     struct np_buf more;  /* what .more shows next */
     struct np_buf out;   /* being said */
     struct np_buf run;   /* the last run, as JSON; empty: none */
-    char focus[32];      /* the hook that is worked on */
-    bool failed;         /* the line that runs said a problem */
+    struct np_buf why;   /* the last run in sentences */
+    struct np_buf costs; /* and what it cost */
+    int64_t runs_nusd;   /* all runs on this ground */
+    struct np_stepper *stepper;
+    bool trace;
+    char *differences[200]; /* of the last .diff, as text */
+    size_t n_differences;
+    char focus[32]; /* the hook that is worked on */
+    bool failed;    /* the line that runs said a problem */
     bool leave;
 };
 
@@ -130,7 +138,12 @@ np_session_run np_session_breaker, np_session_clock, np_session_seed; /* session
 np_session_run np_session_undo, np_session_save;                      /* session_scene.c */
 np_session_run np_session_do_run, np_session_reload;                  /* session_run.c */
 
-np_session_run np_session_doc; /* session_doc.c */
+np_session_run np_session_doc;                                      /* session_doc.c */
+np_session_run np_session_why, np_session_cost;                     /* session_tell.c */
+np_session_run np_session_edit;                                     /* session_edit.c */
+np_session_run np_session_step, np_session_break, np_session_trace; /* session_step.c */
+np_session_run np_session_test;                                     /* session_write.c */
+np_session_run np_session_diff, np_session_show_difference;         /* session_diff.c */
 
 /* --- session_scene.c ----------------------------------------------------------------------------- */
 
@@ -170,6 +183,20 @@ struct np_test_counts;
  * appended to failure, which may be NULL. False without memory. */
 bool np_session_prove(struct np_policyset *set, const char *filter, struct np_test_counts *counts,
                       struct np_buf *failure) NP_MUST_CHECK;
+
+/* --- session_tell.c, session_edit.c, session_step.c, session_run.c ---------------------------------- */
+
+/* The runs of this ground are written down in s->why and s->costs, which are empty now. */
+void np_session_watch(struct neap_session *s, struct np_play *play);
+/* Says what is different in two runs of one request; false when nothing is. */
+bool np_session_say_changes(struct neap_session *s, struct np_span before, struct np_span after);
+/* Whether two runs of one request went the same way: plan, attempts, outcome. */
+bool np_session_is_same(struct np_span before, struct np_span after);
+bool np_session_is_hook(struct np_span name);
+bool np_session_stepper(struct neap_session *s);
+/* Runs what is given under the eyes of the stepper; hook as in np_stepper_order. Takes given. */
+bool np_session_run_watched(struct neap_session *s, const char *hook, char *given);
+bool np_session_run_and_say(struct neap_session *s, const char *hook);
 
 /* --- session_load.c ------------------------------------------------------------------------------ */
 

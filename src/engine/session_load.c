@@ -1,5 +1,5 @@
 /* Loading requests: from Lua tables and files. */
-#include "engine/session_impl.h"
+#include "engine/session_records.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -102,12 +102,96 @@ static char *read_request(struct neap_session *s, const char *path)
     return json;
 }
 
+/* The mocks that make the providers answer as they did in a record. */
+static void take_answers(struct neap_session *s, struct np_span record)
+{
+    const struct np_catalog *c = np_session_catalog(s);
+    struct np_buf b;
+    struct np_json_w w;
+    np_buf_init(&b, NP_SESSION_TEXT_BYTES);
+    np_json_w_init(&w, &b);
+    np_json_w_begin(&w, '{');
+    for (size_t i = 0; i < c->n_models; i++) {
+        struct np_buf answers;
+        struct np_json_w list;
+        np_buf_init(&answers, NP_SESSION_TEXT_BYTES);
+        np_json_w_init(&list, &answers);
+        np_json_w_begin(&list, '[');
+        size_t n = np_session_record_answers(&list, record, np_span_of(c->models[i].name));
+        np_json_w_end(&list, ']');
+        if (n > 0)
+            np_json_w_raw(&w, c->models[i].name, np_buf_view(&answers));
+        np_buf_free(&answers);
+    }
+    np_json_w_end(&w, '}');
+    free(s->scene.mocks);
+    s->scene.mocks = np_session_copy(np_buf_view(&b));
+    np_buf_free(&b);
+}
+
+/* "was: degraded (budget) 18:02:11 under 91c0…" */
+static void say_was(struct neap_session *s, struct np_span record, bool whole)
+{
+    struct np_span outcome = NP_SPAN("\"\""), reason = outcome, at = outcome, policy = outcome;
+    (void)np_json_get(record, "outcome", &outcome);
+    bool degraded = np_json_get(record, "reason", &reason);
+    (void)np_json_get(record, "at", &at);
+    (void)np_json_get(record, "policy", &policy);
+    outcome = np_json_inner(outcome);
+    reason = np_json_inner(reason);
+    at = np_json_inner(at);
+    policy = np_json_inner(policy);
+    np_session_say(s, "     was: %.*s", (int)outcome.n, outcome.p);
+    if (degraded)
+        np_session_say(s, " (%.*s)", (int)reason.n, reason.p);
+    if (at.n >= 19)
+        np_session_say(s, " %.8s", at.p + 11);
+    np_session_say(s, " under %.*s\n", (int)policy.n, policy.p);
+    np_session_say(s, "     its providers are mocked as they answered%s\n",
+                   whole ? ""
+                         : "; its text was not recorded: a prompt of the same size stands for it");
+}
+
+/* A request of the decision log: .load req_01jd4m, .load req_01jd4m from FILE. */
+static bool load_record(struct neap_session *s, struct np_span args)
+{
+    struct np_span id = np_session_word(&args), word = np_session_word(&args);
+    const char *file = s->o.decisions;
+    bool whole, named = np_span_is(word, "from") && args.n > 0;
+    if (!named && !file)
+        return np_session_fail(s,
+                               "which decision records? .load %.*s from FILE, or neap repl "
+                               "--decisions FILE",
+                               (int)id.n, id.p);
+    char *path = named ? np_session_copy(args) : np_session_copy(np_span_of(file));
+    struct np_records records;
+    bool ok = np_session_records_read(s, path, &records);
+    const struct np_span *record = ok ? np_session_records_find(&records, id) : NULL;
+    if (ok && !record)
+        (void)np_session_fail(
+            s, "%s has no request whose id begins with %.*s; its last one is %.*s", path, (int)id.n,
+            id.p, (int)np_session_record_id(records.line[records.n - 1]).n,
+            np_session_record_id(records.line[records.n - 1]).p);
+    char *request = record ? np_session_record_request(*record, &whole) : NULL;
+    ok = request && np_session_request(s, request);
+    if (ok) {
+        take_answers(s, *record);
+        np_session_say_request(s);
+        say_was(s, *record, whole);
+    }
+    np_session_records_free(&records);
+    free(path);
+    return ok;
+}
+
 bool np_session_load(struct neap_session *s, struct np_span args)
 {
     if (args.n == 0) {
         np_session_say_request(s);
         return true;
     }
+    if (np_span_starts(args, "req_"))
+        return load_record(s, args);
     char *json, *path = np_session_copy(args);
     if (args.p[0] == '{')
         json = np_session_value(s, args);

@@ -72,13 +72,18 @@ static void say_trace(struct neap_session *s)
     }
 }
 
+bool np_session_run_and_say(struct neap_session *s, const char *hook)
+{
+    if (!np_session_run_watched(s, hook, given(s)))
+        return false;
+    say_trace(s);
+    return true;
+}
+
 bool np_session_do_run(struct neap_session *s, struct np_span args)
 {
     if (args.n > 0)
         return np_session_fail(
             s, ".run takes nothing: .load a request, .mock its providers, then .run");
-    if (!np_session_perform(s, NP_DEED_RUN, given(s)))
-        return false;
-    say_trace(s);
-    return true;
+    return np_session_run_and_say(s, NULL);
 }

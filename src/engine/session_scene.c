@@ -73,6 +73,14 @@ static enum np_err do_deed(struct np_play *play, const struct np_deed *d, struct
     }
 }
 
+static struct np_play *new_play(struct neap_session *s, struct np_policyset *set, uint64_t seed)
+{
+    struct np_play *play = np_play_new(set, seed);
+    if (play)
+        np_session_watch(s, play);
+    return play;
+}
+
 /* A ground on which the whole chain has happened; the last run is in s->run. NULL without memory. */
 static struct np_play *redo(struct neap_session *s, struct np_deed *last)
 {
@@ -83,7 +91,7 @@ static struct np_play *redo(struct neap_session *s, struct np_deed *last)
     np_buf_reset(&s->run);
     for (struct np_deed *d = last; d; d = d->before)
         chain[d->number] = d;
-    struct np_play *play = np_play_new(chain[0]->set, chain[0]->seed);
+    struct np_play *play = new_play(s, chain[0]->set, chain[0]->seed);
     for (unsigned i = 1; play && i <= last->number; i++) {
         if (do_deed(play, chain[i], &out) == NP_OK && chain[i]->kind == NP_DEED_RUN) {
             np_buf_reset(&s->run);
@@ -130,6 +138,7 @@ void np_session_look(struct neap_session *s)
         (void)np_session_fail(s, "the request that is loaded does not fit: %.*s; .load another one",
                               (int)why.n, why.n ? why.p : "");
     np_console_look_at(s->console, np_sim_powers(np_play_sim(s->play)), s->x);
+    np_script_interrupt(np_sim_script(np_play_sim(s->play)), &s->interrupted);
     np_buf_free(&why);
 }
 
@@ -168,7 +177,7 @@ static void take_play(struct neap_session *s, struct np_play *play)
 
 bool np_session_start(struct neap_session *s, struct np_policyset *set, uint64_t seed)
 {
-    struct np_play *play = np_play_new(set, seed);
+    struct np_play *play = new_play(s, set, seed);
     if (!play)
         return np_session_fail(s, "no memory for another ground");
     take_play(s, play);

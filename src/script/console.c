@@ -6,9 +6,9 @@
 
 #include "script/hook_call.h"
 #include "script/json.h"
-#include "script/lock.h"
 #include "script/request.h"
 #include "script/sandbox.h"
+#include "script/show.h"
 
 #define CHUNK "=line"
 #define KEEP "__keep"
@@ -35,42 +35,6 @@ static struct np_console *console_of(lua_State *L)
 
 /* --- what console.lua and lines call ------------------------------------------------------------- */
 
-/* The table that the metatable of a library or an environment looks into. */
-static int names(lua_State *L)
-{
-    lua_settop(L, 1);
-    if (lua_type(L, 1) != LUA_TTABLE || np_lock_is(L, 1) || !lua_getmetatable(L, 1))
-        return 0;
-    lua_pushliteral(L, "__index");
-    if (lua_rawget(L, -2) != LUA_TTABLE)
-        return 0;
-    return 1;
-}
-
-static int reveal(lua_State *L)
-{
-    lua_settop(L, 1);
-    np_lock_reveal(L, 1);
-    np_req_reveal(L, 1);
-    return 1;
-}
-
-static int describe(lua_State *L)
-{
-    lua_Debug ar;
-    if (lua_type(L, 1) != LUA_TFUNCTION) {
-        lua_pushfstring(L, "a %s", luaL_typename(L, 1));
-        return 1;
-    }
-    lua_settop(L, 1);
-    lua_getinfo(L, ">S", &ar);
-    if (ar.linedefined > 0)
-        lua_pushfstring(L, "function (%s:%d)", ar.short_src, ar.linedefined);
-    else
-        lua_pushliteral(L, "function");
-    return 1;
-}
-
 static int push_req(lua_State *L)
 {
     struct np_console *c = console_of(L);
@@ -83,11 +47,7 @@ static int push_req(lua_State *L)
 /* Calls a function of console.lua with the n_args values on the top; one value comes back. */
 static void call_helper(lua_State *L, const struct np_console *c, const char *name, int n_args)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, c->module);
-    lua_getfield(L, -1, name);
-    lua_remove(L, -2);
-    lua_insert(L, -n_args - 1);
-    lua_call(L, n_args, 1);
+    np_show_call(L, c->module, name, n_args);
 }
 
 static int print(lua_State *L)
@@ -141,19 +101,16 @@ static int put_hooks(lua_State *L)
 /* Trusted: 1 console, 2 what console.lua returned. */
 static int open_world(lua_State *L)
 {
-    static const luaL_Reg natives[] = {{"names", names},
-                                       {"reveal", reveal},
-                                       {"describe", describe},
-                                       {"req", push_req},
-                                       {NULL, NULL}};
     static const luaL_Reg owns[] = {{"print", print}, {KEEP, keep}, {NULL, NULL}};
     struct np_console *c = lua_touserdata(L, 1);
-    lua_pushvalue(L, 2);
+    np_show_open(L);
+    lua_getfield(L, 2, "native");
+    lua_pushlightuserdata(L, c);
+    lua_pushcclosure(L, push_req, 1);
+    lua_setfield(L, -2, "req");
+    lua_pop(L, 1);
     c->module = luaL_ref(L, LUA_REGISTRYINDEX);
     lua_rawgeti(L, LUA_REGISTRYINDEX, c->script->state.env);
-    luaL_newlibtable(L, natives);
-    lua_pushlightuserdata(L, c);
-    luaL_setfuncs(L, natives, 1);
     luaL_newlibtable(L, owns);
     lua_pushlightuserdata(L, c);
     luaL_setfuncs(L, owns, 1);
@@ -163,7 +120,7 @@ static int open_world(lua_State *L)
     lua_setfield(L, -2, "hooks");
     lua_pushvalue(L, -1);
     c->own = luaL_ref(L, LUA_REGISTRYINDEX);
-    call_helper(L, c, "open", 3);
+    call_helper(L, c, "open", 2);
     c->globals = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }

@@ -122,6 +122,11 @@ void np_script_idle(struct np_script *s)
     np_state_collect(&s->state, false);
 }
 
+void np_script_interrupt(struct np_script *s, const volatile sig_atomic_t *flag)
+{
+    s->state.interrupt = flag;
+}
+
 size_t np_script_bytes(const struct np_script *s)
 {
     return s->state.used_bytes;

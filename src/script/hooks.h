@@ -9,6 +9,8 @@
 #include "script/policyset.h"
 #include "script/powers.h"
 
+#include <signal.h>
+
 struct np_script;
 
 /* NULL without memory or when the set does not load in this state (it did at np_policyset_load). The
@@ -28,6 +30,9 @@ enum np_hook_result {
     NP_HOOK_GAVE,    /* its answer is in the exchange or the verdict */
     NP_HOOK_FAILED   /* error, time, memory or wrong kind; the default decides */
 };
+
+/* Calls that are bounded by steps end once *flag is not 0; NULL: never. */
+void np_script_interrupt(struct np_script *s, const volatile sig_atomic_t *flag);
 
 struct np_hook_report {
     enum np_hook_result result;

@@ -295,7 +295,7 @@ static void set_stride(struct np_state *st)
     if ((int)stride == st->stride)
         return;
     st->stride = (int)stride;
-    bool lines = st->mark_source || (st->set && st->set->cover);
+    bool lines = st->mark_source || st->lines || (st->set && st->set->cover);
     lua_sethook(st->L, on_steps, LUA_MASKCOUNT | (lines ? LUA_MASKLINE : 0), st->stride);
 }
 
@@ -304,6 +304,8 @@ static void on_steps(lua_State *L, lua_Debug *ar)
     struct np_state *st = np_state_of(L);
     if (ar->event == LUA_HOOKLINE) {
         on_line(st, ar);
+        if (st->lines)
+            st->lines->on(st->lines->ctx, L, ar);
         return;
     }
     st->steps_left -= st->stride;

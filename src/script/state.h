@@ -57,6 +57,12 @@ extern const struct np_limit np_limit_steps; /* NP_HOOK_STEPS, no watchdog */
 
 struct np_watch_slot; /* limiter.c */
 
+/* Whoever wants to see each line before it runs, of calls that are bounded by steps. */
+struct np_line_watch {
+    void (*on)(void *ctx, lua_State *L, lua_Debug *ar);
+    void *ctx;
+};
+
 struct np_state {
     lua_State *L;
     /* Allocator. */
@@ -77,6 +83,7 @@ struct np_state {
         *mark_source; /* the marked function, by its chunk's name and first line; NULL: none */
     int mark_defined;
     int mark_line;                          /* where it was last; 0: it did not run */
+    const struct np_line_watch *lines;      /* NULL: nobody */
     const volatile sig_atomic_t *interrupt; /* a call by steps ends once it is set; may be NULL */
     const char
         *cover_source; /* the chunk whose lines ran last, and which file of the cover it is */

@@ -327,3 +327,23 @@ void np_views_push_new_text(lua_State *L, const struct np_script *s)
     lua_replace(L, -3);
     lua_pop(L, 1);
 }
+
+void np_views_reveal(lua_State *L, int idx)
+{
+    const struct np_script *s = np_state_of(L)->script;
+    const struct np_view *v = lua_touserdata(L, idx);
+    idx = lua_absindex(L, idx);
+    if (!v || !s || (v != s->candidate && v != s->attempt && v != s->reply) || !v->p)
+        return;
+    uint64_t fields = v == s->candidate ? CANDIDATE_FIELDS
+                      : v == s->attempt ? ATTEMPT_FIELDS
+                                        : REPLY_FIELDS;
+    lua_createtable(L, 0, 12);
+    for (int f = 1; f < NP_FIELD_COUNT; f++) {
+        if (!(fields >> f & 1))
+            continue;
+        lua_getfield(L, idx, np_field_name((enum np_field)f));
+        lua_setfield(L, -2, np_field_name((enum np_field)f));
+    }
+    lua_replace(L, idx);
+}

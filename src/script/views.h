@@ -18,6 +18,10 @@ bool np_views_is_reply(lua_State *L, const struct np_script *s, int idx);
 /* Pushes the text that was written to reply.text; nil when none was. */
 void np_views_push_new_text(lua_State *L, const struct np_script *s);
 
+/* Replaces one of the objects at idx by a table of all that it shows; other values stay. For trusted
+ * code. */
+void np_views_reveal(lua_State *L, int idx);
+
 /* Pushes the list of the attempts that have ended, as plain tables. */
 void np_views_push_attempts(lua_State *L, struct np_script *s);
 
