@@ -74,6 +74,21 @@ local function add(lines, label, text)
   if text then lines[#lines + 1] = format("%-8s  %s", label, text) end
 end
 
+local classes = {}
+for _, class in ipairs(words.classes) do classes[class.name] = class end
+
+-- What the plain tables in a written type have: "neap.wait    { retry_in_ms: number }".
+local function add_classes(lines, written)
+  for name in written:gmatch "neap%.[%w_.]+" do
+    local class = classes[name]
+    if class and not class.handle then
+      local fields = {}
+      for i, field in ipairs(class.fields) do fields[i] = field.name .. ": " .. field.type end
+      lines[#lines + 1] = format("%s  { %s }", name, concat(fields, ", "))
+    end
+  end
+end
+
 local places = { data = "data files only", test = "*_test.lua only" }
 
 local tell = {
@@ -81,6 +96,7 @@ local tell = {
     local lines = { format("%s(%s) -> %s", hook.name, params_text(hook.params), hook.returns[1]), hook.text }
     add(lines, "called", hook.called)
     add(lines, "without", hook.default .. "; the same when it fails (or a refusal, by on_error in endpoints.lua)")
+    add_classes(lines, hook.returns[1])
     lines[#lines + 1] = indent("-- " .. hook.name .. ".lua\n" .. hook.example)
     return lines
   end,
@@ -88,6 +104,7 @@ local tell = {
     local lines = { M.signature(f), f.text }
     add(lines, "in", places[f.files])
     add(lines, "refuses", f.errors)
+    for _, param in ipairs(f.params) do add_classes(lines, param.type) end
     lines[#lines + 1] = indent(f.example)
     return lines
   end,

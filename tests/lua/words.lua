@@ -232,6 +232,27 @@ end)
   os.execute("rm -r " .. dir)
 end)
 
+test("what tests can name is told, and nothing else", function()
+  local testing = assert(loadfile(top .. "/lua/neap/testing.lua"))()
+  local native = setmetatable({}, { __index = function(_, name) return name end })
+  -- Behind two locks: what the environment shows, and what it shows beside the policies' own.
+  local names = debug.getmetatable(testing.open({}, native)).__index
+  local there = {}
+  for name, value in next, names do
+    there[#there + 1] = name
+    for below in pairs(type(value) == "table" and debug.getmetatable(value).__index or {}) do
+      there[#there + 1] = name .. "." .. below
+    end
+  end
+  local told = {}
+  for _, f in ipairs(words.functions) do
+    if f.files == "test" then told[#told + 1] = f.name end
+  end
+  table.sort(there)
+  table.sort(told)
+  equal(told, there)
+end)
+
 test("there is a hook for each name that endpoints.lua's on_error has", function()
   local schema = assert(io.open(top .. "/lua/neap/schema.lua")):read("a")
   local names = {}

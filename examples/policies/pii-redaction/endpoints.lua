@@ -7,7 +7,7 @@ return {
     max_attempts = 4,
     max_cost_usd = 0.10,
     max_tokens = 1024,
-    body_bytes = 262144,
+    body_bytes = 65536,
     on_error = { admit = "refuse" },
   },
 }

@@ -437,7 +437,7 @@ END_TEST
 START_TEST(without_memory_there_is_no_book)
 {
     size_t n = 0;
-    for (;; n += 1 + n / 50) {
+    for (;; n += 1 + n / 8) {
         np_fail_nth(n);
         struct np_words *w = np_words_new();
         bool failed = np_fail_happened();
@@ -478,6 +478,7 @@ int main(void)
                         sizeof objects / sizeof objects[0]);
     tcase_add_test(table, what_may_be_written_is_told_and_no_other);
     tcase_add_test(table, the_texts_of_which_some_are_known_are_those_of_the_core);
+    tcase_set_timeout(asked, 60);
     tcase_add_checked_fixture(asked, open_book, close_book);
     tcase_add_loop_test(asked, a_name_is_told_in_lines, 0, sizeof answers / sizeof answers[0]);
     tcase_add_test(asked, an_unknown_name_is_answered_with_a_guess);

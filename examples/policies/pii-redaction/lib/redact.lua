@@ -9,7 +9,7 @@ local function without_emails(text)
   local out, from, n = {}, 1, 0
   local at = text:find("@", 1, true)
   while at do
-    local name = text:sub(math.max(from, at - NAME_BYTES), at - 1):match "[%w._%%+-]+$"
+    local name = text:sub(math.max(from, at - NAME_BYTES), at - 1):reverse():match "^[%w._%%+-]+"
     local host = text:sub(at + 1, at + HOST_BYTES):match "^[%w.-]*%w"
     if name and host and host:find(".", 1, true) then
       out[#out + 1] = text:sub(from, at - #name - 1)
