@@ -16,15 +16,16 @@ enum neap_status { NEAP_GOOD = 0, NEAP_NO = 1, NEAP_USAGE = 2, NEAP_FAILED = 3 }
 
 /* What `neap serve` is told. Zero and NULL mean the default. Strings must live as long as the engine. */
 struct neap_options {
-    const char *policies;  /* folder; ./policies, else the installed one */
-    bool trust_folder;     /* take files of it that group or others may write */
-    const char *listen;    /* ADDR:PORT; 127.0.0.1:8080 */
-    const char *admin;     /* ADDR:PORT; 127.0.0.1:9090 */
-    const char *tls_cert;  /* PEM chain that clients are shown; NULL: no TLS */
-    const char *tls_key;   /* its key, PEM; together with tls_cert */
-    const char *store;     /* memory: */
-    const char *state;     /* folder */
-    unsigned workers;      /* one a core */
+    const char *policies;      /* folder; ./policies, else the installed one */
+    bool trust_folder;         /* take files of it that group or others may write */
+    const char *listen;        /* ADDR:PORT; 127.0.0.1:8080 */
+    const char *admin;         /* ADDR:PORT; 127.0.0.1:9090 */
+    const char *tls_cert;      /* PEM chain that clients are shown; NULL: no TLS */
+    const char *tls_key;       /* its key, PEM; together with tls_cert */
+    const char *store;         /* memory:, sqlite:PATH or redis://HOST:PORT/DB; sqlite:neap.db */
+    const char *state;         /* folder of the ledger's file or journal; the working directory */
+    const char *on_store_loss; /* degrade or share:N; degrade */
+    unsigned workers;          /* one a core */
     const char *hosts;     /* "name,name" that Host may be beside loopback and the listen address */
     const char *log;       /* file or "-" (standard error) */
     const char *decisions; /* file; none */

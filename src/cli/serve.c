@@ -61,6 +61,8 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
         {"--tls-cert", NP_FLAG_TEXT, &o->tls_cert, 0, 0},
         {"--tls-key", NP_FLAG_TEXT, &o->tls_key, 0, 0},
         {"--store", NP_FLAG_TEXT, &o->store, 0, 0},
+        {"--state", NP_FLAG_TEXT, &o->state, 0, 0},
+        {"--on-store-loss", NP_FLAG_TEXT, &o->on_store_loss, 0, 0},
         {"--workers", NP_FLAG_NUMBER, &o->workers, 1, 64},
         {"--hosts", NP_FLAG_TEXT, &o->hosts, 0, 0},
         {"--log", NP_FLAG_TEXT, &o->log, 0, 0},
@@ -117,7 +119,11 @@ const struct np_command np_cmd_serve = {
     "    --admin ADDR:PORT     for operators (127.0.0.1:9090); off loopback NEAP_ADMIN_TOKEN is needed\n"
     "    --tls-cert F --tls-key F\n"
     "                          clients speak TLS: PEM chain and key; SIGHUP takes renewed files\n"
-    "    --store memory:       where budgets are kept\n"
+    "    --store URL           where budgets are kept: sqlite:PATH (sqlite:neap.db), or memory:\n"
+    "    --state DIR           the folder for it (the working directory)\n"
+    "    --on-store-loss degrade|share:N\n"
+    "                          without the store: only what is leased already, or each of N\n"
+    "                          instances its share of what is left (degrade)\n"
     "    --workers N           threads that serve (one a core)\n"
     "    --hosts NAME,…        names that Host may have beside loopback and the listen address\n"
     "    --log FILE|-          the log (standard error)\n"

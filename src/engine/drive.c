@@ -153,12 +153,14 @@ void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np
         switch (np_drive_try(env, x, now)) {
         case NP_TRIED_CALLING:
             d->state = NP_DRIVE_CALLING;
+            d->for_money = false;
             return;
         case NP_TRIED_ENDED:
+        case NP_TRIED_WAITING:
             return;
         case NP_TRIED_PASSED:
             x->at++;
-            d->again = d->other_key = false;
+            d->again = d->other_key = d->for_money = false;
             break;
         }
     }
@@ -320,7 +322,9 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
 {
     struct np_drive *d = np_drive_of(x);
     np_require(d->state == NP_DRIVE_WAITING);
-    count_phase(x, now);
+    /* The ledger's time is neap's own. */
+    if (!d->for_money)
+        count_phase(x, now);
     d->state = NP_DRIVE_NEW;
     np_drive_advance(env, x, now);
 }
@@ -354,7 +358,7 @@ void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_no
             return;
         }
         cut_call(env, x, now);
-    } else if (d->state == NP_DRIVE_WAITING) {
+    } else if (d->state == NP_DRIVE_WAITING && !d->for_money) {
         count_phase(x, now);
     }
     d->state = NP_DRIVE_DONE;

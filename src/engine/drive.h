@@ -47,6 +47,8 @@ struct np_ground {
     void (*emit)(void *ctx, struct np_exchange *x, struct np_span json_text);
     /* np_drive_wake follows at this time, not earlier. At most one wait an exchange. */
     void (*wait)(void *ctx, struct np_exchange *x, uint64_t at_ns);
+    /* np_drive_wake follows when the ledger has news, at this time at the latest. Counts as its wait. */
+    void (*await)(void *ctx, struct np_exchange *x, uint64_t at_ns);
     /* Gives x->outcome to the client; comes once. What was emitted is not given again. */
     void (*reply)(void *ctx, struct np_exchange *x);
     void *ctx;

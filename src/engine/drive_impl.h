@@ -11,6 +11,8 @@
 #define NP_COMPLETION_FLOOR 64
 /* A candidate that is not known yet is given this long where others wait behind it. */
 #define NP_UNKNOWN_P95_MS 1500
+/* The ledger is asked again after this long, whether or not it has said something. */
+#define NP_MONEY_WAIT_MS 250
 /* An attempt that can't have at least this long is not made. */
 #define NP_LEAST_ATTEMPT_MS 20
 /* Calls that are read on for exact usage after their client left, a worker. */
@@ -45,6 +47,7 @@ struct np_drive {
     size_t behind_breakers;            /* candidates that were passed over for their breaker */
     struct np_budget_block block;      /* of obstacle budget */
     bool blocked_by_budget;            /* block is filled */
+    bool for_money;                    /* waits, or waited, for the ledger with this candidate */
     struct np_refusal refusal;         /* a budget hook's own, when it gave one */
     uint32_t keys_tried[NP_MAX_PLAN];  /* a bit a key, by candidate */
     bool again;                        /* the next attempt repeats its candidate */
@@ -113,7 +116,7 @@ struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np
                                  const struct np_attempt *a, struct np_now now);
 
 /* What became of trying a candidate. */
-enum np_tried { NP_TRIED_CALLING, NP_TRIED_PASSED, NP_TRIED_ENDED };
+enum np_tried { NP_TRIED_CALLING, NP_TRIED_PASSED, NP_TRIED_ENDED, NP_TRIED_WAITING };
 
 /* prepare.c: everything before an attempt's first byte leaves. */
 enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
@@ -122,9 +125,11 @@ enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enu
                             enum np_reason obstacle);
 
 /* money.c: holds the worst cost of an attempt with the candidate, lowering completion_max where the
- * caps ask for it. */
+ * caps ask for it. NP_E_BUSY: the ledger asks its store for the money. */
 enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
                              struct np_candidate *c, struct np_now now, struct np_reservation *out);
+/* money.c: waits for the ledger's news about the candidate's money. */
+void np_drive_await_money(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* money.c: usage and cost of an attempt that has ended, booked. answer NULL: nothing was understood. */
 void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
                      const struct np_call_end *end, const struct np_answer *answer,

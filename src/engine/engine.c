@@ -83,12 +83,11 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     uint64_t seed;
     np_random_bytes(&seed, sizeof seed);
     e->guard = np_guard_new(seed);
-    e->ledger = np_ledger_new();
     e->shared = np_shared_new();
     e->watchdog = np_watchdog_new();
     e->meters[e->n_workers] = np_meters_new();
-    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->ledger || !e->shared ||
-        !e->watchdog || !e->meters[e->n_workers])
+    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->watchdog ||
+        !e->meters[e->n_workers])
         return out_of_memory(why);
     return NEAP_GOOD;
 }
@@ -134,6 +133,22 @@ static void renew_tls(struct neap_engine *e)
                NP_KVS("error", why));
     else if (changed)
         log_certificate(e->tls);
+}
+
+static enum neap_status open_ledger(struct neap_engine *e, const struct np_policyset *set,
+                                    char why[NEAP_WHY])
+{
+    struct np_ledger_config config = {.store = e->options.store,
+                                      .state = e->options.state,
+                                      .share = e->store_share,
+                                      .clock = &np_clock_live};
+    enum np_err err = np_ledger_open(&config, &e->ledger, why, NEAP_WHY);
+    if (err == NP_E_INVALID || err == NP_E_UNSUPPORTED)
+        return NEAP_USAGE;
+    if (err)
+        return NEAP_FAILED;
+    np_ledger_warm(e->ledger, np_policyset_catalog(set), np_clock_wall_ms(&np_clock_live));
+    return NEAP_GOOD;
 }
 
 static enum neap_status start_simulation(struct neap_engine *e, char why[NEAP_WHY])
@@ -220,6 +235,8 @@ static enum neap_status build(struct neap_engine *e, char why[NEAP_WHY])
     if (!s && !(gen = np_generation_new(set, 1, NP_TRIGGER_START, e->n_workers)))
         s = out_of_memory(why);
     if (!s)
+        s = open_ledger(e, set, why);
+    if (!s)
         s = start_simulation(e, why);
     if (!s)
         s = make_workers(e, gen, why);
@@ -230,6 +247,13 @@ static enum neap_status build(struct neap_engine *e, char why[NEAP_WHY])
     np_generation_drop(gen);
     np_policyset_drop(set);
     return s;
+}
+
+static const char *store_name(const struct neap_engine *e)
+{
+    struct np_ledger_totals totals;
+    np_ledger_totals(e->ledger, &totals);
+    return totals.store;
 }
 
 enum neap_status neap_engine_start(const struct neap_options *options, struct neap_engine **out,
@@ -258,7 +282,8 @@ enum neap_status neap_engine_start(const struct neap_options *options, struct ne
         return s;
     }
     np_log(NP_LOG_INFO, "started", NP_KVI("port", e->port), NP_KVI("admin_port", e->admin_port),
-           NP_KVI("workers", e->n_workers), NP_KVB("simulate", e->options.simulate));
+           NP_KVI("workers", e->n_workers), NP_KVB("simulate", e->options.simulate),
+           NP_KVS("store", store_name(e)));
     *out = e;
     return NEAP_GOOD;
 }

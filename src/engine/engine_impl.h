@@ -32,6 +32,7 @@ struct neap_engine {
     struct np_slots slots;
     struct np_guard *guard;
     struct np_ledger *ledger;
+    unsigned store_share; /* --on-store-loss share:N; 0: degrade */
     struct np_shared *shared;
     struct np_watchdog *watchdog;
     struct np_tls *tls;     /* NULL: clients speak plain HTTP */

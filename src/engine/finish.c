@@ -34,6 +34,8 @@ static int64_t retry_after_s(struct np_drive_env *env, const struct np_exchange 
     uint64_t wait_ns = UINT64_MAX;
     switch (reason) {
     case NP_REASON_budget:
+        if (d->blocked_by_budget && d->block.store_lost)
+            return 1;
         if (!d->blocked_by_budget || d->block.resets_wall_ms == INT64_MAX)
             return -1;
         return d->block.resets_wall_ms > now.wall_ms
@@ -224,7 +226,7 @@ void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct 
     if (x->n_plan > 0 && d->behind_breakers == x->n_plan && x->n_attempts == 0)
         reason = NP_REASON_breaker;
     if (reason == NP_REASON_budget && d->blocked_by_budget && d->block.budget &&
-        d->block.budget->reject) {
+        d->block.budget->reject && !d->block.store_lost) {
         refuse_budget(env, x, now);
         return;
     }

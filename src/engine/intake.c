@@ -199,7 +199,7 @@ static void on_whole(void *ctx, struct np_http_call *c)
 static void client_left(struct np_worker *w, struct np_exchange *x)
 {
     struct np_live *live = x->ground;
-    np_timer_stop(np_loop_timers(w->loop), &live->timer);
+    np_live_wait_over(live);
     np_drive_gone(&w->drive, x, np_worker_now(w));
     np_live_go_on(live); /* what is read on has nobody to wait for */
 }

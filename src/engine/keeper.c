@@ -156,6 +156,7 @@ static enum np_reload_result take(struct np_keeper *k, struct np_policyset *set,
     }
     if (!put_in_force(k, set, current, known, trigger))
         return reject(k, version, trigger, &v->problems);
+    np_ledger_warm(k->engine->ledger, np_policyset_catalog(set), np_clock_wall_ms(&np_clock_live));
     tell_warnings(&v->problems);
     (void)snprintf(v->version, sizeof v->version, "%s", version);
     return NP_RELOAD_OK;

@@ -22,6 +22,31 @@ static void unlink_read_on(struct np_worker *w, struct np_live *live)
     live->prev = live->next = NULL;
 }
 
+/* Puts it behind those that wait for the ledger. */
+static void link_awaiting(struct np_worker *w, struct np_live *live)
+{
+    struct np_live **at = &w->awaiting;
+    live->before = w->last_awaiting;
+    live->behind = NULL;
+    if (w->last_awaiting)
+        at = &w->last_awaiting->behind;
+    *at = w->last_awaiting = live;
+    live->awaits = true;
+    w->n_awaiting++;
+}
+
+void np_live_wait_over(struct np_live *live)
+{
+    struct np_worker *w = live->worker;
+    np_timer_stop(np_loop_timers(w->loop), &live->timer);
+    if (!live->awaits)
+        return;
+    *(live->before ? &live->before->behind : &w->awaiting) = live->behind;
+    *(live->behind ? &live->behind->before : &w->last_awaiting) = live->before;
+    live->awaits = false;
+    w->n_awaiting--;
+}
+
 static void link_read_on(struct np_worker *w, struct np_live *live)
 {
     if (live->prev || w->read_on == live)
@@ -44,7 +69,7 @@ void np_live_settle(struct np_exchange *x)
     }
     unlink_read_on(w, live);
     struct np_here *here = x->gen;
-    np_timer_stop(np_loop_timers(w->loop), &live->timer);
+    np_live_wait_over(live);
     np_require(!live->call);
     np_buf_free(&live->reply);
     np_buf_free(&live->body);
@@ -173,8 +198,17 @@ static void on_wake(void *ctx, uint64_t now_ns)
     struct np_exchange *x = ctx;
     struct np_live *live = live_of(x);
     struct np_now now = {now_ns, np_clock_wall_ms(&np_clock_live)};
+    np_live_wait_over(live);
     np_drive_wake(&live->worker->drive, x, now);
     np_live_settle(x);
+}
+
+/* Those that wait now each ask once; who must wait on stands behind them again. */
+void np_live_money(struct np_worker *w)
+{
+    uint64_t now_ns = np_loop_now_ns(w->loop);
+    for (size_t n = w->n_awaiting; n > 0 && w->awaiting; n--)
+        on_wake(w->awaiting->x, now_ns);
 }
 
 static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
@@ -183,6 +217,12 @@ static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
     struct np_live *live = live_of(x);
     np_timer_init(&live->timer, on_wake, x);
     np_timer_set(np_loop_timers(w->loop), &live->timer, at_ns);
+}
+
+static void ground_await(void *ctx, struct np_exchange *x, uint64_t at_ns)
+{
+    ground_wait(ctx, x, at_ns);
+    link_awaiting(ctx, live_of(x));
 }
 
 static void ground_reply(void *ctx, struct np_exchange *x)
@@ -227,6 +267,7 @@ struct np_ground np_live_ground(struct np_worker *w)
                               .flows = ground_flows,
                               .emit = np_live_emit,
                               .wait = ground_wait,
+                              .await = ground_await,
                               .reply = ground_reply,
                               .ctx = w};
 }

@@ -62,6 +62,15 @@ enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
     return NP_E_REFUSED;
 }
 
+void np_drive_await_money(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    uint64_t until_ns = now.mono_ns + NP_MONEY_WAIT_MS * NP_NS_PER_MS;
+    d->state = NP_DRIVE_WAITING;
+    d->for_money = true;
+    env->ground->await(env->ground->ctx, x, until_ns < x->deadline_ns ? until_ns : x->deadline_ns);
+}
+
 /* Whether one of the budgets that this attempt touches books unknown usage at the worst cost. */
 static bool unknown_is_worst(const struct np_exchange *x, const struct np_attempt *a)
 {

@@ -43,17 +43,23 @@ static enum neap_status check_address(const char *flag, const char *addr_port, c
                  flag, addr_port);
 }
 
-static enum neap_status check_store(const char *store, char why[NEAP_WHY])
+/* "degrade", or "share:N" into e->store_share. */
+static enum neap_status check_store_loss(struct neap_engine *e, const char *what,
+                                         char why[NEAP_WHY])
 {
-    if (strcmp(store, "memory:") == 0)
+    unsigned long long n;
+    if (!what || strcmp(what, "degrade") == 0)
         return NEAP_GOOD;
-    if (strncmp(store, "sqlite:", 7) == 0 || strncmp(store, "redis://", 8) == 0 ||
-        strncmp(store, "rediss://", 9) == 0)
-        return wrong(why,
-                     "--store %.*s…: only memory: is built yet; budgets then start anew with each "
-                     "start",
-                     6, store);
-    return wrong(why, "--store: memory:, sqlite:PATH or redis://HOST:PORT/DB is wanted");
+    if (strncmp(what, "share:", 6) == 0 && np_span_to_u64(np_span_of(what + 6), &n) && n >= 1 &&
+        n <= 10000) {
+        e->store_share = (unsigned)n;
+        return NEAP_GOOD;
+    }
+    return wrong(
+        why,
+        "--on-store-loss: degrade, or share:N with the number of instances (1 to 10000), is "
+        "wanted, got \"%s\"",
+        what);
 }
 
 static unsigned cores(void)
@@ -73,7 +79,7 @@ static void fill_in(struct neap_options *o)
     o->policies = o->policies ? o->policies : default_policies();
     o->listen = o->listen ? o->listen : "127.0.0.1:8080";
     o->admin = o->admin ? o->admin : "127.0.0.1:9090";
-    o->store = o->store ? o->store : "memory:";
+    o->store = o->store ? o->store : "sqlite:neap.db";
     o->log = o->log ? o->log : "-";
     o->workers = o->workers ? o->workers : cores();
     o->drain_seconds = o->drain_seconds == UINT_MAX ? 0 : o->drain_seconds ? o->drain_seconds : 30;
@@ -102,6 +108,8 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
     if (!o->tls_cert != !o->tls_key)
         return wrong(why, "--tls-cert and --tls-key belong together; %s is missing",
                      o->tls_cert ? "--tls-key" : "--tls-cert");
-    s = check_store(o->store, why);
+    if (np_ledger_check(o->store, why, NEAP_WHY))
+        return NEAP_USAGE;
+    s = check_store_loss(e, o->on_store_loss, why);
     return s ? s : split_hosts(e, given->hosts, why);
 }

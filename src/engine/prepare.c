@@ -231,7 +231,12 @@ static enum np_tried take_and_start(struct np_drive_env *env, struct np_exchange
         tried = np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
         goto give_place;
     }
-    if (np_drive_reserve(env, x, c, now, &held)) {
+    enum np_err err = np_drive_reserve(env, x, c, now, &held);
+    if (err == NP_E_BUSY) {
+        tried = NP_TRIED_WAITING;
+        goto give_probe;
+    }
+    if (err) {
         tried = np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
         goto give_probe;
     }
@@ -252,7 +257,27 @@ give_probe:
         np_breaker_release(env->guard, c->model, now.mono_ns);
 give_place:
     np_inflight_give(env->guard, p);
+    if (tried == NP_TRIED_WAITING)
+        np_drive_await_money(env, x, now);
     return tried;
+}
+
+/* What is worked out once for a candidate: the prompt that fits, its price, and the policy's word. */
+static enum np_tried prepare(struct np_drive_env *env, struct np_exchange *x,
+                             struct np_candidate *c, struct np_now now)
+{
+    enum np_err err = fit(env, x, c);
+    if (err == NP_E_REFUSED) {
+        np_drive_refuse_failed_hook(env, x, NP_HOOK_truncate, now);
+        return NP_TRIED_ENDED;
+    }
+    if (err == NP_E_RANGE) {
+        np_drive_of(x)->obstacle = NP_REASON_exhausted;
+        return NP_TRIED_PASSED;
+    }
+    if (estimate(env, c, now))
+        return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
+    return ask_budget(env, x, c, now);
 }
 
 enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
@@ -270,18 +295,7 @@ enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, stru
             d->last_retry_after_ms = (int64_t)((wait_ns + NP_NS_PER_MS - 1) / NP_NS_PER_MS);
         return np_drive_skip(env, x, NP_SKIP_quota, NP_REASON_exhausted);
     }
-    enum np_err err = fit(env, x, c);
-    if (err == NP_E_REFUSED) {
-        np_drive_refuse_failed_hook(env, x, NP_HOOK_truncate, now);
-        return NP_TRIED_ENDED;
-    }
-    if (err == NP_E_RANGE) {
-        d->obstacle = NP_REASON_exhausted;
-        return NP_TRIED_PASSED;
-    }
-    if (estimate(env, c, now))
-        return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
-    enum np_tried tried = ask_budget(env, x, c, now);
+    enum np_tried tried = d->for_money ? NP_TRIED_CALLING : prepare(env, x, c, now);
     if (tried != NP_TRIED_CALLING)
         return tried;
     if (!np_inflight_take(env->guard, p))

@@ -154,6 +154,14 @@ static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
     np_timer_set(s->timers, &live->wait, at_ns);
 }
 
+/* The ledger in memory answers at once; one that does not is asked every millisecond. */
+static void ground_await(void *ctx, struct np_exchange *x, uint64_t at_ns)
+{
+    const struct np_sim *s = ctx;
+    uint64_t soon_ns = s->now_ns + NP_NS_PER_MS;
+    ground_wait(ctx, x, at_ns < soon_ns ? at_ns : soon_ns);
+}
+
 static void on_wait(void *ctx, uint64_t now_ns)
 {
     struct sim_live *live = ctx;
@@ -303,6 +311,7 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
                                    .flows = ground_flows,
                                    .emit = ground_emit,
                                    .wait = ground_wait,
+                                   .await = ground_await,
                                    .reply = ground_reply,
                                    .ctx = s};
     s->drive = (struct np_drive_env){.ground = &s->ground,

@@ -142,6 +142,8 @@ static void process_metrics(struct neap_engine *e, const char *version, struct n
 {
     static const char *const results[] = {"ok", "unchanged", "rejected", "rolled_back"};
     uint64_t counts[4];
+    struct np_ledger_totals totals;
+    np_ledger_totals(e->ledger, &totals);
     np_keeper_counts(e->keeper, counts);
     np_prom_head(out, "neap_policy_reloads_total", "counter", "Reloads by what came of them");
     for (size_t i = 0; i < 4; i++) {
@@ -155,10 +157,10 @@ static void process_metrics(struct neap_engine *e, const char *version, struct n
     one_label(labels, "version", neap_version());
     np_prom_i64(out, "neap_build_info", labels->p, 1);
     np_prom_head(out, "neap_store_up", "gauge", "Whether the ledger's store can be reached");
-    np_prom_i64(out, "neap_store_up", NULL, 1);
+    np_prom_i64(out, "neap_store_up", NULL, totals.store_up);
     np_prom_head(out, "neap_store_epoch_changes_total", "counter",
                  "How often the store began anew under a running instance");
-    np_prom_i64(out, "neap_store_epoch_changes_total", NULL, 0);
+    np_prom_i64(out, "neap_store_epoch_changes_total", NULL, (int64_t)totals.epoch_changes);
     np_prom_process(out);
 }
 

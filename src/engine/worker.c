@@ -88,8 +88,26 @@ static void close_sides(struct np_worker *w)
     w->upstream = NULL;
 }
 
+static void on_money(void *ctx)
+{
+    struct np_worker *w = ctx;
+    atomic_store(&w->money_posted, false);
+    np_live_money(w);
+}
+
+/* On the ledger's thread. Where the loop can't take the news, those that wait ask by themselves. */
+static void heard(void *ctx)
+{
+    struct np_worker *w = ctx;
+    if (atomic_exchange(&w->money_posted, true))
+        return;
+    if (np_loop_post(w->loop, on_money, w) != NP_OK)
+        atomic_store(&w->money_posted, false);
+}
+
 static void free_parts(struct np_worker *w)
 {
+    np_ledger_unlisten(w->engine->ledger, &w->listener);
     close_sides(w);
     np_here_free(w->here);
     if (w->loop)
@@ -127,6 +145,8 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                          .decisions = e->options.decisions ? w->ring : NULL,
                                          .bodies = e->options.record_bodies};
     set_gate(w);
+    w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};
+    np_ledger_listen(e->ledger, &w->listener);
     e->meters[number] = w->meters;
     return w;
 }

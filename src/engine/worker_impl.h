@@ -20,9 +20,13 @@ struct np_worker {
     struct np_ground ground;
     struct np_drive_env drive;
     struct np_account_env account;
-    _Atomic size_t open;     /* exchanges that are not closed */
-    _Atomic bool drained;    /* its front takes no further connections */
-    struct np_live *read_on; /* those whose client left, and whose call goes on */
+    _Atomic size_t open;                      /* exchanges that are not closed */
+    _Atomic bool drained;                     /* its front takes no further connections */
+    struct np_live *read_on;                  /* those whose client left, and whose call goes on */
+    struct np_live *awaiting, *last_awaiting; /* those that wait for money, the oldest first */
+    size_t n_awaiting;
+    struct np_ledger_listener listener;
+    _Atomic bool money_posted; /* the loop will hear of the ledger's news */
 };
 
 #define NP_REPLY_MAX_BYTES (16u << 20) /* a provider's whole reply */
@@ -40,7 +44,9 @@ struct np_live {
     bool begun;                  /* so is the client's, and it has begun */
     bool paused;                 /* the call waits for the client to read */
     struct np_exchange *x;
-    struct np_live *prev, *next; /* in the worker's read_on */
+    struct np_live *prev, *next;     /* in the worker's read_on */
+    struct np_live *before, *behind; /* in the worker's awaiting */
+    bool awaits;
 };
 
 static inline struct np_now np_worker_now(const struct np_worker *w)
@@ -60,6 +66,10 @@ void np_live_end_stream(struct np_exchange *x);
 void np_live_go_on(struct np_live *live);
 /* live.c: the ground that performs. */
 struct np_ground np_live_ground(struct np_worker *w);
+/* live.c: its wait has ended, however. */
+void np_live_wait_over(struct np_live *live);
+/* live.c: the ledger has news for those that wait for money. */
+void np_live_money(struct np_worker *w);
 /* live.c: closes the exchange when neither the client nor the driver needs it any more. */
 void np_live_settle(struct np_exchange *x);
 /* live.c: ends every call that is read on although its client has left. */

@@ -164,7 +164,6 @@ static enum np_err reserve_locked(struct np_ledger *l, const struct np_exchange 
         out->window_start[i] = t[i].record->start_ms;
     }
     out->n = n;
-    out->number = ++l->numbers;
     return NP_OK;
 }
 
@@ -185,10 +184,11 @@ enum np_err np_ledger_reserve(struct np_ledger *l, const struct np_exchange *x,
         return NP_E_FULL;
     }
     enum np_err err = NP_OK;
-    if (n > 0) {
+    if (n > 0 || l->thread) {
         pthread_mutex_lock(&l->lock);
         np_records_time(l, wall_ms);
         err = reserve_locked(l, x, t, n, out, block);
+        out->number = err ? 0 : ++l->numbers;
         pthread_mutex_unlock(&l->lock);
     }
     if (err == NP_E_BUSY) {
@@ -237,6 +237,27 @@ static void settle_locked(struct np_ledger *l, const struct np_reservation *r,
     }
 }
 
+static void copy_label(char *out, size_t size, const char *text)
+{
+    size_t n = strnlen(text, size - 1);
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
+static void fill_row(struct np_settle_row *row, const struct np_reservation *r,
+                     enum np_settled class, int64_t cost_nusd)
+{
+    row->number = r->number;
+    row->attempt = r->attempt;
+    row->count = 1;
+    row->class = class;
+    row->reserved_nusd = r->amount_nusd;
+    row->cost_nusd = cost_nusd;
+    copy_label(row->request, sizeof row->request, r->request);
+    copy_label(row->tenant, sizeof row->tenant, r->tenant);
+    copy_label(row->model, sizeof row->model, r->model);
+}
+
 void np_ledger_settle(struct np_ledger *l, struct np_reservation *r, enum np_settled class,
                       int64_t cost_nusd)
 {
@@ -247,9 +268,16 @@ void np_ledger_settle(struct np_ledger *l, struct np_reservation *r, enum np_set
         return;
     }
     r->open = false;
-    if (r->n > 0) {
+    if (r->n > 0 || l->thread) {
+        struct np_settle_row row;
+        fill_row(&row, r, class, cost_nusd);
         pthread_mutex_lock(&l->lock);
         settle_locked(l, r, class, cost_nusd);
+        if (l->thread) {
+            row.at_ms = l->wall_ms;
+            np_rows_add(&l->rows, &row);
+            np_thread_kick(l->thread, false);
+        }
         pthread_mutex_unlock(&l->lock);
     }
     atomic_fetch_add_explicit(&l->settled_nusd[class], cost_nusd, memory_order_relaxed);

@@ -11,6 +11,8 @@
 
 #define CHUNK_S 2
 #define RATE_MS 1000
+/* Free money of an account that nobody touched for this long goes back. */
+#define IDLE_MS 5000
 /* A limit that only the others' free money stands before is asked about anew after this long. */
 #define ASK_AGAIN_NS (NP_NS_PER_S / 2)
 
@@ -66,6 +68,12 @@ static void count_rate(const struct np_ledger *l, struct np_record *r, int64_t a
     r->touched_ms = l->wall_ms;
 }
 
+/* Whether anybody wants money of it these days. */
+static bool busy(const struct np_ledger *l, const struct np_record *r)
+{
+    return !l->closing && l->wall_ms < r->end_ms && l->wall_ms - r->touched_ms < CHUNK_S * RATE_MS;
+}
+
 static int64_t chunk_of(const struct np_record *r)
 {
     int64_t rate = most(r->rate_last, r->rate_sum);
@@ -93,6 +101,7 @@ static void give_back(struct np_ledger *l, uint32_t number, int64_t amount)
     r->dirty = true;
     check(r);
     np_record_list(l, number);
+    np_thread_kick(l->thread, false);
 }
 
 void np_lease_limit(struct np_ledger *l, uint32_t number, int64_t limit)
@@ -106,15 +115,34 @@ void np_lease_limit(struct np_ledger *l, uint32_t number, int64_t limit)
     }
 }
 
+void np_lease_tend(struct np_ledger *l, uint32_t number, uint64_t beat_ns, bool all)
+{
+    struct np_record *r = np_record_at(l, number);
+    if (!r->current && np_lease_clean(l, r)) {
+        return;
+    }
+    bool idle = l->wall_ms >= r->end_ms || l->wall_ms - r->touched_ms >= IDLE_MS;
+    if ((idle || all) && r->opened && r->free > 0) {
+        give_back(l, number, r->free);
+    }
+    bool holds = r->free > 0 || r->open > 0;
+    if (beat_ns > 0 && r->opened && holds &&
+        np_clock_mono_ns(l->clock) - r->answered_ns >= beat_ns) {
+        np_record_list(l, number);
+    }
+    if (r->dirty) {
+        np_record_list(l, number);
+    }
+}
+
 /* --- asking --------------------------------------------------------------------------------------- */
 
 void np_lease_ask(struct np_ledger *l, uint32_t number, struct np_lease *out)
 {
     struct np_record *r = np_record_at(l, number);
-    bool ended = l->wall_ms >= r->end_ms;
-    int64_t need = ended ? 0 : r->need;
+    int64_t need = !l->closing && l->wall_ms < r->end_ms ? r->need : 0;
     int64_t want = need;
-    if (!ended && !immediate(l) && r->largest > 0) {
+    if (busy(l, r) && !immediate(l)) {
         want = most(need, chunk_of(r) - most(r->free, 0));
     }
     r->need = 0;
@@ -134,11 +162,7 @@ void np_lease_ask(struct np_ledger *l, uint32_t number, struct np_lease *out)
 
 static void adopt(struct np_record *r, const struct np_vector *base)
 {
-    r->v.granted += base->granted;
-    r->v.returned += base->returned;
-    for (size_t i = 0; i < 4; i++) {
-        r->v.settled[i] += base->settled[i];
-    }
+    np_vector_add(&r->v, base);
     r->free += base->granted - base->returned - np_vector_settled(base);
 }
 
@@ -172,6 +196,7 @@ static void ask(struct np_ledger *l, uint32_t number, int64_t amount)
     r->need = least(r->need + amount, r->limit);
     if (!immediate(l)) {
         np_record_list(l, number);
+        np_thread_kick(l->thread, true);
         return;
     }
     struct np_lease lease;
@@ -233,7 +258,8 @@ enum np_err np_lease_cover(struct np_ledger *l, uint32_t number, int64_t amount)
     if (has(r, amount, now_ns)) {
         return NP_OK;
     }
-    if (atomic_load_explicit(&l->store_up, memory_order_relaxed)) {
+    if (np_ledger_store_up(l)) {
+        atomic_store_explicit(&l->waited, true, memory_order_relaxed);
         return NP_E_BUSY;
     }
     return take_share(l, r, amount) ? NP_OK : NP_E_CLOSED;
@@ -253,6 +279,7 @@ void np_lease_take(struct np_ledger *l, uint32_t number, int64_t amount)
     if (!immediate(l) && r->opened && r->free < chunk_of(r) / 2 &&
         r->free < np_lease_left(r, r->limit)) {
         np_record_list(l, number);
+        np_thread_kick(l->thread, true);
     }
 }
 
@@ -270,6 +297,7 @@ void np_lease_settle(struct np_ledger *l, uint32_t number, int64_t amount, enum 
     if (cost > 0) {
         r->dirty = true;
         np_record_list(l, number);
+        np_thread_kick(l->thread, false);
     }
     np_record_drop(l, number);
 }

@@ -1,8 +1,11 @@
-/* A ledger's life, who listens to it, and its totals. */
+/* A ledger's making and end, who listens to it, and its totals. */
 #include "ledger/ledger_impl.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+/* A store that says nothing for this long counts as lost until it does. */
+#define SILENT_NS (NP_NS_PER_S / 4)
 
 struct np_ledger *np_ledger_on(struct np_store *store, const struct np_clock *clock)
 {
@@ -42,24 +45,15 @@ struct np_ledger *np_ledger_new(void)
     return np_ledger_on(np_store_memory_new(), &np_clock_live);
 }
 
-enum np_err np_ledger_open(const struct np_ledger_config *config, struct np_ledger **out, char *why,
-                           size_t size)
-{
-    if (strcmp(config->store, "memory:") == 0) {
-        *out = np_ledger_on(np_store_memory_new(), config->clock);
-        return *out ? NP_OK : NP_E_NOMEM;
-    }
-    (void)snprintf(why, size, "--store: memory:, sqlite:PATH or redis://HOST:PORT/DB is wanted");
-    return NP_E_INVALID;
-}
-
 void np_ledger_free(struct np_ledger *l)
 {
     if (!l) {
         return;
     }
     np_require(!l->listeners);
+    np_thread_free(l->thread);
     l->store->ops->free(l->store);
+    np_rows_free(&l->rows);
     for (size_t i = 0; i < NP_LEDGER_RECORDS / NP_LEDGER_CHUNK; i++) {
         free(l->chunk[i]);
     }
@@ -94,7 +88,11 @@ void np_ledger_unlisten(struct np_ledger *l, struct np_ledger_listener *listener
 
 bool np_ledger_store_up(struct np_ledger *l)
 {
-    return atomic_load_explicit(&l->store_up, memory_order_relaxed);
+    uint64_t asked_ns = atomic_load_explicit(&l->asked_ns, memory_order_relaxed);
+    if (!atomic_load_explicit(&l->store_up, memory_order_relaxed)) {
+        return false;
+    }
+    return asked_ns == 0 || np_clock_mono_ns(l->clock) - asked_ns < SILENT_NS;
 }
 
 /* --- totals --------------------------------------------------------------------------------------- */
@@ -112,5 +110,5 @@ void np_ledger_totals(struct np_ledger *l, struct np_ledger_totals *out)
     out->clock_jumps = atomic_load_explicit(&l->clock_jumps, memory_order_relaxed);
     out->waits = atomic_load_explicit(&l->waits, memory_order_relaxed);
     out->store_up = np_ledger_store_up(l);
-    memcpy(out->store, l->store_name, sizeof out->store);
+    out->store = l->store_name;
 }

@@ -27,6 +27,8 @@ struct np_ledger_config {
     const struct np_clock *clock;
 };
 
+/* NP_OK, or what is wrong with a store's name, as np_ledger_open would say it; nothing is opened. */
+enum np_err np_ledger_check(const char *store, char *why, size_t size) NP_MUST_CHECK;
 /* Opens the store, makes good what an earlier life left open, and starts the thread. *why says what
  * failed and what would be right: NP_E_INVALID: the store's name is wrong; NP_E_BUSY: another neap
  * uses it; NP_E_UNSUPPORTED: these libraries can't do it; NP_E_IO, NP_E_NOMEM. */
@@ -34,6 +36,10 @@ enum np_err np_ledger_open(const struct np_ledger_config *config, struct np_ledg
                            size_t size) NP_MUST_CHECK;
 /* A ledger in memory, that grants at once and starts no thread; NULL without memory. */
 struct np_ledger *np_ledger_new(void);
+/* Asks the store early for what it knows of a catalogue's accounts in the windows of wall_ms (of at
+ * most 4,096 tenants), so that views are right and first calls need not wait; what a lowered limit no
+ * longer covers goes back. */
+void np_ledger_warm(struct np_ledger *l, const struct np_catalog *c, int64_t wall_ms);
 /* Gives free money back to the store, writes what is not written, ends the thread. Every
  * reservation must have ended and every listener gone. NULL is fine. */
 void np_ledger_free(struct np_ledger *l);
@@ -139,8 +145,9 @@ struct np_ledger_totals {
     uint64_t clock_jumps;   /* by more than 5 s */
     uint64_t waits;         /* reservations that were told NP_E_BUSY */
     bool store_up;
-    char store
-        [64]; /* "memory:", "sqlite:/path", "redis://host:port/db", without user and password */
+    /* "memory:", "sqlite:/path", "redis://host:port/db", without user and password; lives as long as
+     * the ledger. */
+    const char *store;
 };
 void np_ledger_totals(struct np_ledger *l, struct np_ledger_totals *out);
 

@@ -8,6 +8,7 @@
 #define NP_LEDGER_LEDGER_IMPL_H
 
 #include "ledger/ledger.h"
+#include "ledger/rows.h"
 #include "ledger/store.h"
 
 #include <pthread.h>
@@ -64,6 +65,7 @@ struct np_ledger {
     struct np_thread *thread; /* NULL: the store is immediate */
     const struct np_clock *clock;
     unsigned share;
+    bool closing; /* nothing is asked for any more */
     struct np_record *chunk[NP_LEDGER_RECORDS / NP_LEDGER_CHUNK];
     uint32_t *index; /* record numbers + 1; 0: empty; linear probing */
     uint32_t made;   /* records that were ever in use */
@@ -77,8 +79,10 @@ struct np_ledger {
     _Atomic uint64_t open_reservations, double_ends, epoch_changes, clock_jumps, waits;
     _Atomic bool store_up;
     _Atomic bool waited; /* somebody heard NP_E_BUSY since the listeners were called */
-    char store_name[64];
-    pthread_mutex_t news; /* guards listeners; never taken under lock */
+    char store_name[4200];
+    struct np_rows rows;       /* settlements that are not on their way yet */
+    _Atomic uint64_t asked_ns; /* when the round under way began; 0: none is */
+    pthread_mutex_t news;      /* guards listeners; never taken under lock */
     struct np_ledger_listener *listeners;
 };
 
@@ -104,8 +108,20 @@ void np_lease_settle(struct np_ledger *l, uint32_t number, int64_t amount, enum 
 /* The question that a record has for the store, and what the answer does. */
 void np_lease_ask(struct np_ledger *l, uint32_t number, struct np_lease *out);
 void np_lease_answer(struct np_ledger *l, const struct np_lease *lease);
+/* Gives back what is idle or of a window that ended (`all`: everything), and lists what the store must
+ * hear of. */
+void np_lease_tend(struct np_ledger *l, uint32_t number, uint64_t beat_ns, bool all);
 /* The store knows all of it: it may be forgotten once its window has ended. */
 bool np_lease_clean(const struct np_ledger *l, const struct np_record *r);
+
+/* --- thread.c ------------------------------------------------------------------------------------- */
+
+/* Makes the thread that talks to the store, l->thread. NP_E_NOMEM. */
+enum np_err np_thread_start(struct np_ledger *l) NP_MUST_CHECK;
+/* From any thread: there is something for the store, to be asked at once or soon. NULL is fine. */
+void np_thread_kick(struct np_thread *t, bool at_once);
+/* Ends it; gives everything back and writes it, as far as the store can be reached. NULL is fine. */
+void np_thread_free(struct np_thread *t);
 
 /* --- records.c; all under the lock ---------------------------------------------------------------- */
 

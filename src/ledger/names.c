@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#define NP_WARM_TENANTS 4096
+
 static const char *const kind_prefix[] = {
     [NP_ACCOUNT_GLOBAL] = "global",  [NP_ACCOUNT_EACH_TENANT] = "tenant:",
     [NP_ACCOUNT_TENANT] = "tenant:", [NP_ACCOUNT_ENDPOINT] = "endpoint:",
@@ -262,4 +264,49 @@ size_t np_ledger_list(struct np_ledger *l, const struct np_catalog *c, int64_t w
         }
     }
     return list.n;
+}
+
+/* --- asking early ---------------------------------------------------------------------------------- */
+
+static void warm(struct np_ledger *l, const struct np_budget *b, const char *name, uint64_t id)
+{
+    struct np_account_key key = {.id = id, .kind = np_account_kind_of(b), .window = b->window};
+    uint32_t number = np_record_get(l, &key, kind_prefix[b->kind], name);
+    if (number == NP_LEDGER_NONE) {
+        return;
+    }
+    np_lease_limit(l, number, b->limit_nusd);
+    if (!np_record_at(l, number)->opened) {
+        np_record_list(l, number);
+    }
+}
+
+static void warm_tenants(struct np_ledger *l, const struct np_catalog *c, const struct np_budget *b)
+{
+    for (size_t i = 0; i < c->n_tenants && i < NP_WARM_TENANTS; i++) {
+        warm(l, b, c->tenants[i].name, c->tenants[i].slot);
+    }
+    if (c->n_tenants == 0 && c->anonymous) {
+        warm(l, b, c->anonymous->name, c->anonymous->slot);
+    }
+}
+
+void np_ledger_warm(struct np_ledger *l, const struct np_catalog *c, int64_t wall_ms)
+{
+    uint64_t id;
+    if (!l->thread) {
+        return;
+    }
+    for (size_t i = 0; i < c->n_budgets; i++) {
+        const struct np_budget *b = &c->budgets[i];
+        pthread_mutex_lock(&l->lock);
+        np_records_time(l, wall_ms);
+        if (b->kind == NP_ACCOUNT_EACH_TENANT) {
+            warm_tenants(l, c, b);
+        } else if (entity_id(c, b->kind, np_span_of(b->name), &id)) {
+            warm(l, b, b->name, id);
+        }
+        pthread_mutex_unlock(&l->lock);
+    }
+    np_thread_kick(l->thread, true);
 }

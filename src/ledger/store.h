@@ -12,6 +12,7 @@
 #include "model/exchange.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define NP_ACCOUNT_TEXT 96
@@ -34,6 +35,15 @@ static inline int64_t np_vector_held(const struct np_vector *v)
     int64_t granted = v->granted - v->returned;
     int64_t settled = np_vector_settled(v);
     return granted > settled ? granted : settled;
+}
+
+static inline void np_vector_add(struct np_vector *to, const struct np_vector *v)
+{
+    to->granted += v->granted;
+    to->returned += v->returned;
+    for (size_t i = 0; i < 4; i++) {
+        to->settled[i] += v->settled[i];
+    }
 }
 
 /* The question of one account and window, and its answer. */
@@ -64,16 +74,16 @@ struct np_settle_row {
     char request[129], tenant[64], model[64];
 };
 
-struct np_ledger;
 struct np_store;
+struct np_rows;
 
-/* A round: leases to ask for and rows to write. */
+/* A round: leases to ask for and rows to write. Empty, it only tries whether the store is there. */
 struct np_round {
     struct np_lease *leases;
     size_t n;
-    const struct np_settle_row *rows;
-    size_t n_rows;
+    const struct np_rows *rows;
     bool rows_durable; /* answer */
+    bool store_ok;     /* answer: the store was reached */
     void (*done)(void *ctx, struct np_round *round);
     void *ctx;
 };
@@ -83,8 +93,12 @@ struct np_store_ops {
     /* Asks; round->done follows, before it returns or later on the same thread. At most one round
      * is under way. */
     void (*round)(struct np_store *s, struct np_round *round);
+    /* Forgets what is older, some of it; true: there may be more. NULL: nothing is kept. */
+    bool (*prune)(struct np_store *s, int64_t before_ms);
     /* Ends what is under way without an answer, and frees. */
     void (*free)(struct np_store *s);
+    /* How often a lease must be renewed; 0: it has no end. */
+    uint64_t beat_ns;
     bool immediate; /* done is always called before round returns, and nothing blocks */
 };
 

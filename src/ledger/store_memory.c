@@ -13,7 +13,7 @@ static void ask_round(struct np_store *s, struct np_round *round)
         lease->granted = lease->own.granted + (lease->need < left ? lease->need : left);
         lease->answered = lease->durable = true;
     }
-    round->rows_durable = true;
+    round->rows_durable = round->store_ok = true;
     if (round->done) {
         round->done(round->ctx, round);
     }
@@ -24,7 +24,8 @@ static void release(struct np_store *s)
     free(s);
 }
 
-static const struct np_store_ops ops = {"memory:", ask_round, release, true};
+static const struct np_store_ops ops = {
+    .name = "memory:", .round = ask_round, .free = release, .immediate = true};
 
 struct np_store *np_store_memory_new(void)
 {

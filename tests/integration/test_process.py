@@ -68,7 +68,7 @@ class Start(case.Case):
             (("--workers", "0"), "1 to 64"),
             (("--workers", "many"), '"many"'),
             (("--listen",), "needs a value"),
-            (("--store", "sqlite:x.db"), "memory:"),
+            (("--on-store-loss", "share:none"), "share:N"),
             (("--store", "nowhere"), "memory:"),
             (("--record-bodies",), "--decisions"),
             (("surplus",), "surplus"),

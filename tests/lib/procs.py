@@ -189,7 +189,7 @@ class Serve(Process):
 
     name = "serve"
 
-    def __init__(self, policies, env=(), flags=(), workers=2, ready=True):
+    def __init__(self, policies, env=(), flags=(), workers=2, ready=True, store="memory:"):
         super().__init__()
         self.policies = policies
         self.records = {}
@@ -197,7 +197,7 @@ class Serve(Process):
         args = [
             *("serve", "--policies", policies.write().path),
             *("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"),
-            *("--workers", str(workers), "--store", "memory:"),
+            *("--workers", str(workers), "--store", store),
             *("--log", self.path("neap.log"), "--decisions", self.path("decisions")),
             *flags,
         ]
