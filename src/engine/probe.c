@@ -100,7 +100,7 @@ static void long_context(struct np_json_w *w)
         (void)snprintf(id, sizeof id, "doc-%d", i);
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "id", id);
-        put_long(w, "text", 20000);
+        put_long(w, "text", 4000);
         np_json_w_i64(w, "priority", i % 3);
         np_json_w_bool(w, "pinned", i == 7);
         np_json_w_end(w, '}');
@@ -134,7 +134,7 @@ static const struct probe probes[] = {
     {"a prompt of 100,000 bytes", huge, .fails = NP_CLASS_ok},
     {"a streamed request", streamed, .fails = NP_CLASS_ok},
     {"a conversation of 40 messages", conversation, .fails = NP_CLASS_ok},
-    {"40 context items of 20,000 bytes each", long_context, .fails = NP_CLASS_ok},
+    {"40 context items of 4,000 bytes each", long_context, .fails = NP_CLASS_ok},
     {"a request with metadata", known_metadata, .fails = NP_CLASS_ok},
     {"metadata of odd kinds", odd_metadata, .fails = NP_CLASS_ok, .odd = true},
     {"an answer of one blank", plain, .fails = NP_CLASS_ok, .text = " "},

@@ -101,10 +101,11 @@ static bool is_allowed(struct np_problems *p, const struct np_problem *q)
     return false;
 }
 
-/* A file that failed while it was run, where looking into it says why. */
+/* Something that failed while it was run, where looking into it says why. */
 static bool is_said_better(const struct np_problems *p, const struct np_problem *q)
 {
-    if (strcmp(q->code, "N105") != 0 || q->line == 0)
+    bool ran = strcmp(q->code, "N105") == 0 || q->code[1] == '4';
+    if (!ran || q->line == 0)
         return false;
     for (size_t i = 0; i < p->n; i++) {
         const struct np_problem *r = &p->list[i];
@@ -148,7 +149,7 @@ void np_problems_settle(struct np_problems *p)
     size_t kept = 0;
     for (size_t i = 0; i < p->n; i++) {
         bool better = is_said_better(p, &p->list[i]);
-        p->errors -= better;
+        p->errors -= better && !p->list[i].warning;
         if (better || is_allowed(p, &p->list[i]))
             continue;
         p->list[kept++] = p->list[i];

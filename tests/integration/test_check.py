@@ -1,0 +1,171 @@
+"""neap check: all problems at once, each with its place, in three formats, with the right exit status."""
+
+import json
+import os
+import unittest
+
+import case
+import policies
+import procs
+
+LIB = "local M = {}\nfunction M.half(n) return n / 2 end\nreturn M\n"
+
+# One problem a line, where it stands.
+ROUTE = """local lib = require "lib.half"
+local function long(r)
+  return r.promt_tokens > 100
+end
+return function(req)
+  if long(req) then seen = req.id end
+  if req.tenant == 7 then return { "m" } end
+  return { "m" }, tostring(lib.half(req.elapsed_ms))
+end
+"""
+
+
+class Check(unittest.TestCase):
+    maxDiff = 4000
+
+    def setUp(self):
+        self.set = policies.Policies()
+        self.set.provider("p", api_key=policies.env("NEAP_CHECK_KEY"))
+        self.set.model("m", "p")
+        self.set.endpoint("x", ["m"])
+        self.set.files["lib/half.lua"] = LIB
+
+    def check(self, *flags, env=None):
+        return procs.run("check", self.set.write().path, *flags, env=env or ())
+
+    def lines(self, *flags):
+        """Exit status and all lines but the last, which sums up."""
+        status, out, _ = self.check(*flags)
+        return status, out.splitlines()[:-1]
+
+    def test_a_good_set_says_its_version(self):
+        self.set.files["route.lua"] = 'return function() return { "m" } end\n'
+        status, out, _ = self.check("--deny-warnings")
+        self.assertEqual(status, 0, out)
+        self.assertRegex(out, r": version [0-9a-f]{12}, no errors\n$")
+
+    def test_all_problems_are_told_at_once_and_in_order(self):
+        self.set.files["route.lua"] = ROUTE
+        self.set.files["retry.lua"] = "return function(req, attempt\n"
+        self.set.files["budgets.lua"] = 'return { { account = "globl", window = "day", limit_usd = 1 } }\n'
+        status, lines = self.lines()
+        self.assertEqual(status, 1)
+        places = [line.split(" ")[0] + " " + line.split(" ")[1] for line in lines]
+        self.assertEqual(
+            places,
+            [
+                "budgets.lua:1:12: N203",
+                "retry.lua:2:1: N104",
+                "route.lua:3:12: N304",
+                "route.lua:6:21: N302",
+                "route.lua:7:17: N310",
+            ],
+        )
+        self.assertIn("did you mean prompt_tokens?", lines[2])
+
+    def test_what_was_read_without_running_spares_the_run_s_own_words(self):
+        self.set.files["budgets.lua"] = 'return { { account = "global", window = "day", limit_usd = fifty() } }\n'
+        status, lines = self.lines()
+        self.assertEqual(status, 1)
+        self.assertEqual([line.split(" ")[1] for line in lines], ["N301"], lines)
+
+    def test_json_has_every_problem_with_its_place(self):
+        self.set.files["route.lua"] = ROUTE
+        status, out, _ = self.check("--format", "json")
+        said = json.loads(out)
+        self.assertEqual(status, 1)
+        self.assertIs(said["valid"], False)
+        self.assertEqual((said["errors"], said["warnings"]), (2, 1))
+        first = said["problems"][0]
+        self.assertEqual((first["file"], first["line"], first["column"]), ("route.lua", 3, 12))
+        self.assertEqual((first["code"], first["severity"]), ("N304", "error"))
+
+    def test_github_gets_workflow_commands_with_paths(self):
+        self.set.files["route.lua"] = ROUTE.replace("req.tenant == 7", 'req.tenant == ("%"):len()')
+        status, out, _ = self.check("--format=github")
+        self.assertEqual(status, 1)
+        path = os.path.join(self.set.path, "route.lua")
+        self.assertIn(f"::error file={path},line=3,col=12,title=N304::req has no field", out)
+        for line in out.splitlines():
+            self.assertRegex(line, r"^::(error|warning) file=[^:]+,line=\d+,col=\d+,title=N\d+::")
+
+    def test_warnings_matter_only_when_they_are_denied(self):
+        self.set.files["route.lua"] = 'return function()\n  local x = 1\n  return { "m" }\nend\n'
+        self.assertEqual(self.check()[0], 0)
+        self.assertEqual(self.check("--deny-warnings")[0], 1)
+
+    def test_a_comment_allows_a_warning_of_its_line_or_the_next(self):
+        for line in (
+            "  local x = 1 -- neap: allow N313 kept for the debugger\n",
+            "  -- neap: allow N313 kept for the debugger\n  local x = 1\n",
+        ):
+            self.set.files["route.lua"] = f'return function()\n{line}  return {{ "m" }}\nend\n'
+            status, out, _ = self.check("--deny-warnings")
+            self.assertEqual(status, 0, out)
+
+    def test_what_allows_nothing_is_told(self):
+        frame = 'return function(req)\n  {}\n  return {{ "m" }}\nend\n'
+        for line, wanted in (
+            ("local x = 1 -- neap: allow N313", ["N313", "N319"]),
+            ("local _ = 1 -- neap: allow N313 why not", ["N319"]),
+            ("local x = 1 -- neap: allow N311 the wrong one", ["N313", "N319"]),
+            ("local _ = req.tenent -- neap: allow N304 errors stay", ["N304", "N319"]),
+        ):
+            self.set.files["route.lua"] = frame.format(line)
+            codes = [problem.split(" ")[1] for problem in self.lines()[1]]
+            self.assertEqual(codes, wanted, line)
+
+    def test_a_wrong_kind_on_a_built_in_request_is_an_error(self):
+        self.set.files["retry.lua"] = 'return function(_, attempt)\n  return attempt.class == "quota" and 7 or nil\nend\n'
+        status, out, _ = self.check()
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"retry\.lua:\d+:\d+: N401 retry fails for models whose quota is used up")
+
+    def test_a_hook_that_fails_on_a_built_in_request_is_a_warning_that_names_it(self):
+        self.set.files["respond.lua"] = (
+            'return function(_, reply)\n  if #reply.text > 50000 then error("too long for me") end\nend\n'
+        )
+        status, out, _ = self.check()
+        self.assertEqual(status, 0, out)
+        self.assertIn("respond.lua:2:3: N402 warning: respond fails for an answer of 100,000 bytes: too long for me", out)
+
+    def test_a_hook_that_never_ends_is_told_and_the_check_ends(self):
+        self.set.files["route.lua"] = "return function()\n  while true do end\nend\n"
+        self.set.files["admit.lua"] = "return function()\n  local function f() return f() end\n  return f()\nend\n"
+        _, out, _ = self.check()
+        self.assertIn("admit.lua:2:3: N402 warning", out)
+
+    def test_keys_print_as_their_names(self):
+        self.set.files["budgets.lua"] = 'return { { account = env "NEAP_CHECK_KEY", window = "day", limit_usd = 1 } }\n'
+        for format in ("text", "json", "github"):
+            status, out, err = self.check("--format", format, env={"NEAP_CHECK_KEY": "sk-CANARY"})
+            self.assertEqual(status, 1)
+            self.assertNotIn("CANARY", out + err)
+        self.set.files["budgets.lua"] = 'return { { account = "global", window = env "NEAP_CHECK_KEY", limit_usd = 1 } }\n'
+        self.assertIn("env:NEAP_CHECK_KEY", self.check(env={"NEAP_CHECK_KEY": "sk-CANARY"})[1])
+
+    def test_a_data_file_is_held_within_the_limits(self):
+        for body in ("while true do end", 'return { ("x"):rep(1e9) }', 'return { ("a"):rep(40000):find(("a?"):rep(999)) }'):
+            self.set.files["budgets.lua"] = body + "\n"
+            status, out, _ = self.check()
+            self.assertEqual(status, 1, body)
+            self.assertIn("budgets.lua:1:", out)
+
+    def test_a_wrong_command_is_no_answer(self):
+        self.assertEqual(self.check("--format", "xml")[0], 2)
+        status, _, err = procs.run("check", "--explain", "N999")[:3]
+        self.assertEqual(status, 2)
+        self.assertIn('there is no code "N999"', err)
+
+    def test_explain_shows_what_is_wrong_and_what_is_right(self):
+        status, out, _ = procs.run("check", "--explain", "N310")
+        self.assertEqual(status, 0)
+        self.assertIn('attempt.class == "rate_limit"', out)
+        self.assertIn('attempt.class == "rate_limited"', out)
+
+
+if __name__ == "__main__":
+    case.main()
