@@ -228,13 +228,29 @@ static uint32_t escaped_char(const char **at)
     return c;
 }
 
+/* The inside of a string without its escapes, to `out`, which has room for as many bytes; returns how
+ * many there are. *nul: U+0000 is among them. */
+static size_t unescape(struct np_span in, char *out, bool *nul)
+{
+    const char *p = in.p, *end = in.p + in.n;
+    char *q = out;
+    for (const char *escape; (escape = memchr(p, '\\', (size_t)(end - p)));) {
+        memcpy(q, p, (size_t)(escape - p));
+        q += escape - p;
+        uint32_t c = escaped_char(&escape);
+        *nul = *nul || c == 0;
+        q += np_utf8_put(q, c);
+        p = escape;
+    }
+    memcpy(q, p, (size_t)(end - p));
+    return (size_t)(q - out) + (size_t)(end - p);
+}
+
 enum np_err np_json_text(struct np_arena *a, struct np_span string_value, bool allow_nul,
                          struct np_span *out)
 {
     struct np_span in = np_json_inner(string_value);
-    const char *p = in.p, *end = in.p + in.n;
-    const char *escape = in.n ? memchr(p, '\\', in.n) : NULL;
-    if (!escape) {
+    if (in.n == 0 || !memchr(in.p, '\\', in.n)) {
         *out = in;
         return NP_OK;
     }
@@ -242,21 +258,19 @@ enum np_err np_json_text(struct np_arena *a, struct np_span string_value, bool a
     char *copy = np_arena_bytes(a, in.n);
     if (!copy)
         return NP_E_NOMEM;
-    char *q = copy;
-    while (escape) {
-        memcpy(q, p, (size_t)(escape - p));
-        q += escape - p;
-        uint32_t c = escaped_char(&escape);
-        if (c == 0 && !allow_nul)
-            return NP_E_INVALID;
-        q += np_utf8_put(q, c);
-        p = escape;
-        escape = memchr(p, '\\', (size_t)(end - p));
-    }
-    memcpy(q, p, (size_t)(end - p));
-    q += end - p;
-    *out = np_span_make(copy, (size_t)(q - copy));
-    return NP_OK;
+    bool nul = false;
+    *out = np_span_make(copy, unescape(in, copy, &nul));
+    return nul && !allow_nul ? NP_E_INVALID : NP_OK;
+}
+
+enum np_err np_json_put_text(struct np_buf *b, struct np_span string_value)
+{
+    struct np_span in = np_json_inner(string_value);
+    enum np_err err = np_buf_reserve(b, in.n);
+    bool nul = false;
+    if (!err && in.n > 0)
+        b->n += unescape(in, b->p + b->n, &nul);
+    return err;
 }
 
 enum np_err np_json_i64(struct np_span number, int64_t *out)

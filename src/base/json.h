@@ -62,6 +62,8 @@ struct np_span np_json_inner(struct np_span string_value);
  * arena. NP_E_NOMEM, or NP_E_INVALID when it holds U+0000 and allow_nul is false. */
 enum np_err np_json_text(struct np_arena *a, struct np_span string_value, bool allow_nul,
                          struct np_span *out) NP_MUST_CHECK;
+/* Appends a string value without quotes and escapes, U+0000 too. NP_E_FULL, NP_E_NOMEM. */
+enum np_err np_json_put_text(struct np_buf *b, struct np_span string_value);
 /* A number that is whole ("4", "4.0", "4e2" are) and fits. NP_E_INVALID otherwise. */
 enum np_err np_json_i64(struct np_span number, int64_t *out) NP_MUST_CHECK;
 enum np_err np_json_double(struct np_span number, double *out) NP_MUST_CHECK;

@@ -17,6 +17,9 @@
 #include "script/adapter.h"
 #include "script/hooks.h"
 
+/* The most of drive_env's delta: one event of a stream, and what came with it. */
+#define NP_DRIVE_DELTA_BYTES ((size_t)2 << 20)
+
 /* When an event happened. */
 struct np_now {
     uint64_t mono_ns;
@@ -66,6 +69,8 @@ struct np_drive_env {
     void *script_ctx;
     /* A hook was called; NULL: nobody counts. */
     void (*hooked)(struct np_exchange *x, enum np_hook hook, bool failed);
+    struct np_buf *delta;    /* scratch for the texts of one piece of a stream */
+    bool keep_texts;         /* the outcome's text is wanted of streams, too */
     unsigned draining_calls; /* calls read on for exact usage after their client left */
 };
 

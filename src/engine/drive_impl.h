@@ -24,8 +24,9 @@ enum np_drive_state { NP_DRIVE_NEW, NP_DRIVE_CALLING, NP_DRIVE_WAITING, NP_DRIVE
 struct np_flow {
     const struct np_stream_form *form; /* of the attempt's adapter */
     struct np_sse sse;
-    struct np_buf text;  /* all that it said, decoded */
-    struct np_buf delta; /* what of it the client has not got yet, as the inside of a JSON string */
+    struct np_buf text;  /* what it said, decoded: all where it is kept, else the last of it */
+    size_t text_bytes;   /* all that it said */
+    int64_t text_tokens; /* estimate of what is not in text any more */
     struct np_stream_usage usage;
     struct np_answer fault; /* of an error in the stream */
     enum np_finish finish;
@@ -33,6 +34,7 @@ struct np_flow {
     unsigned idle_events;   /* that brought neither text nor thought before the first text */
     size_t idle_bytes;      /* of them */
     uint64_t first_ns;      /* the first text */
+    bool keep;              /* somebody wants the whole text at the end */
     bool hidden;            /* its model spends tokens that no answer shows */
     bool open;              /* the reply is a stream */
     bool alive;             /* text or thought has come */

@@ -35,12 +35,8 @@ static void begin(struct np_live *live)
     live->begun = true;
 }
 
-static void put_delta(struct np_buf *b, struct np_span json_text)
-{
-    np_buf_puts(b, "event: delta\ndata: {\"text\":\"");
-    np_buf_span(b, json_text);
-    np_buf_puts(b, "\"}\n\n");
-}
+#define DELTA "event: delta\ndata: {\"text\":\""
+#define END_OF_DELTA "\"}\n\n"
 
 void np_live_emit(void *ctx, struct np_exchange *x, struct np_span json_text)
 {
@@ -50,9 +46,9 @@ void np_live_emit(void *ctx, struct np_exchange *x, struct np_span json_text)
         return;
     if (!live->begun)
         begin(live);
-    np_buf_reset(&live->body);
-    put_delta(&live->body, json_text);
-    bool more = np_http_stream_put(live->client, np_buf_view(&live->body));
+    (void)np_http_stream_put(live->client, NP_SPAN(DELTA));
+    (void)np_http_stream_put(live->client, json_text);
+    bool more = np_http_stream_put(live->client, NP_SPAN(END_OF_DELTA));
     if (!more && !live->paused && live->call) {
         live->paused = true;
         np_call_pause(live->call);
@@ -67,9 +63,9 @@ void np_live_end_stream(struct np_exchange *x)
     if (!live->begun) {
         begin(live);
         if (x->outcome.text.n > 0) {
-            np_buf_puts(b, "event: delta\ndata: {\"text\":\"");
+            np_buf_puts(b, DELTA);
             np_json_escape(b, x->outcome.text);
-            np_buf_puts(b, "\"}\n\n");
+            np_buf_puts(b, END_OF_DELTA);
         }
     }
     if (x->outcome.broken) {

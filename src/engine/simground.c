@@ -25,6 +25,7 @@ struct np_sim {
     struct np_timers *timers;
     struct np_ground ground;
     struct np_drive_env drive;
+    struct np_buf delta; /* the driver's scratch */
     struct np_account_env account;
     struct np_sim_source source;
     uint64_t now_ns;
@@ -314,13 +315,16 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
                                    .await = ground_await,
                                    .reply = ground_reply,
                                    .ctx = s};
+    np_buf_init(&s->delta, NP_DRIVE_DELTA_BYTES);
     s->drive = (struct np_drive_env){.ground = &s->ground,
                                      .guard = s->guard,
                                      .ledger = s->ledger,
                                      .meters = s->meters,
                                      .rng = &s->rng,
                                      .script = script_of,
-                                     .script_ctx = s};
+                                     .script_ctx = s,
+                                     .delta = &s->delta,
+                                     .keep_texts = true};
     s->account = (struct np_account_env){.guard = s->guard, .meters = s->meters};
     return s;
 }
@@ -357,6 +361,7 @@ void np_sim_free(struct np_sim *s)
         np_timers_free(s->timers);
     np_shared_free(s->shared);
     np_meters_free(s->meters);
+    np_buf_free(&s->delta);
     if (s->ledger)
         np_ledger_free(s->ledger);
     if (s->guard)

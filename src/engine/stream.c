@@ -9,7 +9,8 @@
 #include <strings.h>
 
 #define TEXT_MAX_BYTES (16u << 20)
-#define DELTA_MAX_BYTES (2u << 20)
+/* Of a text that nobody wants at the end: as much as an estimate of its tokens is made of at once. */
+#define TEXT_WINDOW_BYTES 4096
 /* What may come before the first text or thought, beside the time for it. */
 #define IDLE_EVENTS_MAX 1000
 #define IDLE_BYTES_MAX ((size_t)1 << 20)
@@ -29,7 +30,6 @@ enum np_err np_flow_make(struct np_exchange *x)
         return NP_E_NOMEM;
     np_sse_init(&f->sse);
     np_buf_init(&f->text, TEXT_MAX_BYTES);
-    np_buf_init(&f->delta, DELTA_MAX_BYTES);
     np_drive_of(x)->flow = f;
     return NP_OK;
 }
@@ -41,11 +41,11 @@ enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const
     struct np_flow kept = *f;
     np_sse_reset(&kept.sse);
     np_buf_reset(&kept.text);
-    np_buf_reset(&kept.delta);
     *f = (struct np_flow){.sse = kept.sse,
                           .text = kept.text,
-                          .delta = kept.delta,
                           .finish = NP_FINISH_stop,
+                          .keep = env->keep_texts ||
+                                  np_script_has(np_drive_script(env, x), NP_HOOK_respond),
                           .hidden = hidden};
     np_stream_usage_init(&f->usage);
     f->form = np_adapter_stream(np_drive_script(env, x), m->provider->adapter);
@@ -59,7 +59,6 @@ void np_drive_free(struct np_exchange *x)
         return;
     np_sse_free(&f->sse);
     np_buf_free(&f->text);
-    np_buf_free(&f->delta);
 }
 
 /* ------------------------------------------------------------------------------------- reading */
@@ -106,19 +105,17 @@ static void take_error(struct np_drive_env *env, struct np_exchange *x, struct n
         f->fault.error = a.error;
 }
 
-/* A JSON string's inside, decoded, at the end of b. */
-static enum np_err add_decoded(struct np_exchange *x, struct np_buf *b, struct np_span string)
+static void take_text(struct np_buf *delta, struct np_flow *f, struct np_span string)
 {
-    struct np_span text;
-    enum np_err err = np_json_text(x->arena, string, true, &text);
-    return err ? err : np_buf_span(b, text);
-}
-
-static void take_text(struct np_exchange *x, struct np_flow *f, struct np_span string)
-{
-    enum np_err err = np_buf_span(&f->delta, np_json_inner(string));
+    enum np_err err = np_buf_span(delta, np_json_inner(string));
+    size_t before = f->text.n;
     if (!err)
-        err = add_decoded(x, &f->text, string);
+        err = np_json_put_text(&f->text, string);
+    f->text_bytes += f->text.n - before;
+    if (!f->keep && f->text.n > TEXT_WINDOW_BYTES) {
+        f->text_tokens += np_tokens_estimate(np_buf_view(&f->text), false);
+        np_buf_reset(&f->text);
+    }
     if (err)
         fail(f, NP_CLASS_bad_reply,
              err == NP_E_FULL ? NP_SPAN("the answer is larger than allowed")
@@ -157,12 +154,12 @@ static bool on_event(void *ctx, struct np_span name, struct np_span data)
         f->finished = true;
     }
     if (text)
-        take_text(r->x, f, e.at[NP_STREAM_text]);
+        take_text(r->env->delta, f, e.at[NP_STREAM_text]);
     if (thought)
         f->thought_tokens += np_tokens_estimate(np_json_inner(e.at[NP_STREAM_thought]), true);
     f->alive = f->alive || text || thought;
     f->ended = f->ended || e.ends;
-    if (!text && !thought && f->text.n == 0) {
+    if (!text && !thought && f->text_bytes == 0) {
         f->idle_events++;
         f->idle_bytes += data.n;
         if (f->idle_events > IDLE_EVENTS_MAX || f->idle_bytes > IDLE_BYTES_MAX)
@@ -188,7 +185,8 @@ static uint64_t flow_deadline_ns(struct np_exchange *x)
 static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_flow *f = np_drive_of(x)->flow;
-    if (f->delta.n == 0)
+    struct np_buf *delta = env->delta;
+    if (delta->n == 0)
         return;
     if (f->first_ns == 0)
         f->first_ns = now.mono_ns;
@@ -196,9 +194,9 @@ static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_now 
         if (!x->emitted)
             x->first_text_ns = now.mono_ns;
         x->emitted = np_drive_attempt(x)->emitted = true;
-        env->ground->emit(env->ground->ctx, x, np_buf_view(&f->delta));
+        env->ground->emit(env->ground->ctx, x, np_buf_view(delta));
     }
-    np_buf_reset(&f->delta);
+    np_buf_reset(delta);
 }
 
 /* The call ends here: the rest of what it would bring is not wanted. */
@@ -220,6 +218,7 @@ void np_drive_data(struct np_drive_env *env, struct np_exchange *x, struct np_sp
         return;
     bool alive = f->alive;
     struct reading r = {env, x};
+    np_buf_reset(env->delta);
     enum np_err err = np_sse_feed(&f->sse, bytes, on_event, &r);
     if (err)
         fail(f, NP_CLASS_bad_reply,
@@ -279,12 +278,12 @@ void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struc
     } else {
         *out = (struct np_answer){
             .class = NP_CLASS_ok, .finish = f->finish, .retry_after_ms = -1, .limit_tokens = -1};
-        if (f->text.n == 0 && !may_be_empty(f->finish)) {
+        if (f->text_bytes == 0 && !may_be_empty(f->finish)) {
             out->class = NP_CLASS_bad_reply;
             out->error = NP_SPAN("the reply holds no message, or an empty one");
         }
     }
-    out->text = f->text.n > 0 ? np_buf_view(&f->text) : NP_SPAN("");
+    out->text = f->keep && f->text.n > 0 ? np_buf_view(&f->text) : NP_SPAN("");
     bool possible;
     out->usage_reported = np_stream_usage_sum(f->form, &f->usage, &out->usage, &possible);
     out->usage_flagged = out->usage_reported && !possible;
@@ -308,7 +307,8 @@ struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np
     const struct np_flow *f = np_drive_of(x)->flow;
     const struct np_candidate *c = &x->plan[a->candidate];
     int64_t told = np_stream_usage_prompt(f->form, &f->usage);
-    int64_t tokens = np_tokens_estimate(np_buf_view(&f->text), false) + f->thought_tokens;
+    int64_t tokens =
+        f->text_tokens + np_tokens_estimate(np_buf_view(&f->text), false) + f->thought_tokens;
     struct np_usage u = {.prompt = told < 0 ? c->prompt_tokens : told};
     /* What was sent whole needs no further second. */
     if (!f->finished)

@@ -112,6 +112,7 @@ static void free_parts(struct np_worker *w)
     np_here_free(w->here);
     if (w->loop)
         np_loop_free(w->loop);
+    np_buf_free(&w->delta);
     np_ring_free(w->ring);
     np_meters_free(w->meters);
     free(w);
@@ -133,13 +134,16 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
         return NULL;
     }
     w->ground = np_live_ground(w);
+    np_buf_init(&w->delta, NP_DRIVE_DELTA_BYTES);
     w->drive = (struct np_drive_env){.ground = &w->ground,
                                      .guard = e->guard,
                                      .ledger = e->ledger,
                                      .meters = w->meters,
                                      .rng = &w->rng,
                                      .script = script_of,
-                                     .hooked = on_hook};
+                                     .hooked = on_hook,
+                                     .delta = &w->delta,
+                                     .keep_texts = e->options.record_bodies};
     w->account = (struct np_account_env){.guard = e->guard,
                                          .meters = w->meters,
                                          .decisions = e->options.decisions ? w->ring : NULL,

@@ -19,6 +19,7 @@ struct np_worker {
     struct np_rng rng;
     struct np_ground ground;
     struct np_drive_env drive;
+    struct np_buf delta; /* the driver's scratch */
     struct np_account_env account;
     _Atomic size_t open;                      /* exchanges that are not closed */
     _Atomic bool drained;                     /* its front takes no further connections */

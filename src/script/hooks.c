@@ -132,6 +132,11 @@ size_t np_script_bytes(const struct np_script *s)
     return s->state.used_bytes;
 }
 
+bool np_script_has(const struct np_script *s, enum np_hook hook)
+{
+    return s->hook[hook] != LUA_NOREF;
+}
+
 bool np_script_spoiled(const struct np_script *s)
 {
     return s->state.spoiled;

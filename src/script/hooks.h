@@ -21,6 +21,8 @@ void np_script_free(struct np_script *s);
 /* Steps the collector; called between requests, never inside hooks. */
 void np_script_idle(struct np_script *s);
 size_t np_script_bytes(const struct np_script *s);
+/* Whether the set has this hook. */
+bool np_script_has(const struct np_script *s, enum np_hook hook);
 /* A call ran out of memory: whoever owns the state makes a new one and frees this. */
 bool np_script_spoiled(const struct np_script *s);
 
