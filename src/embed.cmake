@@ -2,7 +2,18 @@
 #
 #   cmake -DOUT=np_embedded.c -DROOT=lua -DLIST=files.txt -P embed.cmake
 #
-# LIST is a file with one path a line; a path is named in the table as it stands below ROOT.
+# LIST is a file with one path a line; a path is named in the table as it stands below ROOT. With
+# -DSYMBOL=name -DFILE=path, that one file becomes `name` and its length `name_bytes`.
+
+if(SYMBOL)
+  file(SIZE "${FILE}" size)
+  file(READ "${FILE}" hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  file(WRITE "${OUT}" "/* Made by src/embed.cmake; changes here are lost. */\n#include <stddef.h>\n\n\
+extern const unsigned char ${SYMBOL}[];\nextern const size_t ${SYMBOL}_bytes;\n\n\
+const unsigned char ${SYMBOL}[] = {${bytes}};\nconst size_t ${SYMBOL}_bytes = ${size};\n")
+  return()
+endif()
 
 file(STRINGS "${LIST}" paths)
 list(SORT paths)

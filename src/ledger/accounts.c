@@ -215,7 +215,7 @@ int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const s
         return INT64_MAX;
     }
     pthread_mutex_lock(&l->lock);
-    wall_ms = wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
+    wall_ms = np_records_now(l, wall_ms);
     for (size_t i = 0; i < n; i++) {
         int64_t start_ms;
         np_records_window(l, t[i].key.window, wall_ms, &start_ms, &t[i].end_ms);

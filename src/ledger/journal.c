@@ -24,6 +24,13 @@ static const char *const texts[NP_SQL_COUNT] = {
                    " ON CONFLICT DO NOTHING",
     [NP_SQL_TOTAL] = "INSERT INTO totals VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE"
                      " SET calls = calls + ?3, cost_nusd = cost_nusd + ?4",
+    [NP_SQL_PEERS] = "SELECT instance, granted, returned, exact + estimated + presumed FROM vectors"
+                     " WHERE account = ?1 AND start_ms = ?2 LIMIT ?3",
+    [NP_SQL_KNOWN] = "SELECT epoch, seq FROM known WHERE account = ?1 AND start_ms = ?2",
+    [NP_SQL_KNOW] = "INSERT INTO known VALUES (?1, ?2, ?3, ?4, ?5)"
+                    " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4",
+    [NP_SQL_PRUNE_KNOWN] = "DELETE FROM known WHERE (account, start_ms) IN"
+                           " (SELECT account, start_ms FROM known WHERE end_ms < ?1 LIMIT 1000)",
     [NP_SQL_PRUNE_ROWS] =
         "DELETE FROM settlements WHERE at_ms < ?1 AND (boot, number) IN"
         " (SELECT boot, number FROM settlements ORDER BY boot, number LIMIT 1000)",
@@ -112,6 +119,14 @@ enum np_err np_journal_commit(struct np_journal *j)
     return NP_OK;
 }
 
+static void copy_text(char *out, size_t size, sqlite3_stmt *s, int column)
+{
+    const char *text = (const char *)sqlite3_column_text(s, column);
+    size_t n = text ? strnlen(text, size - 1) : 0;
+    memcpy(out, text ? text : "", n);
+    out[n] = '\0';
+}
+
 static enum np_err result(const struct np_journal *j)
 {
     return j->failed ? NP_E_IO : NP_OK;
@@ -179,6 +194,60 @@ enum np_err np_journal_put(struct np_journal *j, const struct np_lease *lease, c
     return result(j);
 }
 
+enum np_err np_journal_peers(struct np_journal *j, const char *account, int64_t start_ms,
+                             struct np_peer *out, size_t max, size_t *n)
+{
+    sqlite3_stmt *s = j->sql[NP_SQL_PEERS];
+    int rc;
+    *n = 0;
+    bind_text(s, 1, account);
+    (void)sqlite3_bind_int64(s, 2, start_ms);
+    (void)sqlite3_bind_int64(s, 3, (int64_t)max);
+    while ((rc = sqlite3_step(s)) == SQLITE_ROW && *n < max) {
+        struct np_peer *p = &out[(*n)++];
+        *p = (struct np_peer){.granted = sqlite3_column_int64(s, 1),
+                              .returned = sqlite3_column_int64(s, 2),
+                              .settled = sqlite3_column_int64(s, 3)};
+        copy_text(p->instance, sizeof p->instance, s, 0);
+    }
+    if (rc != SQLITE_DONE && rc != SQLITE_ROW && !j->failed) {
+        j->failed = rc;
+    }
+    (void)sqlite3_reset(s);
+    return result(j);
+}
+
+enum np_err np_journal_known(struct np_journal *j, const char *account, int64_t start_ms,
+                             struct np_known *out)
+{
+    sqlite3_stmt *s = j->sql[NP_SQL_KNOWN];
+    *out = (struct np_known){0};
+    bind_text(s, 1, account);
+    (void)sqlite3_bind_int64(s, 2, start_ms);
+    int rc = sqlite3_step(s);
+    if (rc == SQLITE_ROW) {
+        copy_text(out->epoch, sizeof out->epoch, s, 0);
+        out->seq = sqlite3_column_int64(s, 1);
+    } else if (rc != SQLITE_DONE && !j->failed) {
+        j->failed = rc;
+    }
+    (void)sqlite3_reset(s);
+    return result(j);
+}
+
+enum np_err np_journal_know(struct np_journal *j, const struct np_lease *lease,
+                            const struct np_known *known)
+{
+    sqlite3_stmt *s = j->sql[NP_SQL_KNOW];
+    bind_text(s, 1, lease->account);
+    (void)sqlite3_bind_int64(s, 2, lease->start_ms);
+    bind_text(s, 3, known->epoch);
+    (void)sqlite3_bind_int64(s, 4, known->seq);
+    (void)sqlite3_bind_int64(s, 5, lease->end_ms);
+    step(j, s);
+    return result(j);
+}
+
 static void put_row(struct np_journal *j, const struct np_settle_row *row)
 {
     sqlite3_stmt *s = j->sql[NP_SQL_ROW];
@@ -236,5 +305,6 @@ bool np_journal_prune(struct np_journal *j, int64_t before_ms)
     }
     int n = prune_one(j, NP_SQL_PRUNE_ROWS, before_ms);
     n += prune_one(j, NP_SQL_PRUNE_VECTORS, before_ms);
+    n += prune_one(j, NP_SQL_PRUNE_KNOWN, before_ms);
     return np_journal_commit(j) == NP_OK && n >= PRUNED_AT_ONCE;
 }

@@ -40,6 +40,24 @@ enum np_err np_journal_others(struct np_journal *j, const char *account, int64_t
 /* Writes a vector; no count of it may be less than what is there. */
 enum np_err np_journal_put(struct np_journal *j, const struct np_lease *lease, const char *instance,
                            const struct np_vector *v) NP_MUST_CHECK;
+
+/* What is known of an instance at a shared store, and of the store itself. */
+struct np_peer {
+    char instance[17];
+    int64_t granted, returned, settled;
+};
+struct np_known {
+    char epoch[17]; /* "": nothing was heard of it yet */
+    int64_t seq;
+};
+/* Everybody's vectors in an account and window, at most max. */
+enum np_err np_journal_peers(struct np_journal *j, const char *account, int64_t start_ms,
+                             struct np_peer *out, size_t max, size_t *n) NP_MUST_CHECK;
+enum np_err np_journal_known(struct np_journal *j, const char *account, int64_t start_ms,
+                             struct np_known *out) NP_MUST_CHECK;
+enum np_err np_journal_know(struct np_journal *j, const struct np_lease *lease,
+                            const struct np_known *known) NP_MUST_CHECK;
+/* Settlements; one that is there already stays as it is. */
 enum np_err np_journal_rows(struct np_journal *j, const struct np_rows *rows) NP_MUST_CHECK;
 /* Forgets windows that ended and settlements that were made before then: some of them, so that no
  * transaction is long. True when there may be more. */

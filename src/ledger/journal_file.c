@@ -34,6 +34,10 @@ static const char *const migrations[] = {
     "CREATE TABLE totals (boot INTEGER NOT NULL, class TEXT NOT NULL, calls INTEGER NOT NULL,"
     " cost_nusd INTEGER NOT NULL, PRIMARY KEY (boot, class)) WITHOUT ROWID;"
     "PRAGMA application_id = 1852137840; PRAGMA user_version = 1;",
+    /* What a shared store said last: below it, it has lost something. */
+    "CREATE TABLE known (account TEXT NOT NULL, start_ms INTEGER NOT NULL, epoch TEXT NOT NULL,"
+    " seq INTEGER NOT NULL, end_ms INTEGER NOT NULL, PRIMARY KEY (account, start_ms)) WITHOUT ROWID;"
+    "PRAGMA user_version = 2;",
 };
 
 #define SCHEMA ((int64_t)(sizeof migrations / sizeof migrations[0]))

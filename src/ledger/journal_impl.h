@@ -17,8 +17,12 @@ enum np_sql {
     NP_SQL_PUT,
     NP_SQL_ROW,
     NP_SQL_TOTAL,
+    NP_SQL_PEERS,
+    NP_SQL_KNOWN,
+    NP_SQL_KNOW,
     NP_SQL_PRUNE_ROWS,
     NP_SQL_PRUNE_VECTORS,
+    NP_SQL_PRUNE_KNOWN,
     NP_SQL_COUNT
 };
 

@@ -11,6 +11,8 @@
 
 #define CHUNK_S 2
 #define RATE_MS 1000
+/* A window that ended so long ago is forgotten although the store was not told its last. */
+#define FORGET_MS 60000
 /* Free money of an account that nobody touched for this long goes back. */
 #define IDLE_MS 5000
 /* A limit that only the others' free money stands before is asked about anew after this long. */
@@ -47,6 +49,10 @@ int64_t np_lease_left(const struct np_record *r, int64_t limit)
 bool np_lease_clean(const struct np_ledger *l, const struct np_record *r)
 {
     if (immediate(l)) {
+        return true;
+    }
+    /* Long after its end the journal's word is enough. */
+    if (r->written && !r->asking && !r->listed && l->wall_ms >= r->end_ms + FORGET_MS) {
         return true;
     }
     return !r->dirty && !r->asking && !r->listed && (!r->opened || r->free <= 0);
@@ -99,6 +105,7 @@ static void give_back(struct np_ledger *l, uint32_t number, int64_t amount)
     r->free -= amount;
     r->v.returned += amount;
     r->dirty = true;
+    r->written = false;
     check(r);
     np_record_list(l, number);
     np_thread_kick(l->thread, false);
@@ -171,12 +178,15 @@ void np_lease_answer(struct np_ledger *l, const struct np_lease *lease)
     struct np_record *r = np_record_at(l, lease->record);
     np_require(r->asking);
     r->asking = false;
-    r->dirty = r->dirty || !lease->durable;
-    if (lease->answered) {
-        if (!r->opened) {
-            adopt(r, &lease->base);
-        }
+    r->written = lease->durable && !r->dirty;
+    r->dirty = r->dirty || !lease->durable || !lease->answered;
+    if (!r->opened && (lease->answered || lease->durable)) {
+        adopt(r, &lease->base);
         r->opened = true;
+        r->others_held = lease->others_held;
+        r->others_settled = lease->others_settled;
+    }
+    if (lease->answered) {
         if (lease->granted > r->v.granted) {
             r->free += lease->granted - r->v.granted;
             r->v.granted = lease->granted;
@@ -222,6 +232,7 @@ static bool take_share(struct np_ledger *l, struct np_record *r, int64_t amount)
     r->free += lacks;
     r->until_ns = UINT64_MAX;
     r->dirty = true;
+    r->written = false;
     check(r);
     return true;
 }
@@ -296,6 +307,7 @@ void np_lease_settle(struct np_ledger *l, uint32_t number, int64_t amount, enum 
     check(r);
     if (cost > 0) {
         r->dirty = true;
+        r->written = false;
         np_record_list(l, number);
         np_thread_kick(l->thread, false);
     }

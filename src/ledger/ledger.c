@@ -103,7 +103,6 @@ void np_ledger_totals(struct np_ledger *l, struct np_ledger_totals *out)
         out->settled_nusd[i] = atomic_load_explicit(&l->settled_nusd[i], memory_order_relaxed);
     }
     out->excess_nusd = atomic_load_explicit(&l->excess_nusd, memory_order_relaxed);
-    out->recovered_nusd = atomic_load_explicit(&l->recovered_nusd, memory_order_relaxed);
     out->open_reservations = atomic_load_explicit(&l->open_reservations, memory_order_relaxed);
     out->double_ends = atomic_load_explicit(&l->double_ends, memory_order_relaxed);
     out->epoch_changes = atomic_load_explicit(&l->epoch_changes, memory_order_relaxed);

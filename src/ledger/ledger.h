@@ -138,7 +138,6 @@ size_t np_ledger_list(struct np_ledger *l, const struct np_catalog *c, int64_t w
 struct np_ledger_totals {
     int64_t settled_nusd[4]; /* by enum np_settled; of this process */
     int64_t excess_nusd;
-    int64_t recovered_nusd; /* booked as presumed at the start: the chunks of a life that crashed */
     uint64_t open_reservations;
     uint64_t double_ends;   /* second ends that were ignored */
     uint64_t epoch_changes; /* the store began anew or went back under us */

@@ -55,6 +55,7 @@ struct np_record {
     bool listed;  /* in the list of those that the next round takes */
     bool asking;  /* in the round under way */
     bool dirty;   /* the store does not know all of v */
+    bool written; /* the disk does */
 };
 
 struct np_thread;
@@ -71,11 +72,13 @@ struct np_ledger {
     uint32_t made;   /* records that were ever in use */
     uint32_t free;   /* the list of those that are not any more */
     uint32_t first_listed, last_listed;
-    int64_t wall_ms; /* the latest seen; it never goes back */
+    int64_t wall_ms;  /* the latest seen; it never goes back */
+    int64_t store_ms; /* the store's clock at store_ns, where it has one and has told it; else 0 */
+    uint64_t store_ns;
     int64_t swept_ms;
     int64_t window_start[NP_WINDOW_KINDS], window_end[NP_WINDOW_KINDS]; /* that hold wall_ms */
     uint64_t numbers;                                                   /* reservations made */
-    _Atomic int64_t settled_nusd[4], excess_nusd, recovered_nusd;
+    _Atomic int64_t settled_nusd[4], excess_nusd;
     _Atomic uint64_t open_reservations, double_ends, epoch_changes, clock_jumps, waits;
     _Atomic bool store_up;
     _Atomic bool waited; /* somebody heard NP_E_BUSY since the listeners were called */
@@ -126,7 +129,9 @@ void np_thread_free(struct np_thread *t);
 /* --- records.c; all under the lock ---------------------------------------------------------------- */
 
 struct np_record *np_record_at(const struct np_ledger *l, uint32_t number);
-/* Moves the ledger's time forward to wall_ms, never back. */
+/* What time it is: by the store's clock where that is known, else wall_ms; never before what was. */
+int64_t np_records_now(const struct np_ledger *l, int64_t wall_ms);
+/* Moves the ledger's time forward to that. */
 void np_records_time(struct np_ledger *l, int64_t wall_ms);
 /* The edges of the window that holds wall_ms. */
 void np_records_window(const struct np_ledger *l, enum np_window w, int64_t wall_ms,

@@ -37,7 +37,7 @@ void np_account_look(struct np_ledger *l, const struct np_account_key *key, int6
                      struct np_account_view *out)
 {
     pthread_mutex_lock(&l->lock);
-    wall_ms = wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
+    wall_ms = np_records_now(l, wall_ms);
     int64_t start_ms;
     np_records_window(l, key->window, wall_ms, &start_ms, &out->resets_wall_ms);
     const struct np_record *r = np_record_find(l, key, start_ms);

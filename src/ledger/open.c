@@ -48,36 +48,60 @@ static enum np_err start_on(const struct np_ledger_config *c, struct np_store *s
     return NP_OK;
 }
 
+/* The journal in `path`, and what it had to make good. */
+static enum np_err open_journal(const struct np_ledger_config *c, const char *path,
+                                struct np_journal **out, char *why, size_t size)
+{
+    int64_t recovered = 0;
+    enum np_err err = np_journal_open(path, np_clock_wall_ms(c->clock), out, &recovered, why, size);
+    if (!err && recovered > 0) {
+        np_log(NP_LOG_WARN,
+               "the last life of the ledger crashed; what it had leased counts as spent",
+               NP_KVS("file", path), NP_KVM("presumed_usd", recovered));
+    }
+    return err;
+}
+
+static enum np_err open_redis(const struct np_ledger_config *c, struct np_ledger **out, char *why,
+                              size_t size)
+{
+    char path[PATH_BYTES];
+    struct np_redis_url url;
+    struct np_journal *journal = NULL;
+    enum np_err err = np_redis_url_read(c->store, &url, why, size);
+    err = err ? err : file_of(c, "neap-journal.db", path, why, size);
+    err = err ? err : open_journal(c, path, &journal, why, size);
+    err = err ? err : start_on(c, np_store_redis_new(journal, &url), out);
+    if (err) {
+        return err;
+    }
+    (void)snprintf((*out)->store_name, sizeof(*out)->store_name, "redis%s://%s:%u/%u",
+                   url.tls ? "s" : "", url.host, url.port, url.db);
+    return NP_OK;
+}
+
 static enum np_err open_sqlite(const struct np_ledger_config *c, struct np_ledger **out, char *why,
                                size_t size)
 {
     char path[PATH_BYTES];
-    int64_t recovered = 0;
     struct np_journal *journal = NULL;
     enum np_err err = file_of(c, c->store + strlen("sqlite:"), path, why, size);
+    err = err ? err : open_journal(c, path, &journal, why, size);
+    err = err ? err : start_on(c, np_store_sqlite_new(journal), out);
     if (!err) {
-        err = np_journal_open(path, np_clock_wall_ms(c->clock), &journal, &recovered, why, size);
+        name_file(*out, "sqlite:", path);
     }
-    if (!err) {
-        err = start_on(c, np_store_sqlite_new(journal), out);
-    }
-    if (err) {
-        return err;
-    }
-    name_file(*out, "sqlite:", path);
-    atomic_store(&(*out)->recovered_nusd, recovered);
-    if (recovered > 0) {
-        np_log(NP_LOG_WARN,
-               "the last life of the ledger crashed; what it had leased counts as spent",
-               NP_KVS("store", (*out)->store_name), NP_KVM("presumed_usd", recovered));
-    }
-    return NP_OK;
+    return err;
 }
 
 enum np_err np_ledger_check(const char *store, char *why, size_t size)
 {
+    struct np_redis_url url;
     if (strcmp(store, "memory:") == 0 || (strncmp(store, "sqlite:", 7) == 0 && store[7])) {
         return NP_OK;
+    }
+    if (strncmp(store, "redis://", 8) == 0 || strncmp(store, "rediss://", 9) == 0) {
+        return np_redis_url_read(store, &url, why, size);
     }
     (void)snprintf(why, size, "--store: memory:, sqlite:PATH or redis://HOST:PORT/DB is wanted");
     return NP_E_INVALID;
@@ -94,8 +118,10 @@ enum np_err np_ledger_open(const struct np_ledger_config *config, struct np_ledg
     (void)snprintf(why, size, "no memory for the ledger");
     if (strcmp(config->store, "memory:") == 0) {
         err = start_on(config, np_store_memory_new(), &l);
-    } else {
+    } else if (strncmp(config->store, "sqlite:", 7) == 0) {
         err = open_sqlite(config, &l, why, size);
+    } else {
+        err = open_redis(config, &l, why, size);
     }
     if (!err && !l->store->ops->immediate) {
         err = np_thread_start(l);

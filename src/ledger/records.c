@@ -14,9 +14,18 @@ struct np_record *np_record_at(const struct np_ledger *l, uint32_t number)
     return &l->chunk[number / NP_LEDGER_CHUNK][number % NP_LEDGER_CHUNK];
 }
 
+int64_t np_records_now(const struct np_ledger *l, int64_t wall_ms)
+{
+    if (l->store_ms > 0) {
+        uint64_t since_ns = np_clock_mono_ns(l->clock) - l->store_ns;
+        wall_ms = l->store_ms + (int64_t)(since_ns / NP_NS_PER_MS);
+    }
+    return wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
+}
+
 void np_records_time(struct np_ledger *l, int64_t wall_ms)
 {
-    l->wall_ms = wall_ms > l->wall_ms ? wall_ms : l->wall_ms;
+    l->wall_ms = np_records_now(l, wall_ms);
 }
 
 /* Brings the kept edges of a kind of window up to the ledger's time. */

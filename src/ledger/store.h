@@ -76,6 +76,7 @@ struct np_settle_row {
 
 struct np_store;
 struct np_rows;
+struct np_loop;
 
 /* A round: leases to ask for and rows to write. Empty, it only tries whether the store is there. */
 struct np_round {
@@ -84,6 +85,9 @@ struct np_round {
     const struct np_rows *rows;
     bool rows_durable; /* answer */
     bool store_ok;     /* answer: the store was reached */
+    int64_t store_ms;  /* answer: the store's clock at mono_ns; 0: it has none of its own */
+    uint64_t mono_ns;
+    unsigned epochs; /* answer: accounts of which the store has lost something */
     void (*done)(void *ctx, struct np_round *round);
     void *ctx;
 };
@@ -93,6 +97,10 @@ struct np_store_ops {
     /* Asks; round->done follows, before it returns or later on the same thread. At most one round
      * is under way. */
     void (*round)(struct np_store *s, struct np_round *round);
+    /* Where it works asynchronously: the loop of its rounds. NULL: it needs none. */
+    enum np_err (*attach)(struct np_store *s, struct np_loop *loop);
+    /* The end of it: no round is under way afterwards, its last one was told so. */
+    void (*detach)(struct np_store *s);
     /* Forgets what is older, some of it; true: there may be more. NULL: nothing is kept. */
     bool (*prune)(struct np_store *s, int64_t before_ms);
     /* Ends what is under way without an answer, and frees. */

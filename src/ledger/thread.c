@@ -111,6 +111,33 @@ static void note_store(struct np_thread *t, bool ok)
     }
 }
 
+static void note_epochs(struct np_ledger *l, const struct np_round *round)
+{
+    if (round->epochs > 0) {
+        atomic_fetch_add(&l->epoch_changes, round->epochs);
+        np_log(NP_LOG_WARN,
+               "the ledger's store began anew or went back; it is told what was granted",
+               NP_KVS("store", l->store_name), NP_KVI("accounts", round->epochs));
+    }
+}
+
+/* The store's clock decides windows. Under the lock. */
+static void note_time(struct np_ledger *l, const struct np_round *round)
+{
+    if (round->store_ms == 0) {
+        return;
+    }
+    if (l->store_ms > 0) {
+        uint64_t since_ns = round->mono_ns - l->store_ns;
+        int64_t off = round->store_ms - l->store_ms - (int64_t)(since_ns / NP_NS_PER_MS);
+        if (off > CLOCK_JUMP_MS || off < -CLOCK_JUMP_MS) {
+            atomic_fetch_add(&l->clock_jumps, 1);
+        }
+    }
+    l->store_ms = round->store_ms;
+    l->store_ns = round->mono_ns;
+}
+
 static void round_done(void *ctx, struct np_round *round)
 {
     struct np_thread *t = ctx;
@@ -120,7 +147,9 @@ static void round_done(void *ctx, struct np_round *round)
     if (round->rows_durable) {
         np_rows_free(&t->rows);
     }
+    note_epochs(l, round);
     pthread_mutex_lock(&l->lock);
+    note_time(l, round);
     for (size_t i = 0; i < round->n; i++) {
         np_lease_answer(l, &round->leases[i]);
     }
@@ -243,15 +272,22 @@ enum np_err np_thread_start(struct np_ledger *l)
     if (!t->leases || !t->loop) {
         goto free_parts;
     }
+    if (l->store->ops->attach && l->store->ops->attach(l->store, t->loop) != NP_OK) {
+        goto free_parts;
+    }
     np_timer_init(&t->tick, on_tick, t);
     np_timer_init(&t->soon, on_soon, t);
     np_timer_set(np_loop_timers(t->loop), &t->tick, now_ns(t));
     l->thread = t;
     if (pthread_create(&t->thread, NULL, thread_main, t) != 0) {
-        goto free_parts;
+        goto detach;
     }
     return NP_OK;
 
+detach:
+    if (l->store->ops->detach) {
+        l->store->ops->detach(l->store);
+    }
 free_parts:
     l->thread = NULL;
     if (t->loop) {
@@ -294,6 +330,9 @@ void np_thread_free(struct np_thread *t)
     np_loop_stop(t->loop);
     (void)pthread_join(t->thread, NULL);
     last_words(t);
+    if (t->ledger->store->ops->detach) {
+        t->ledger->store->ops->detach(t->ledger->store);
+    }
     np_loop_free(t->loop);
     np_rows_free(&t->rows);
     free(t->leases);
