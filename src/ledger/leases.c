@@ -13,6 +13,8 @@
 #define RATE_MS 1000
 /* A window that ended so long ago is forgotten although the store was not told its last. */
 #define FORGET_MS 60000
+/* What the others have spent is asked for so long after the last call, where somebody looks. */
+#define SEEN_MS 300000
 /* Free money of an account that nobody touched for this long goes back. */
 #define IDLE_MS 5000
 /* A limit that only the others' free money stands before is asked about anew after this long. */
@@ -133,9 +135,11 @@ void np_lease_tend(struct np_ledger *l, uint32_t number, uint64_t beat_ns, bool 
         give_back(l, number, r->free);
     }
     bool holds = r->free > 0 || r->open > 0;
-    if (beat_ns > 0 && r->opened && holds &&
+    bool seen = r->looked && l->wall_ms - r->touched_ms < SEEN_MS;
+    if (beat_ns > 0 && r->opened && (holds || seen) &&
         np_clock_mono_ns(l->clock) - r->answered_ns >= beat_ns) {
         np_record_list(l, number);
+        r->looked = false;
     }
     if (r->dirty) {
         np_record_list(l, number);

@@ -56,6 +56,7 @@ struct np_record {
     bool asking;  /* in the round under way */
     bool dirty;   /* the store does not know all of v */
     bool written; /* the disk does */
+    bool looked;  /* somebody read it since the store was last asked */
 };
 
 struct np_thread;
@@ -141,8 +142,8 @@ void np_records_window(const struct np_ledger *l, enum np_window w, int64_t wall
 uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key, const char *prefix,
                        const char *name);
 /* The account's record if it is in the window that starts at start_ms, else NULL. */
-const struct np_record *np_record_find(const struct np_ledger *l, const struct np_account_key *key,
-                                       int64_t start_ms);
+struct np_record *np_record_find(const struct np_ledger *l, const struct np_account_key *key,
+                                 int64_t start_ms);
 /* Takes back a record whose last reservation has ended if its window has passed. */
 void np_record_drop(struct np_ledger *l, uint32_t number);
 /* Puts a record into the list of those that the next round takes. */

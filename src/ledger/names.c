@@ -40,7 +40,10 @@ void np_account_look(struct np_ledger *l, const struct np_account_key *key, int6
     wall_ms = np_records_now(l, wall_ms);
     int64_t start_ms;
     np_records_window(l, key->window, wall_ms, &start_ms, &out->resets_wall_ms);
-    const struct np_record *r = np_record_find(l, key, start_ms);
+    struct np_record *r = np_record_find(l, key, start_ms);
+    if (r) {
+        r->looked = true;
+    }
     out->spent_nusd = r ? r->others_settled + np_vector_settled(&r->v) : 0;
     out->reserved_nusd = r ? r->reserved : 0;
     out->leased_nusd = r && r->free > 0 ? r->free : 0;

@@ -166,11 +166,11 @@ uint32_t np_record_get(struct np_ledger *l, const struct np_account_key *key, co
     return number;
 }
 
-const struct np_record *np_record_find(const struct np_ledger *l, const struct np_account_key *key,
-                                       int64_t start_ms)
+struct np_record *np_record_find(const struct np_ledger *l, const struct np_account_key *key,
+                                 int64_t start_ms)
 {
     uint32_t place = *place_find(l, key);
-    const struct np_record *r = place ? np_record_at(l, place - 1) : NULL;
+    struct np_record *r = place ? np_record_at(l, place - 1) : NULL;
     return r && r->start_ms == start_ms ? r : NULL;
 }
 
