@@ -171,6 +171,10 @@ end
 
 -- The decision record as lines see it: an entry of the plan is a table with the model's name.
 function M.record(record)
+  if not record then
+    M.globals._ = nil
+    return
+  end
   local plan = {}
   for i, name in ipairs(record.plan or {}) do plan[i] = { model = name } end
   record.plan = plan

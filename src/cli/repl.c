@@ -227,10 +227,18 @@ static bool wants_colour(void)
     return isatty(STDOUT_FILENO) && !(no && no[0]) && !(term && strcmp(term, "dumb") == 0);
 }
 
+static bool attach(struct neap_session *s, const char *url)
+{
+    char line[1024];
+    (void)snprintf(line, sizeof line, ".attach %s", url);
+    return neap_session_line(s, line) == NEAP_LINE_GOOD;
+}
+
 static int run(int argc, char **argv)
 {
     struct talk t = {.colour = wants_colour()};
     struct neap_session_options options = {.dir = "policies",
+                                           .admin_token = getenv("NEAP_ADMIN_TOKEN"),
                                            .colour = t.colour,
                                            .width = width_of_terminal(),
                                            .say = say,
@@ -250,6 +258,10 @@ static int run(int argc, char **argv)
     if (status) {
         (void)fprintf(stderr, "%s\n", why);
         return status;
+    }
+    if (options.attach && !attach(s, options.attach)) {
+        neap_session_free(s);
+        return NEAP_NO;
     }
     t.lines = n_lines ? lines : NULL;
     t.n_lines = n_lines;

@@ -20,7 +20,7 @@
 #define WORD_BYTES 128
 
 struct np_editor {
-    EditLine *el;
+    EditLine *el; /* the process's one */
     History *history;
     struct neap_session *session;
     char path[4096]; /* of the history's file; "": none */
@@ -28,6 +28,10 @@ struct np_editor {
     char last[1024]; /* the newest entry, so that none is kept twice in a row */
     bool interrupted;
 };
+
+/* It lives as long as the process: el_end loses the names of the functions that were added to it. Out of
+ * el_gets the terminal is as it was. */
+static EditLine *line_editor;
 
 static struct neap_session *volatile signalled;
 static volatile sig_atomic_t interrupts;
@@ -250,7 +254,9 @@ struct np_editor *np_editor_new(struct neap_session *session)
         return NULL;
     set_locale();
     e->session = session;
-    e->el = el_init("neap", stdin, stdout, stderr);
+    if (!line_editor)
+        line_editor = el_init("neap", stdin, stdout, stderr);
+    e->el = line_editor;
     e->history = history_init();
     if (!e->el || !e->history) {
         np_editor_free(e);
@@ -276,8 +282,6 @@ void np_editor_free(struct np_editor *e)
     if (!e)
         return;
     signalled = NULL;
-    if (e->el)
-        el_end(e->el);
     if (e->history)
         history_end(e->history);
     free(e);

@@ -178,6 +178,7 @@ static void remember(struct neap_session *s, struct np_span text)
         return;
     np_buf_span(&s->saved, text);
     np_buf_char(&s->saved, '\n');
+    np_buf_span(&s->saved, np_buf_view(&s->asked));
 }
 
 enum neap_line neap_session_line(struct neap_session *s, const char *text)
@@ -186,6 +187,7 @@ enum neap_line neap_session_line(struct neap_session *s, const char *text)
     bool command = line.n > 1 && line.p[0] == '.' && line.p[1] >= 'a' && line.p[1] <= 'z';
     s->interrupted = 0;
     s->failed = false;
+    np_buf_reset(&s->asked);
     if (line.n == 0)
         return NEAP_LINE_GOOD;
     enum neap_line end = command ? run_command(s, line) : run_lua(s, line);
@@ -220,6 +222,7 @@ void neap_session_free(struct neap_session *s)
     np_play_free(s->play);
     np_session_scene_free(&s->scene);
     np_buf_free(&s->saved);
+    np_buf_free(&s->asked);
     np_buf_free(&s->more);
     np_buf_free(&s->out);
     np_buf_free(&s->run);
@@ -281,6 +284,7 @@ enum neap_status neap_session_new(const struct neap_session_options *options,
     }
     s->o = *options;
     np_buf_init(&s->saved, NP_SESSION_TEXT_BYTES);
+    np_buf_init(&s->asked, NP_SESSION_TEXT_BYTES);
     np_buf_init(&s->more, NP_SESSION_TEXT_BYTES);
     np_buf_init(&s->out, NP_SESSION_TEXT_BYTES);
     np_buf_init(&s->run, NP_SESSION_TEXT_BYTES);

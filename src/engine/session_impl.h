@@ -57,6 +57,7 @@ struct neap_session {
     struct np_session_mark marks[NP_SESSION_UNDO];
     size_t n_marks;
     struct np_buf saved; /* the good lines so far, for .save */
+    struct np_buf asked; /* what the stepper was told within the line that runs */
     struct np_buf more;  /* what .more shows next */
     struct np_buf out;   /* being said */
     struct np_buf run;   /* the last run, as JSON; empty: none */
@@ -143,6 +144,7 @@ np_session_run np_session_why, np_session_cost;                     /* session_t
 np_session_run np_session_edit;                                     /* session_edit.c */
 np_session_run np_session_step, np_session_break, np_session_trace; /* session_step.c */
 np_session_run np_session_test;                                     /* session_write.c */
+np_session_run np_session_attach;                                   /* session_attach.c */
 np_session_run np_session_diff, np_session_show_difference;         /* session_diff.c */
 
 /* --- session_scene.c ----------------------------------------------------------------------------- */

@@ -14,7 +14,10 @@ static void say_held(void *ctx, const char *text)
 static char *ask(void *ctx, const char *prompt)
 {
     struct neap_session *s = ctx;
-    return s->o.ask ? s->o.ask(s->o.ctx, prompt) : NULL;
+    char *line = s->o.ask ? s->o.ask(s->o.ctx, prompt) : NULL;
+    if (line)
+        np_buf_printf(&s->asked, "%s\n", line);
+    return line;
 }
 
 bool np_session_stepper(struct neap_session *s)

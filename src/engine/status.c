@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,6 +236,7 @@ static void breakers_json(struct neap_engine *e, const struct np_catalog *c, str
     for (size_t i = 0; i < c->n_models; i++) {
         const struct np_model *m = &c->models[i];
         struct np_breaker_view v;
+        double p95 = np_stat_model_p95_ms(e->guard, m->slot, now_ns());
         np_breaker_view(e->guard, m, now_ns(), &v);
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "provider", m->provider->name);
@@ -248,6 +250,8 @@ static void breakers_json(struct neap_engine *e, const struct np_catalog *c, str
         np_json_w_cstr(w, "lastClass",
                        v.last_class == NP_CLASS_COUNT ? NULL : np_class_name(v.last_class));
         np_json_w_i64(w, "inflight", np_inflight_get(e->guard, m->provider));
+        np_json_w_f64(w, "p95Ms", p95 < 0 ? NAN : p95);
+        np_json_w_f64(w, "errorRate", np_stat_model_error_rate(e->guard, m->slot, now_ns()));
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');

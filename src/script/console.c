@@ -298,7 +298,10 @@ enum np_line np_console_run(struct np_console *c, struct np_span text, struct np
     if (end == NP_LINE_FAILED)
         put_fault(c, text, out);
     lua_settop(L, top);
-    np_state_collect(&c->script->state, true);
+    if (c->script->state.used_bytes > NP_STATE_BYTES / 4)
+        lua_gc(L, LUA_GCCOLLECT);
+    else
+        np_state_collect(&c->script->state, true);
     return end;
 }
 
@@ -372,7 +375,7 @@ static bool hand(struct np_console *c, lua_CFunction f, struct np_span text, con
 
 void np_console_set_record(struct np_console *c, struct np_span record)
 {
-    if (record.n > 0 && hand(c, give_json, record, "record"))
+    if (hand(c, give_json, record.n > 0 ? record : NP_SPAN("false"), "record"))
         lua_pop(c->script->state.L, 1);
 }
 

@@ -33,7 +33,7 @@ enum np_line np_console_run(struct np_console *c, struct np_span text, struct np
 /* Runs an expression and appends its value as JSON; on failure what is wrong goes to why. */
 enum np_line np_console_json(struct np_console *c, struct np_span text, struct np_buf *json,
                              struct np_buf *why);
-/* `_` becomes this record. */
+/* `_` becomes this record; empty: nil. */
 void np_console_set_record(struct np_console *c, struct np_span record);
 /* Appends a value of checked JSON as tables are shown, or as Lua source on one line. */
 void np_console_show(struct np_console *c, struct np_span json, bool source, struct np_buf *out);

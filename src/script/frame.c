@@ -139,7 +139,8 @@ struct beside {
     int64_t steps_left;
     size_t call_bytes, call_max, total_max;
     struct np_script_fault fault;
-    bool fault_set;
+    bool fault_set, stopped, no_memory;
+    sig_atomic_t struck;
 };
 
 static void on_count(lua_State *L, lua_Debug *ar)
@@ -160,6 +161,9 @@ static void begin_beside(struct np_frame *f, struct beside *b)
                          .call_bytes = st->call_bytes,
                          .call_max = st->call_max,
                          .total_max = st->total_max,
+                         .struck = st->struck,
+                         .stopped = st->stopped,
+                         .no_memory = st->no_memory,
                          .fault = st->fault,
                          .fault_set = st->fault_set};
     st->steps_left = PRINT_STEPS;
@@ -176,6 +180,9 @@ static void end_beside(struct np_frame *f, const struct beside *b)
     st->call_bytes = b->call_bytes;
     st->call_max = b->call_max;
     st->total_max = b->total_max;
+    st->struck = b->struck;
+    st->stopped = b->stopped;
+    st->no_memory = b->no_memory;
     st->fault = b->fault;
     st->fault_set = b->fault_set;
     lua_pop(f->L, 1);
