@@ -103,6 +103,9 @@ static void done(lua_State *L)
 
 /* ---------------------------------------------------------------------------------- providers */
 
+/* In the place of a key that is not set. */
+#define STAND_IN "simulated"
+
 /* The value of the secret {secret=} on the top, copied; NULL where it is not set, which only the
  * simulated ground lets pass. */
 static const char *secret_value(lua_State *L, struct np_build *b, const char **label)
@@ -133,8 +136,10 @@ static void build_keys(lua_State *L, struct np_build *b, struct np_provider *p)
         open_item(L, i);
         struct np_secret key = {0};
         key.value = secret_value(L, b, &key.label);
-        if (key.value)
-            keys[p->n_keys++] = key;
+        /* Which keys are held or tried decides, on the simulated ground too, whatever is set there. */
+        if (!key.value && !(key.value = np_arena_strdup(b->catalog->arena, STAND_IN)))
+            no_memory(L);
+        keys[p->n_keys++] = key;
         done(L);
     }
     done(L);

@@ -1,0 +1,280 @@
+"""The same scenarios on both grounds: `neap serve` before `neap mock`, and `neap test`. Each scenario
+has providers, models, an endpoint and an account of its own, so that breakers, keys and money are as
+fresh as at the start of a test; within it, requests follow one another and all of that carries on."""
+
+import os
+import random
+import re
+
+import case
+import policies as sets
+import procs
+
+BATCH = 30  # two providers each: a process has room for 64
+
+# How a class comes about: what play is told, and what the mock answers in either dialect.
+CLASSES = {
+    "rate_limited": ({"status": 429}, {"status": 429}),
+    "overloaded": ({"status": 503}, {"status": 529}),
+    "server_error": ({"status": 500}, {"status": 500}),
+    "quota": (
+        {"status": 429, "error": {"type": "insufficient_quota", "code": "insufficient_quota"}},
+        {"status": 402, "error": {"type": "billing_error"}},
+    ),
+    "credential": ({"status": 401}, {"status": 401}),
+    "model_gone": ({"status": 404}, {"status": 404}),
+    "too_long": (
+        {"status": 400, "error": {"code": "context_length_exceeded", "message": "prompt is too long"}},
+        {"status": 400, "error": {"type": "invalid_request_error", "message": "prompt is too long"}},
+    ),
+    "filtered": (
+        {"status": 400, "error": {"code": "content_filter", "message": "blocked"}},
+        {"status": 400, "error": {"type": "invalid_request_error",
+                                  "message": "blocked by content filtering policy"}},
+    ),
+    "rejected": ({"status": 400}, {"status": 400}),
+    "network": ({"reset_at": 0}, {"reset_at": 0}),
+    "bad_reply": ({"malformed": True}, {"malformed": True}),
+    "timeout": ({"first_ms": 20000, "total_ms": 20000},) * 2,
+}
+COMMON = ["server_error", "overloaded", "network", "bad_reply", "model_gone", "credential", "quota",
+          "too_long", "filtered", "rejected", "rate_limited"]
+
+HOOKS = {
+    "admit": """(req)
+  local m = req.metadata or {}
+  if m.refuse then return { status = 403, type = "forbidden", message = "not today" }, "asked to" end
+  if m.short then req.max_tokens = 20 end""",
+    "route": """(req)
+  local order = (req.metadata or {}).order
+  if not order then return end
+  local list = {}
+  for name in order:gmatch("%S+") do list[#list + 1] = name end
+  return list, "as asked: " .. order""",
+    "truncate": """(req, room)
+  return nil, "room " .. tostring(room > 0)""",
+    "budget": """(req, candidate)
+  local m = req.metadata or {}
+  if m.dear == candidate.model then return "next", "too dear" end
+  if m.less == candidate.model then return { max_tokens = 70 } end
+  if m.poor == candidate.model then return "degrade" end""",
+    "retry": """(req, attempt)
+  local m = req.metadata or {}
+  local word = m[attempt.class] or m.any
+  if word == "wait" then return { retry_in_ms = 1 }, "again, class " .. attempt.class end
+  if word then return word, attempt.class .. " by " .. attempt.model .. " number " .. attempt.number end
+  return { retry_in_ms = 2 }""",
+    "respond": """(req, reply)
+  if reply.text:find("bad", 1, true) then return "degrade", "bad words" end
+  if reply.text:find("secret", 1, true) then
+    reply.text = reply.text:gsub("secret", "******")
+    return reply
+  end""",
+    "degrade": """(req, reason)
+  if reason == "budget" then return { text = "no money", status = 200 }, "poor" end""",
+}
+
+# What a test makes of a run, as decided() below makes it of a decision record.
+DECIDED = """
+local function decided(run)
+  local made = {
+    outcome = run.error and run.error.type or run.degraded and "degraded" or "ok",
+    reason = run.reason, model = run.model, cost = run.cost_usd, plan = run.plan,
+    skipped = run.skipped, text = run.text, attempts = {}, hooks = {},
+  }
+  for i, a in ipairs(run.attempts) do
+    made.attempts[i] = { model = a.model, class = a.class, status = a.status, cost = a.cost_usd }
+  end
+  for i, c in ipairs(run.calls) do
+    made.hooks[i] = { hook = c.hook, returned = c.returned, why = c.why }
+  end
+  return made
+end
+"""
+
+
+def decided(record, reply):
+    """What was decided, by a decision record and its reply."""
+    body = reply.json()
+    good = record["outcome"] == "ok"
+    return {
+        "outcome": record["outcome"],
+        "reason": record.get("reason"),
+        "model": body.get("model") if good else None,
+        "cost": record["costUsd"],
+        "plan": record.get("plan", []),
+        "skipped": [{"model": s["model"], "why": s["why"]} for s in record.get("skipped", [])],
+        "text": body.get("text"),
+        "attempts": [
+            {"model": a["model"], "class": a["class"], "status": a.get("status"), "cost": a["costUsd"]}
+            for a in record.get("attempts", [])
+        ],
+        "hooks": [
+            {"hook": h["name"], "returned": h.get("returned"), "why": h.get("why")}
+            for h in record.get("hooks", [])
+        ],
+    }
+
+
+class Scenario:
+    """Some requests in a row, and what each model answers to each."""
+
+    def __init__(self, number):
+        self.number = number
+        self.rng = random.Random(number)
+        self.models = [f"{letter}{number}" for letter in "xyz"]
+        self.path = f"/api/s{number}/reply"
+        self.requests = [self.request(i) for i in range(self.rng.randint(1, 4))]
+
+    def metadata(self):
+        rng, m = self.rng, {}
+        if rng.random() < 0.05:
+            m["refuse"] = "yes"
+        if rng.random() < 0.3:
+            m["order"] = " ".join(rng.sample(self.models, rng.randint(1, 3)))
+        if rng.random() < 0.2:
+            m["short"] = "yes"
+        for word in ("dear", "less", "poor"):
+            if rng.random() < 0.12:
+                m[word] = rng.choice(self.models)
+        for name in rng.sample(COMMON, 3) + ["any"]:
+            if rng.random() < 0.4:
+                m[name] = rng.choice(["wait", "wait", "next", "next", "degrade", "fail"])
+        return m
+
+    def answer(self):
+        rng = self.rng
+        if rng.random() < 0.45:
+            text = rng.choice(["Sure.", "A bad word.", "The secret is 42.", "One two three."])
+            usage = {"prompt": rng.randint(1, 500), "completion": rng.randint(1, 60), "cached": 0}
+            return "ok", {"text": text, "usage": usage}
+        if rng.random() < 0.01:
+            return "timeout", {}
+        return rng.choice(COMMON), {}
+
+    def request(self, i):
+        answers = {m: [self.answer() for _ in range(self.rng.randint(1, 4))] for m in self.models}
+        return {"prompt": f"scenario {self.number}, request {i}", "metadata": self.metadata(),
+                "answers": answers}
+
+    def declare(self, policies):
+        n, rng = self.number, self.rng
+        breaker = {"failures": rng.randint(2, 6), "rate": 0, "open_ms": 600000}
+        for name, adapter in ((f"a{n}", "openai"), (f"b{n}", "anthropic")):
+            keys = [sets.env(f"KEY_{name.upper()}_{i}") for i in range(rng.randint(1, 2))]
+            policies.provider(name, adapter, breaker=breaker, api_keys=keys,
+                              first_token_timeout_ms=5000)
+        for model in self.models:
+            policies.model(model, f"b{n}" if model[0] == "z" else f"a{n}")
+        policies.endpoint(f"s{n}", self.models, deadline_ms=120000,
+                          max_attempts=rng.randint(1, 6), max_tokens=200)
+        if rng.random() < 0.4:
+            policies.budgets.append({"account": f"endpoint:{self.path}", "window": "day",
+                                     "limit_usd": rng.choice([0.0005, 0.001, 0.002])})
+
+    def mocked(self):
+        """Prompt and model to the mock's answers."""
+        made = {}
+        for request in self.requests:
+            for model, answers in request["answers"].items():
+                dialect = 1 if model[0] == "z" else 0
+                made[f"{request['prompt']}|{model}"] = [
+                    {"first_ms": 1, "total_ms": 1, **(CLASSES[c][dialect] if c != "ok" else fields)}
+                    for c, fields in answers
+                ]
+        return made
+
+    def test(self, wanted):
+        """A test of the same requests that wants these decisions."""
+        lines = [f'test("scenario_{self.number}", function()\n']
+        for request, decisions in zip(self.requests, wanted):
+            providers = {
+                model: [{"error": c} if c != "ok" else fields for c, fields in answers]
+                for model, answers in request["answers"].items()
+            }
+            given = {"request": {"endpoint": self.path, "prompt": request["prompt"],
+                                 "metadata": sets.Lua(lua(request["metadata"]))},
+                     "providers": providers}
+            lines.append(f"  expect(decided(play({lua(given)})), {lua(decisions)})\n")
+        return "".join(lines) + "end)\n"
+
+
+def lua(value):
+    """One line of Lua; an empty dictionary as one."""
+    return re.sub(r"\n\s*", " ", sets.lua(value)) if value != {} else "{}"
+
+
+class Grounds(case.Case):
+    """Plays scenarios live, then tests them with what came."""
+
+    scenario = False
+    def start(self, scenarios):
+        answers = {}
+        for scenario in scenarios:
+            answers.update(scenario.mocked())
+        mock = procs.Mock(f"""
+local answers, asked = {sets.lua(answers)}, {{}}
+return {{ models = {{ ["*"] = function(call)
+  local key = call.prompt .. "|" .. call.model
+  asked[key] = (asked[key] or 0) + 1
+  return answers[key][math.min(asked[key], #answers[key])]
+end }} }}
+""")
+        self.addCleanup(mock.stop)
+        policies = sets.Policies(mock.url)
+        policies.budgets = []
+        for scenario in scenarios:
+            scenario.declare(policies)
+        for name, body in HOOKS.items():
+            policies.hook(name, body)
+        env = {f"KEY_{side}{s.number}_{i}": f"sk-{side}-{s.number}-{i}-0123456789"
+               for s in scenarios for side in "AB" for i in range(2)}
+        server = self.serve(policies, env=env)
+        self.addCleanup(server.stop)
+        return policies, server
+
+    def live(self, server, scenario):
+        made = []
+        for request in scenario.requests:
+            body = {"prompt": request["prompt"], "metadata": request["metadata"]}
+            reply = server.ask(body, scenario.path, timeout=60)
+            made.append((reply.get("X-Request-Id"), reply))
+        return made
+
+    def batch(self, first, n):
+        """Plays n scenarios on both grounds; how many requests there were, and who differs."""
+        scenarios = [Scenario(i) for i in range(first, first + n)]
+        policies, server = self.start(scenarios)
+        replies = case.at_once(n, lambda i: self.live(server, scenarios[i]))
+        tests = DECIDED
+        seen = []
+        for scenario, row in zip(scenarios, replies):
+            wanted = [decided(server.decision(key, 20), reply) for key, reply in row]
+            seen += wanted
+            tests += scenario.test(wanted)
+        policies.put("grounds_test.lua", tests)
+        status, out, err = procs.run("test", policies.path, timeout=120)
+        differing = re.findall(r"^FAIL  .*: scenario_(\d+)$", out, re.MULTILINE)
+        passed = re.search(r"^(\d+) passed, (\d+) failed$", out, re.MULTILINE)
+        self.assertTrue(passed, out + err)
+        self.assertEqual(int(passed[1]) + int(passed[2]), n, out + err)
+        self.assertEqual(status, 1 if differing else 0, out + err)
+        self.addCleanup(os.remove, os.path.join(policies.path, "grounds_test.lua"))
+        return seen, differing, out
+
+    def compare(self, count):
+        seen, differing, words = [], [], ""
+        for first in range(0, count, BATCH):
+            got, differ, out = self.batch(first, min(BATCH, count - first))
+            self.doCleanups()
+            seen += got
+            differing += differ
+            words = words or (out if differ else "")
+        outcomes = {}
+        for decision in seen:
+            for what in [decision["outcome"], *(a["class"] for a in decision["attempts"])]:
+                outcomes[what] = outcomes.get(what, 0) + 1
+        case.say(f"{len(seen)} requests: " + ", ".join(f"{k} {v}" for k, v in sorted(outcomes.items())))
+        case.say(f"scenarios whose decisions differ: {len(differing)} of {count}")
+        self.assertEqual(differing, [], words[:6000])
+        return outcomes
