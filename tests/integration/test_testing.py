@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 import xml.etree.ElementTree as ElementTree
 
 import case
@@ -139,6 +140,24 @@ test("<!--", function() error(odd) end)
         self.put("a_test.lua", 'test("t", function() end)\n')
         out = self.run_tests("--junit", os.path.join(self.set.path, "no/where.xml"), status=3)
         self.assertIn("No such file or directory", out)
+
+    def test_a_thousand_tests_run_and_the_time_is_printed(self):
+        """With the release binary where there is one: the others are built to find faults."""
+        release = os.path.join(procs.SOURCE, "build", "release", "neap")
+        binary = release if os.access(release, os.X_OK) else procs.NEAP
+        self.put("a_test.lua", "".join(
+            f'test("t{i}", function()\n'
+            f'  local run = play {{ request = {{ prompt = "hi {i}" }},\n'
+            '    providers = { ["gpt-4.1"] = { 429, { text = "Sure.", after_ms = 300 } } } }\n'
+            '  expect(run.model, "gpt-4.1")\n'
+            '  expect(run.attempts[1].class, "rate_limited")\nend)\n' for i in range(1000)))
+        begin = time.monotonic()
+        done = subprocess.run([binary, "test", self.set.path], env=procs.environment(),
+                              capture_output=True, text=True, timeout=100, check=False)
+        took = time.monotonic() - begin
+        self.assertEqual(done.stdout, "1000 passed, 0 failed\n", done.stderr)
+        kind = "release" if binary == release else "this"
+        case.say(f"1,000 tests, 2 attempts each: {took:.2f} s with the {kind} binary")
 
     # --- coverage -----------------------------------------------------------------------------
 
