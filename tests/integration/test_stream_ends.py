@@ -1,0 +1,305 @@
+"""How streamed answers end: each time-out, errors in the midst, ends that are none, hooks; with a
+provider of the test's own that says every byte."""
+
+import json
+import time
+
+import case
+import procs
+import stub
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+PING = 'event: ping\ndata: {"type":"ping"}\n\n'
+DONE = "data: [DONE]\n\n"
+
+
+def delta(text=None, finish=None, **fields):
+    """An event of OpenAI's."""
+    d = dict(fields)
+    if text is not None:
+        d["content"] = text
+    return "data: " + json.dumps(
+        {"choices": [{"index": 0, "delta": d, "finish_reason": finish}]}) + "\n\n"
+
+
+USAGE = "data: " + json.dumps(
+    {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}) + "\n\n"
+GOOD = delta("good") + delta(" answer") + delta(finish="stop") + USAGE + DONE
+
+
+class Script:
+    """Steps of a provider: texts are sent as a chunk each, numbers are waited in seconds; END ends the
+    body in good order, nothing more closes the connection."""
+
+    END = object()
+    STAY = object()  # stays until the other side closes
+
+    def __init__(self, *steps):
+        self.steps = steps
+
+    def __call__(self, call):
+        call.conn.send(HEAD)
+        for step in self.steps:
+            if step is self.END:
+                call.conn.send(b"0\r\n\r\n")
+            elif step is self.STAY:
+                call.conn.socket.settimeout(20)
+                while call.conn.socket.recv(1000):
+                    pass
+            elif isinstance(step, (int, float)):
+                time.sleep(step)
+            else:
+                data = step.encode()
+                call.conn.send(b"%x\r\n%s\r\n" % (len(data), data))
+
+
+END, STAY = Script.END, Script.STAY
+
+
+class Ends(case.Case):
+    """One server with two providers of the test's own; the test says what they do."""
+
+    scenario = False
+    workers = 1
+    first = None
+    second = None
+
+    @classmethod
+    def prepare(cls, policies):
+        cls.stubs = [stub.Stub(lambda call: cls.first(call)), stub.Stub(lambda call: cls.second(call))]
+        times = {"first_token_timeout_ms": 400, "idle_timeout_ms": 400, "timeout_ms": 1500}
+        for i, name in enumerate(("one", "two")):
+            policies.provider(name, "openai", base_url=cls.stubs[i].url + "/v1", **times)
+            policies.model(f"m-{name}", name)
+        policies.provider("an", "anthropic", base_url=cls.stubs[0].url, **times)
+        policies.model("m-an", "an")
+        policies.provider("frail", "openai", base_url=cls.stubs[0].url + "/v1",
+                          breaker={"failures": 3, "rate": 0, "open_ms": 60000}, **times)
+        policies.model("m-frail", "frail")
+        policies.endpoint("frail", ["m-frail"], max_attempts=1)
+        policies.endpoint("one", ["m-one"], max_attempts=1)
+        policies.endpoint("an", ["m-an"], max_attempts=1)
+        policies.endpoint("both", ["m-one", "m-two"], max_attempts=2, deadline_ms=4000)
+        policies.endpoint("short", ["m-one"], max_attempts=1, deadline_ms=600)
+        policies.endpoint("brief", ["m-one"], max_attempts=1, deadline_ms=300)
+        policies.hook("retry", """(req, attempt)
+  if attempt.emitted then return { retry_in_ms = 0 }, "emitted " .. tostring(attempt.emitted) end
+  return attempt.number == 1 and "next" or nil, "emitted " .. tostring(attempt.emitted)""")
+        policies.hook("respond", """(req, reply)
+  if req.stream then return { text = "changed: " .. reply.text } end""")
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        for each in cls.stubs:
+            each.stop()
+
+    def stream(self, endpoint, first, second=None):
+        type(self).first = staticmethod(first)
+        type(self).second = staticmethod(second or Script(GOOD, END))
+        stream = self.server.stream("hello", path=f"/api/{endpoint}/reply")
+        self.addCleanup(stream.conn.close)
+        stream.follow()
+        stream.ms = (time.monotonic() - stream.began) * 1000
+        return stream
+
+    def attempt(self, stream, kind):
+        """The one attempt of a stream, of this class."""
+        record = self.server.decision(stream.get("X-Request-Id"))
+        self.assertEqual(self.classes(record), [kind], record)
+        return record["attempts"][0]
+
+    # -- time
+
+    def test_no_first_text_in_time_is_a_timeout_that_falls_over(self):
+        stream = self.stream("both", Script(delta(role="assistant", text=""), STAY))
+        self.assertStreamed(stream, "good answer")
+        record = self.server.decision(stream.get("X-Request-Id"))
+        self.assertEqual(self.classes(record), ["timeout", "ok"])
+        attempt = record["attempts"][0]
+        self.assertIn("first_token_timeout_ms", attempt["error"])
+        self.assertGreaterEqual(attempt["latencyMs"], 400)
+        self.assertNotIn("ttftMs", attempt)
+
+    def test_pings_are_no_answer(self):
+        stream = self.stream("an", Script(*[PING, 0.05] * 30))
+        self.assertTrue(self.assertStreamed(stream)["degraded"])
+        self.assertIn("first_token_timeout_ms", self.attempt(stream, "timeout")["error"])
+
+    def test_thinking_aloud_is_life_but_no_text(self):
+        steps = [delta(reasoning_content="hm "), 0.1] * 6
+        stream = self.stream("one", Script(*steps, GOOD, END))
+        self.assertStreamed(stream, "good answer")
+        self.assertGreater(self.attempt(stream, "ok")["ttftMs"], 500)
+
+    def test_a_pause_in_the_midst_cuts_the_stream(self):
+        stream = self.stream("one", Script(delta("a"), delta("b"), STAY))
+        self.assertBroken(stream)
+        self.assertEqual(stream.text, "ab")
+        attempt = self.attempt(stream, "cut")
+        self.assertIn("idle_timeout_ms", attempt["error"])
+        self.assertLess(attempt["ttftMs"] + 350, attempt["latencyMs"])
+
+    def test_the_whole_call_has_its_time(self):
+        stream = self.stream("one", Script(*[delta("a"), 0.1] * 40))
+        self.assertBroken(stream)
+        attempt = self.attempt(stream, "cut")
+        self.assertIn("whole call", attempt["error"])
+        self.assertGreaterEqual(attempt["latencyMs"], 1500)
+
+    def test_the_deadline_ends_a_stream_in_the_midst(self):
+        stream = self.stream("short", Script(*[delta("a"), 0.1] * 40))
+        self.assertBroken(stream, "deadline_exceeded")
+        self.assertEqual(stream.done["model"], "m-one")
+        self.attempt(stream, "deadline")
+
+    def test_the_deadline_before_the_first_text_degrades(self):
+        stream = self.stream("brief", Script(STAY))
+        done = self.assertStreamed(stream)
+        self.assertEqual((done["degraded"], done["reason"]), (True, "deadline"))
+        self.attempt(stream, "deadline")
+
+    def test_a_stream_that_flows_is_not_cut_for_the_next_candidate(self):
+        # Of a deadline of 4 s an attempt would get 2.5 s at most, and the provider's 1.5 s.
+        self.server.policies.providers["one"]["timeout_ms"] = 3900
+        self.server.policies.write()
+        self.assertEqual(self.server.reload().status, 200)
+        stream = self.stream("both", Script(*[delta("a"), 0.1] * 28, delta(finish="stop"), DONE, END))
+        self.assertStreamed(stream, "a" * 28)
+        self.server.policies.providers["one"]["timeout_ms"] = 1500
+        self.server.policies.write()
+        self.assertEqual(self.server.reload().status, 200)
+
+    def test_the_first_delta_does_not_wait(self):
+        stream = self.stream("one", Script(delta("a"), 0.3, GOOD, END))
+        self.assertStreamed(stream, "agood answer")
+        case.say(f"first delta after {stream.times[0] * 1000:.1f} ms, the next after "
+                 f"{stream.times[1] * 1000:.0f}")
+        self.assertGreater(stream.times[1] - stream.times[0], 0.2)
+
+    # -- ends
+
+    def test_ends_that_are_whole(self):
+        ways = {
+            "done": (GOOD, END),
+            "done, and the connection stays": (GOOD, STAY),
+            "done, and more": (GOOD + delta(" more"), END),
+            "done in pieces": (GOOD[:200], GOOD[200:-5], GOOD[-5:], END),
+            "a reason, no done": (delta("good answer", "stop"), END),
+            "done, no reason": (delta("good answer"), DONE, END),
+        }
+        for name, steps in ways.items():
+            with self.subTest(way=name):
+                stream = self.stream("one", Script(*steps))
+                done = self.assertStreamed(stream, "good answer")
+                self.assertEqual(done["finishReason"], "stop")
+                self.attempt(stream, "ok")
+                self.assertLess(stream.ms, 1500)
+
+    def test_ends_that_are_none(self):
+        ways = {
+            "an end without a reason": (delta("a"), END),
+            "closed": (delta("a"),),
+            "closed after a reason": (delta("a", "stop"),),
+            "no JSON": (delta("a"), "data: {not JSON\n\n", STAY),
+            "an error": (delta("a"), 'data: {"error":{"message":"oh no","type":"x"}}\n\n', STAY),
+            "an error by name": (delta("a"), 'event: error\ndata: {"message":"oh no"}\n\n', STAY),
+        }
+        for name, steps in ways.items():
+            with self.subTest(way=name):
+                stream = self.stream("one", Script(*steps))
+                self.assertBroken(stream)
+                self.assertEqual(stream.text, "a")
+                self.attempt(stream, "cut")
+
+    def test_what_fails_before_its_first_text_is_bad_and_falls_over(self):
+        ways = {
+            "an end": (END,),
+            "closed": (delta(role="assistant", text=""),),
+            "done": (DONE, END),
+            "an empty answer": (delta(""), delta(finish="stop"), DONE, END),
+            "no JSON": ("data: {not JSON\n\n", STAY),
+            "an error": ('data: {"error":{"message":"oh no","type":"x"}}\n\n', STAY),
+            "events without an end": (delta(role="assistant") * 1100, STAY),
+            "a line without an end": ("data: " + "x" * 1100000, STAY),
+        }
+        for name, steps in ways.items():
+            with self.subTest(way=name):
+                stream = self.stream("both", Script(*steps))
+                self.assertStreamed(stream, "good answer")
+                record = self.server.decision(stream.get("X-Request-Id"))
+                self.assertEqual(self.classes(record), ["bad_reply", "ok"], record)
+
+    def test_answers_that_may_be_empty(self):
+        for said in ("length", "content_filter"):
+            with self.subTest(finish=said):
+                stream = self.stream("one", Script(delta(finish=said), DONE, END))
+                self.assertStreamed(stream, "changed: ")  # nothing had reached the client
+                self.assertEqual(stream.done["finishReason"], said)
+
+    def test_overload_in_the_stream_is_overload(self):
+        event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+        stream = self.stream("an", Script(f"event: error\ndata: {json.dumps(event)}\n\n", STAY))
+        self.assertTrue(self.assertStreamed(stream)["degraded"])
+        self.assertEqual(self.attempt(stream, "overloaded")["error"], "Overloaded")
+
+    def test_a_whole_answer_where_a_stream_was_wanted_is_one_delta(self):
+        stream = self.stream("one", lambda call: stub.reply(stub.openai("all at once")))
+        self.assertStreamed(stream, "changed: all at once")
+        self.assertEqual(len(stream.texts), 1)
+        self.attempt(stream, "ok")
+
+    def test_raw_line_separators_and_escapes_stay_as_they_are(self):
+        raw = 'data: {"choices":[{"delta":{"content":"a\u2028b\\u2029c\\n\\"\u00e9\\ud83d\\ude00"}}]}\n\n'
+        stream = self.stream("one", Script(raw, delta(finish="stop"), DONE, END))
+        self.assertStreamed(stream, "a\u2028b\u2029c\n\"\u00e9\U0001f600")
+
+    # -- hooks
+
+    def test_respond_hears_the_whole_text_and_comes_too_late(self):
+        stream = self.stream("one", Script(GOOD, END))
+        self.assertStreamed(stream, "good answer")
+        record = self.server.decision(stream.get("X-Request-Id"))
+        note = [hook for hook in record["hooks"] if hook["name"] == "respond"][0]
+        self.assertIn("too late", note["returned"])
+
+    def test_retry_hears_that_text_was_emitted_and_comes_too_late(self):
+        stream = self.stream("both", Script(delta("a"), END))
+        self.assertBroken(stream)
+        record = self.server.decision(stream.get("X-Request-Id"))
+        self.assertEqual(self.classes(record), ["cut"])
+        note = [hook for hook in record["hooks"] if hook["name"] == "retry"][0]
+        self.assertEqual(note["why"], "emitted true")
+        self.assertIn("too late", note["returned"])
+
+    # -- what it leaves
+
+    def test_cut_streams_open_the_breaker(self):
+        for _ in range(3):
+            self.assertBroken(self.stream("frail", Script(delta("a"), END)))
+        stream = self.stream("frail", Script(GOOD, END))
+        self.assertEqual(self.assertStreamed(stream)["reason"], "breaker")
+
+    def test_a_stream_without_usage_is_booked_by_what_was_said(self):
+        words = "one two three four five six seven eight nine ten"
+        stream = self.stream("one", Script(delta(words), delta(finish="stop"), DONE, END))
+        self.assertStreamed(stream, words)
+        attempt = self.attempt(stream, "ok")
+        self.assertEqual(attempt["settled"], "estimated")
+        self.assertLess(attempt["tokens"]["completion"], 20)
+        self.assertGreaterEqual(attempt["tokens"]["completion"], 10)
+
+    def test_impossible_usage_is_replaced(self):
+        usage = 'data: {"choices":[],"usage":{"prompt_tokens":-5,"completion_tokens":1e30}}\n\n'
+        stream = self.stream("one", Script(delta("a", "stop"), usage, DONE, END))
+        self.assertStreamed(stream, "a")
+        self.assertEqual(self.attempt(stream, "ok")["settled"], "estimated")
+
+    def test_nothing_is_under_way_afterwards(self):
+        self.stream("one", Script(GOOD, END))
+        self.assertTrue(procs.wait_for(
+            lambda: self.server.metrics().get("llm_inflight") == 0))
+
+
+if __name__ == "__main__":
+    case.main()
