@@ -33,7 +33,7 @@ local aliases = {
     type = '"minute"|"hour"|"day"|"week"|"month"|"none"' },
   { name = "neap.fault", text = "What a scripted provider can fail with.",
     type = '"network"|"timeout"|"rate_limited"|"quota"|"overloaded"|"server_error"|"bad_reply"|"credential"'
-      .. '|"model_gone"|"too_long"|"filtered"|"rejected"' },
+      .. '|"model_gone"|"too_long"|"filtered"|"rejected"|"cut"' },
 }
 
 local hooks = {

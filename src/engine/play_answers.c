@@ -42,7 +42,7 @@ static enum np_err read_class(struct np_play *p, struct np_span value, enum np_c
         return err;
     for (int c = 0; c < NP_CLASS_COUNT; c++) {
         bool scripted = failures[c].openai_status > 0 || c == NP_CLASS_network ||
-                        c == NP_CLASS_timeout || c == NP_CLASS_bad_reply;
+                        c == NP_CLASS_timeout || c == NP_CLASS_bad_reply || c == NP_CLASS_cut;
         if (!scripted)
             continue;
         names[n++] = np_class_name((enum np_class)c);
@@ -374,6 +374,25 @@ static void answer_good(struct np_play *p, const struct np_exchange *x, const st
     np_json_w_end(&w, '}');
 }
 
+/* A streamed answer, or one that breaks off in its midst. */
+static void answer_stream(struct np_play *p, const struct np_exchange *x, const struct np_model *m,
+                          const struct np_play_answer *a, struct np_sim_reply *out)
+{
+    struct np_span text = a->text.p ? a->text : NP_SPAN("A good answer.");
+    struct tokens t = count(x, a, text);
+    bool openai = m->provider->adapter == NP_ADAPTER_OPENAI;
+    struct np_span plain = a->finish.n ? a->finish : t.cut ? NP_SPAN("length") : NP_SPAN("stop");
+    struct np_play_said said = {.text = text,
+                                .finish = openai ? plain : anthropic_finish(a->finish, t.cut),
+                                .prompt = t.prompt,
+                                .completion = t.completion,
+                                .cached = t.cached};
+    np_play_write_stream(&p->body, m->provider->adapter, &said, a->class == NP_CLASS_cut);
+    out->stream = true;
+    if (a->class == NP_CLASS_cut)
+        out->how = NP_CALL_RESET;
+}
+
 /* A reply that takes longer than its provider may is cut as on the live ground; a scripted timeout
  * always is. */
 static void take_time(const struct np_provider *provider, const struct np_play_answer *a,
@@ -385,7 +404,7 @@ static void take_time(const struct np_provider *provider, const struct np_play_a
     bool late = first > 0 && ms > first;
     if (timeout || late)
         *out = (struct np_sim_reply){.how = NP_CALL_FIRST_BYTE_TIMEOUT};
-    out->takes_ns = (uint64_t)(late ? first : ms) * NP_NS_PER_MS;
+    out->takes_ns = out->first_ns = (uint64_t)(late ? first : ms) * NP_NS_PER_MS;
 }
 
 void np_play_on_call(void *ctx, const struct np_exchange *x, const struct np_call_order *order,
@@ -397,10 +416,13 @@ void np_play_on_call(void *ctx, const struct np_exchange *x, const struct np_cal
     (void)rng;
     np_buf_reset(&p->body);
     *out = (struct np_sim_reply){.how = NP_CALL_COMPLETE, .status = a.status ? a.status : 200};
-    if (a.class == NP_CLASS_network)
+    bool breaks = a.class == NP_CLASS_cut;
+    if (a.class == NP_CLASS_network || (breaks && !order->stream))
         *out = (struct np_sim_reply){.how = NP_CALL_RESET};
     else if (a.class == NP_CLASS_bad_reply)
         (void)np_buf_puts(&p->body, "{\"choices\": [ {{{");
+    else if (order->stream && (breaks || a.class == NP_CLASS_ok) && out->status < 300)
+        answer_stream(p, x, m, &a, out);
     else if (a.class == NP_CLASS_ok && out->status < 300)
         answer_good(p, x, m, &a);
     else if (a.class != NP_CLASS_timeout)

@@ -69,6 +69,15 @@ enum np_err np_play_read_providers(struct np_play *p, struct np_span providers) 
 void np_play_on_call(void *ctx, const struct np_exchange *x, const struct np_call_order *order,
                      struct np_rng *rng, struct np_sim_reply *out);
 
+/* What a good answer says, its finish in the provider's word. */
+struct np_play_said {
+    struct np_span text, finish;
+    int64_t prompt, completion, cached;
+};
+/* play_stream.c: the same as events; broken: only the first half of the text. */
+void np_play_write_stream(struct np_buf *b, enum np_adapter dialect, const struct np_play_said *s,
+                          bool broken);
+
 /* play_state.c: makes breakers and accounts as given; sets at_ns. */
 enum np_err np_play_breakers(struct np_play *p, const struct np_play_given *g) NP_MUST_CHECK;
 enum np_err np_play_budgets(struct np_play *p, struct np_span budgets) NP_MUST_CHECK;

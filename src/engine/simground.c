@@ -32,12 +32,25 @@ struct np_sim {
     size_t open;
 };
 
+/* A streamed reply on its way. */
+struct sim_stream {
+    bool open;         /* pieces are still to come */
+    size_t at;         /* bytes of the body that have come */
+    size_t i, n;       /* events that have come, and all */
+    uint64_t start_ns; /* of the call */
+    uint64_t quiet_ns; /* when it is cut if nothing comes */
+    uint64_t due_ns;   /* when it is cut in any case */
+    bool flows;
+    uint32_t idle_ms;
+};
+
 /* An exchange on this ground; in its arena. */
 struct sim_live {
     struct np_sim *sim;
     struct np_exchange *x;
     struct np_timer arrive, leave, wait, call;
     struct np_sim_reply reply;
+    struct sim_stream stream;
     bool answered;
 };
 
@@ -87,6 +100,96 @@ static struct np_span keep(struct np_exchange *x, struct np_span text)
     return text.p ? np_arena_dup(x->arena, text) : text;
 }
 
+/* The events of a stream end with an empty line each. */
+static size_t next_event(struct np_span body, size_t at)
+{
+    const char *end = memmem(body.p + at, body.n - at, "\n\n", 2);
+    return end ? (size_t)(end - body.p) + 2 : body.n;
+}
+
+static uint64_t ms_from(uint64_t at_ns, uint32_t ms)
+{
+    return ms ? at_ns + ms * NP_NS_PER_MS : UINT64_MAX;
+}
+
+/* When the next event comes, or the end after the last. */
+static uint64_t event_at(const struct sim_live *live)
+{
+    const struct sim_stream *st = &live->stream;
+    const struct np_sim_reply *r = &live->reply;
+    uint64_t span_ns = r->takes_ns > r->first_ns ? r->takes_ns - r->first_ns : 0;
+    uint64_t at = st->n > 1 && st->i < st->n ? span_ns * st->i / (st->n - 1) : span_ns;
+    return st->start_ns + r->first_ns + at;
+}
+
+/* Sets the timer for what happens next. */
+static void await_event(struct sim_live *live)
+{
+    const struct sim_stream *st = &live->stream;
+    uint64_t at = event_at(live);
+    at = at < st->quiet_ns ? at : st->quiet_ns;
+    at = at < st->due_ns ? at : st->due_ns;
+    np_timer_set(live->sim->timers, &live->call, at > live->sim->now_ns ? at : live->sim->now_ns);
+}
+
+static void begin_stream(struct sim_live *live, const struct np_call_order *order)
+{
+    const struct np_provider *p = order->model->provider;
+    uint64_t now = live->sim->now_ns;
+    live->stream = (struct sim_stream){.open = true,
+                                       .start_ns = now,
+                                       .quiet_ns = ms_from(now, p->first_token_timeout_ms),
+                                       .due_ns = order->deadline_ns,
+                                       .idle_ms = p->idle_timeout_ms};
+    struct np_span body = live->reply.body;
+    for (size_t at = 0; at < body.n; at = next_event(body, at))
+        live->stream.n++;
+    await_event(live);
+}
+
+static void end_stream(struct sim_live *live, enum np_call_how how)
+{
+    struct np_sim *s = live->sim;
+    struct np_call_result result = {
+        .end = {.how = how, .status = live->reply.status, .request_sent = true},
+        .reply = {.status = live->reply.status, .wall_ms = wall_ms(s)}};
+    live->stream.open = false;
+    np_drive_done(&s->drive, live->x, &result, now_of(s));
+}
+
+/* The next event, the end, or a time-out that comes before. The driver may end the call in any. */
+static void go_on_streaming(struct sim_live *live)
+{
+    struct sim_stream *st = &live->stream;
+    struct np_sim *s = live->sim;
+    struct np_span body = live->reply.body;
+    if (s->now_ns < event_at(live)) {
+        end_stream(live, s->now_ns >= st->due_ns ? NP_CALL_TOTAL_TIMEOUT
+                         : st->flows             ? NP_CALL_IDLE_TIMEOUT
+                                                 : NP_CALL_FIRST_BYTE_TIMEOUT);
+        return;
+    }
+    if (st->i == 0 &&
+        !np_drive_head(&s->drive, live->x, live->reply.status, NP_SPAN("text/event-stream"))) {
+        end_stream(live, NP_CALL_BAD_FRAMING);
+        return;
+    }
+    if (st->i == st->n) {
+        end_stream(live, live->reply.how);
+        return;
+    }
+    size_t end = next_event(body, st->at);
+    struct np_span piece = np_span_make(body.p + st->at, end - st->at);
+    st->at = end;
+    st->i++;
+    np_drive_data(&s->drive, live->x, piece, now_of(s));
+    if (!st->open)
+        return;
+    if (st->flows)
+        st->quiet_ns = ms_from(s->now_ns, st->idle_ms);
+    await_event(live);
+}
+
 static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
 {
     struct np_sim *s = ctx;
@@ -98,6 +201,10 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
     r.retry_after = keep(x, r.retry_after);
     r.body = keep(x, r.body);
     live->reply = r;
+    if (r.stream) {
+        begin_stream(live, order);
+        return NP_OK;
+    }
     uint64_t at_ns = s->now_ns + r.takes_ns;
     if (at_ns > order->deadline_ns) {
         at_ns = order->deadline_ns;
@@ -113,6 +220,11 @@ static void on_call(void *ctx, uint64_t now_ns)
     struct np_sim *s = live->sim;
     const struct np_sim_reply *r = &live->reply;
     (void)now_ns;
+    if (live->stream.open) {
+        go_on_streaming(live);
+        settle(live);
+        return;
+    }
     struct np_call_result result = {.end = {.how = r->how,
                                             .status = r->status,
                                             .request_sent = !r->not_sent,
@@ -130,6 +242,7 @@ static bool ground_abort(void *ctx, struct np_exchange *x)
 {
     struct np_sim *s = ctx;
     struct sim_live *live = x->ground;
+    live->stream.open = false;
     np_timer_stop(s->timers, &live->call);
     return !live->reply.not_sent;
 }
@@ -137,8 +250,9 @@ static bool ground_abort(void *ctx, struct np_exchange *x)
 static void ground_flows(void *ctx, struct np_exchange *x, uint64_t deadline_ns)
 {
     (void)ctx;
-    (void)x;
-    (void)deadline_ns;
+    struct sim_live *live = x->ground;
+    live->stream.flows = true;
+    live->stream.due_ns = deadline_ns;
 }
 
 static void ground_emit(void *ctx, struct np_exchange *x, struct np_span json_text)

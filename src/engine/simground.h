@@ -14,6 +14,10 @@ struct np_sim_reply {
     unsigned status;
     uint64_t takes_ns; /* cut at the call's deadline, as the live ground does */
     bool not_sent;     /* the request never left (connection refused, …) */
+    /* The body is a stream of events: the first comes at first_ns, the last at takes_ns, and how is what
+     * the call ends with then. The provider's time-outs hold for it. */
+    bool stream;
+    uint64_t first_ns;
     struct np_span content_type, retry_after, body;
 };
 

@@ -106,7 +106,9 @@ static void on_call(void *ctx, const struct np_exchange *x, const struct np_call
     s->at++;
     out->takes_ns = (step.takes_ms ? step.takes_ms : 100) * NP_NS_PER_MS;
     out->status = step.status;
-    out->how = step.status ? NP_CALL_COMPLETE : step.how;
+    out->how = step.status && !step.stream ? NP_CALL_COMPLETE : step.how;
+    out->stream = step.stream;
+    out->first_ns = step.first_ms * NP_NS_PER_MS;
     out->not_sent = !step.status && step.how <= NP_CALL_NO_TLS;
     if (step.retry_after)
         out->retry_after = np_span_of(step.retry_after);
@@ -138,6 +140,10 @@ static void copy_attempts(struct kit_outcome *o, const struct np_exchange *x)
         o->attempt[i].retry_in_ms = a->retry_in_ms;
         o->attempt[i].cost_nusd = a->cost_nusd;
         o->attempt[i].took_ms = (a->end_ns - a->start_ns) / NP_NS_PER_MS;
+        if (a->first_byte_ns)
+            o->attempt[i].first_ms = (a->first_byte_ns - a->start_ns) / NP_NS_PER_MS;
+        o->attempt[i].usage = a->usage;
+        o->attempt[i].emitted = a->emitted;
     }
     o->n_skipped = x->n_skipped;
     for (size_t i = 0; i < x->n_skipped; i++)
@@ -153,6 +159,10 @@ static void on_closed(void *ctx, const struct np_exchange *x)
     *o = (struct kit_outcome){.status = x->outcome.status,
                               .degraded = x->outcome.degraded,
                               .client_gone = x->client_gone,
+                              .broken = x->outcome.broken,
+                              .emitted = x->emitted,
+                              .first_text_ns =
+                                  x->first_text_ns ? x->first_text_ns - x->accept_ns : 0,
                               .reason = x->outcome.reason,
                               .refusal = x->outcome.refusal.type,
                               .finish = x->outcome.finish,

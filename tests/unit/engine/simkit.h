@@ -15,6 +15,8 @@ struct kit_step {
     uint64_t takes_ms;
     const char *body;        /* NULL: a fitting one */
     const char *retry_after; /* NULL: none */
+    bool stream; /* body is events; the first comes at first_ms, and then `how` is its end */
+    uint64_t first_ms;
 };
 
 struct kit_script {
@@ -26,7 +28,7 @@ struct kit_script {
 /* A copy of what the tests look at. */
 struct kit_outcome {
     unsigned status;
-    bool degraded, client_gone;
+    bool degraded, client_gone, broken, emitted;
     enum np_reason reason;
     enum np_refusal_type refusal;
     enum np_finish finish;
@@ -38,10 +40,12 @@ struct kit_outcome {
         enum np_class class;
         enum np_settled settled;
         int64_t retry_in_ms, cost_nusd;
-        uint64_t took_ms;
+        uint64_t took_ms, first_ms; /* first_ms 0: nothing came */
+        struct np_usage usage;
+        bool emitted;
     } attempt[NP_MAX_ATTEMPTS];
     enum np_skip skipped[NP_MAX_SKIPS];
-    uint64_t took_ns, upstream_ns;
+    uint64_t took_ns, upstream_ns, first_text_ns;
 };
 
 struct kit {
