@@ -53,11 +53,11 @@ bool np_lease_clean(const struct np_ledger *l, const struct np_record *r)
     if (immediate(l)) {
         return true;
     }
-    /* Long after its end the journal's word is enough. */
-    if (r->written && !r->asking && !r->listed && l->wall_ms >= r->end_ms + FORGET_MS) {
-        return true;
+    if (r->asking || r->listed || (r->opened && r->free > 0)) {
+        return false;
     }
-    return !r->dirty && !r->asking && !r->listed && (!r->opened || r->free <= 0);
+    /* Long after its end the journal's word is enough. */
+    return !r->dirty || (r->written && l->wall_ms >= r->end_ms + FORGET_MS);
 }
 
 /* --- how much ------------------------------------------------------------------------------------- */
