@@ -116,4 +116,19 @@ const char *np_burn_window_name(enum np_burn_window w); /* 5m … */
 double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
                    enum np_burn_window w, uint64_t now_ns);
 
+/* One minute of an endpoint, for keeping over a restart; wall_minute counts from 1970. */
+struct np_slo_minute {
+    int64_t wall_minute;
+    uint32_t total, counted, slow, bad, degraded;
+    int64_t cost_nusd;
+};
+#define NP_SLO_MINUTES (3 * 24 * 60)
+/* The minutes of the last three days in which something was, the newest first; how many. */
+size_t np_slo_export(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns, int64_t wall_ms,
+                     struct np_slo_minute *out, size_t max);
+/* Adds minutes of an earlier life; what is older than three days, or lies in the future, is passed
+ * over. Without memory nothing is kept. */
+void np_slo_import(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns, int64_t wall_ms,
+                   const struct np_slo_minute *minutes, size_t n);
+
 #endif

@@ -10,9 +10,10 @@
 #include "base/err.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define MINUTE_NS (60 * NP_NS_PER_S)
-#define MINUTES (3 * 24 * 60)
+#define MINUTES NP_SLO_MINUTES
 #define P95_SHARE 0.05
 
 static const uint32_t window_minutes[NP_BURN_COUNT] = {5, 30, 60, 360, MINUTES};
@@ -31,9 +32,10 @@ const char *np_burn_window_name(enum np_burn_window w)
     return names[w];
 }
 
+/* Room below for the minutes of an earlier life: a clock that began with the machine is small. */
 static uint32_t minute_of(uint64_t now_ns)
 {
-    return (uint32_t)(now_ns / MINUTE_NS) + 1;
+    return (uint32_t)(now_ns / MINUTE_NS) + 1 + MINUTES;
 }
 
 void np_slo_add(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns,
@@ -126,4 +128,74 @@ double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_obje
     default:
         return 0;
     }
+}
+
+/* --- over restarts ------------------------------------------------------------------------------- */
+
+static int64_t wall_minute(int64_t wall_ms)
+{
+    return wall_ms / 60000;
+}
+
+size_t np_slo_export(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns, int64_t wall_ms,
+                     struct np_slo_minute *out, size_t max)
+{
+    np_require(endpoint_slot < NP_MAX_ENDPOINTS);
+    struct np_slo_book *book = &g->slo[endpoint_slot];
+    uint32_t now = minute_of(now_ns);
+    size_t n = 0;
+    pthread_mutex_lock(&book->lock);
+    for (uint32_t back = 0; book->cells && back < MINUTES && n < max; back++) {
+        const struct np_slo_cell *c = &book->cells[(now - back) % MINUTES];
+        if (c->minute != now - back) {
+            continue;
+        }
+        out[n++] = (struct np_slo_minute){.wall_minute = wall_minute(wall_ms) - back,
+                                          .total = c->total,
+                                          .counted = c->counted,
+                                          .slow = c->slow,
+                                          .bad = c->bad,
+                                          .degraded = c->degraded,
+                                          .cost_nusd = c->cost_nusd};
+    }
+    pthread_mutex_unlock(&book->lock);
+    return n;
+}
+
+static void import_minute(struct np_slo_book *book, uint32_t minute, const struct np_slo_minute *m)
+{
+    struct np_slo_cell *c = &book->cells[minute % MINUTES];
+    if (c->minute > minute) {
+        return;
+    }
+    if (c->minute < minute) {
+        *c = (struct np_slo_cell){.minute = minute};
+    }
+    c->total += m->total;
+    c->counted += m->counted;
+    c->slow += m->slow;
+    c->bad += m->bad;
+    c->degraded += m->degraded;
+    c->cost_nusd += m->cost_nusd;
+}
+
+void np_slo_import(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns, int64_t wall_ms,
+                   const struct np_slo_minute *minutes, size_t n)
+{
+    np_require(endpoint_slot < NP_MAX_ENDPOINTS);
+    struct np_slo_book *book = &g->slo[endpoint_slot];
+    uint32_t now = minute_of(now_ns);
+    pthread_mutex_lock(&book->lock);
+    if (!book->cells) {
+        book->cells = calloc(MINUTES, sizeof book->cells[0]);
+    }
+    book->newest = now > book->newest ? now : book->newest;
+    for (size_t i = 0; book->cells && i < n; i++) {
+        int64_t back = wall_minute(wall_ms) - minutes[i].wall_minute;
+        if (back >= 0 && back < MINUTES) {
+            import_minute(book, now - (uint32_t)back, &minutes[i]);
+        }
+    }
+    memset(book->memo_minute, 0, sizeof book->memo_minute);
+    pthread_mutex_unlock(&book->lock);
 }

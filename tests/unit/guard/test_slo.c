@@ -176,6 +176,67 @@ START_TEST(objectives_and_windows_have_the_contracts_names)
 }
 END_TEST
 
+/* Now on the clock of a machine that has just begun, and of a wall. */
+#define BOOT MIN(2)
+#define WALL_MS INT64_C(1790000000000)
+
+static size_t carry(struct np_guard *from, uint64_t now, int64_t wall_ms, struct np_guard *to,
+                    uint64_t to_now, int64_t to_wall_ms)
+{
+    static struct np_slo_minute minutes[NP_SLO_MINUTES];
+    size_t n = np_slo_export(from, endpoint.slot, now, wall_ms, minutes, NP_SLO_MINUTES);
+    np_slo_import(to, endpoint.slot, to_now, to_wall_ms, minutes, n);
+    return n;
+}
+
+START_TEST(burn_rates_survive_a_restart_and_a_new_clock)
+{
+    struct np_guard *next = np_guard_new(2);
+    for (uint64_t i = 300; i-- > 0;) {
+        good(T0 - MIN(i), 9);
+        bad(T0 - MIN(i), 1);
+    }
+    ck_assert_uint_eq(carry(g, T0, WALL_MS, next, BOOT, WALL_MS + 90000), 300);
+    for (unsigned w = NP_BURN_30M; w < NP_BURN_COUNT; w++) {
+        double before = np_slo_burn(g, &endpoint, NP_OBJ_ERRORS, (enum np_burn_window)w, T0);
+        double after = np_slo_burn(next, &endpoint, NP_OBJ_ERRORS, (enum np_burn_window)w, BOOT);
+        ck_assert_double_eq_tol(before, 10, 1e-9);
+        ck_assert_double_eq_tol(after, before, 1e-9);
+    }
+    np_guard_free(next);
+}
+END_TEST
+
+START_TEST(a_restart_after_a_day_remembers_two)
+{
+    struct np_guard *next = np_guard_new(2);
+    bad(T0 - MIN(2 * 1440 + 10), 7);
+    bad(T0, 5);
+    carry(g, T0, WALL_MS, next, BOOT, WALL_MS + 86400000);
+    ck_assert_double_eq(np_slo_burn(next, &endpoint, NP_OBJ_ERRORS, NP_BURN_6H, BOOT), 0);
+    struct np_slo_minute minutes[10];
+    size_t n = np_slo_export(next, endpoint.slot, BOOT, WALL_MS + 86400000, minutes, 10);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_uint_eq(minutes[0].bad, 5);
+    ck_assert_int_eq(minutes[0].wall_minute, WALL_MS / 60000);
+    np_guard_free(next);
+}
+END_TEST
+
+START_TEST(minutes_of_the_future_and_of_long_ago_are_passed_over)
+{
+    const struct np_slo_minute odd[] = {
+        {.wall_minute = WALL_MS / 60000 + 1, .counted = 1, .bad = 1},
+        {.wall_minute = WALL_MS / 60000 - NP_SLO_MINUTES, .counted = 1, .bad = 1},
+        {.wall_minute = INT64_MIN / 2, .counted = 1, .bad = 1}};
+    np_slo_import(g, endpoint.slot, T0, WALL_MS, odd, 3);
+    ck_assert_double_eq(burn(NP_OBJ_ERRORS, NP_BURN_3D, T0), 0);
+    good(T0, 9);
+    bad(T0, 1);
+    ck_assert_double_eq_tol(burn(NP_OBJ_ERRORS, NP_BURN_3D, T0), 10, 1e-9);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("slo");
@@ -193,6 +254,9 @@ int main(void)
     tcase_add_test(t, an_objective_that_is_not_set_burns_nothing);
     tcase_add_test(t, endpoints_are_apart);
     tcase_add_test(t, objectives_and_windows_have_the_contracts_names);
+    tcase_add_test(t, burn_rates_survive_a_restart_and_a_new_clock);
+    tcase_add_test(t, a_restart_after_a_day_remembers_two);
+    tcase_add_test(t, minutes_of_the_future_and_of_long_ago_are_passed_over);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
