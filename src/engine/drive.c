@@ -107,13 +107,9 @@ static bool make_plan(struct np_drive_env *env, struct np_exchange *x, struct np
     return true;
 }
 
-void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+/* Its tenant has room for it: the body is looked at. */
+static void begin(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
-    struct np_drive *d = np_arena_alloc(x->arena, sizeof *d);
-    np_require(d); /* the arena is fresh and larger than this */
-    d->last_retry_after_ms = -1;
-    d->obstacle = NP_REASON_exhausted;
-    x->drive = d;
     struct np_refusal refusal = {.retry_after_s = -1};
     enum np_err err = np_request_parse(x->arena, x->body, &x->request, &refusal);
     if (!err && x->request.stream)
@@ -131,6 +127,41 @@ void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np
     }
     if (make_plan(env, x, now))
         np_drive_advance(env, x, now);
+}
+
+/* Asks for its tenant's leave, before anything costs time. */
+static void enter(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    struct np_refusal refusal;
+    enum np_quota_answer a = np_quota_enter(env->ledger, &d->quota, x, now.wall_ms, &refusal);
+    if (a == NP_QUOTA_WAIT && np_drive_left_ms(x, now) > 0) {
+        d->outside = true;
+        np_drive_await_money(env, x, now);
+        return;
+    }
+    d->outside = d->for_money = false;
+    if (a == NP_QUOTA_REFUSED)
+        np_drive_refuse(env, x, &refusal, now);
+    else
+        begin(env, x, now);
+}
+
+void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_arena_alloc(x->arena, sizeof *d);
+    np_require(d); /* the arena is fresh and larger than this */
+    d->last_retry_after_ms = -1;
+    d->obstacle = NP_REASON_exhausted;
+    x->drive = d;
+    enter(env, x, now);
+}
+
+void np_drive_over(struct np_drive_env *env, struct np_exchange *x)
+{
+    struct np_drive *d = np_drive_of(x);
+    d->state = NP_DRIVE_DONE;
+    np_quota_leave(env->ledger, &d->quota);
 }
 
 /* Passes over all that is left of the plan. */
@@ -261,7 +292,7 @@ static void drained(struct np_drive_env *env, struct np_exchange *x)
 {
     np_require(env->draining_calls > 0);
     env->draining_calls--;
-    np_drive_of(x)->state = NP_DRIVE_DONE;
+    np_drive_over(env, x);
 }
 
 void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
@@ -326,7 +357,10 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
     if (!d->for_money)
         count_phase(x, now);
     d->state = NP_DRIVE_NEW;
-    np_drive_advance(env, x, now);
+    if (d->outside)
+        enter(env, x, now);
+    else
+        np_drive_advance(env, x, now);
 }
 
 /* Nobody waits for the call that is under way: it ends here. */
@@ -361,7 +395,7 @@ void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_no
     } else if (d->state == NP_DRIVE_WAITING && !d->for_money) {
         count_phase(x, now);
     }
-    d->state = NP_DRIVE_DONE;
+    np_drive_over(env, x);
 }
 
 void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now)

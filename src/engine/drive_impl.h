@@ -3,6 +3,7 @@
 #define NP_ENGINE_DRIVE_IMPL_H
 
 #include "engine/drive.h"
+#include "engine/quota.h"
 #include "provider/sse.h"
 
 /* At most this many attempts with one candidate, whatever a policy asks for. */
@@ -59,6 +60,8 @@ struct np_drive {
     int64_t too_small_room;            /* the largest context among them, in tokens */
     int64_t last_retry_after_ms;       /* of the last failed attempt, or until a key is free; -1 */
     uint64_t phase_ns;                 /* when the call or wait began */
+    struct np_quota quota;             /* what it holds of its tenant's limits */
+    bool outside;                      /* waits for the ledger before anything else */
     struct np_flow *flow;              /* NULL: the client wants the answer whole */
 };
 
@@ -116,6 +119,9 @@ void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struc
  * what came, and a second's worth more; all that was allowed where tokens are hidden. */
 struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np_exchange *x,
                                  const struct np_attempt *a, struct np_now now);
+
+/* drive.c: the exchange is in its last state: what it held of its tenant's limits goes back. */
+void np_drive_over(struct np_drive_env *env, struct np_exchange *x);
 
 /* What became of trying a candidate. */
 enum np_tried { NP_TRIED_CALLING, NP_TRIED_PASSED, NP_TRIED_ENDED, NP_TRIED_WAITING };

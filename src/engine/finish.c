@@ -5,9 +5,8 @@
 
 static void give(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
-    struct np_drive *d = np_drive_of(x);
-    np_require(!x->done && d->state != NP_DRIVE_DONE);
-    d->state = NP_DRIVE_DONE;
+    np_require(!x->done && np_drive_of(x)->state != NP_DRIVE_DONE);
+    np_drive_over(env, x);
     x->done = true;
     x->end_ns = now.mono_ns; /* what the reply says; set anew when it has left */
     env->ground->reply(env->ground->ctx, x);

@@ -166,5 +166,7 @@ void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_
         a->cost_nusd = a->reservation.amount_nusd;
     x->reserved_nusd -= a->reservation.amount_nusd;
     x->cost_nusd += a->cost_nusd;
+    np_quota_used(env->ledger, &np_drive_of(x)->quota,
+                  a->settled == NP_SETTLED_VOID ? 0 : a->usage.prompt + a->usage.completion);
     np_ledger_settle(env->ledger, &a->reservation, a->settled, a->cost_nusd);
 }

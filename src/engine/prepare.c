@@ -218,6 +218,22 @@ static void count_start(struct np_drive_env *env, struct np_exchange *x, struct 
     d->again = d->other_key = false;
 }
 
+/* The tokens of the tenant's minute. NP_TRIED_ENDED: *refusal is the answer. */
+static enum np_tried take_tokens(struct np_drive_env *env, struct np_exchange *x,
+                                 struct np_candidate *c, struct np_refusal *refusal,
+                                 struct np_now now)
+{
+    switch (np_quota_tokens(env->ledger, &np_drive_of(x)->quota, x, c,
+                            least(c->completion_max, NP_COMPLETION_FLOOR), now.wall_ms, refusal)) {
+    case NP_QUOTA_WAIT:
+        return NP_TRIED_WAITING;
+    case NP_QUOTA_REFUSED:
+        return NP_TRIED_ENDED;
+    default:
+        return NP_TRIED_CALLING;
+    }
+}
+
 /* Takes the breaker's leave, the money and starts. The place in flight is taken already. */
 static enum np_tried take_and_start(struct np_drive_env *env, struct np_exchange *x,
                                     struct np_candidate *c, size_t key, struct np_now now)
@@ -226,11 +242,15 @@ static enum np_tried take_and_start(struct np_drive_env *env, struct np_exchange
     struct np_drive *d = np_drive_of(x);
     enum np_tried tried;
     struct np_reservation held = {0};
+    struct np_refusal refusal;
     enum np_pass pass = np_breaker_ask(env->guard, c->model, now.mono_ns);
     if (pass == NP_PASS_NO) {
         tried = np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
         goto give_place;
     }
+    tried = take_tokens(env, x, c, &refusal, now);
+    if (tried != NP_TRIED_CALLING)
+        goto give_probe;
     enum np_err err = np_drive_reserve(env, x, c, now, &held);
     if (err == NP_E_BUSY) {
         tried = NP_TRIED_WAITING;
@@ -253,12 +273,15 @@ give_money:
     x->reserved_nusd -= held.amount_nusd;
     np_ledger_settle(env->ledger, &held, NP_SETTLED_VOID, 0);
 give_probe:
+    np_quota_used(env->ledger, &d->quota, 0);
     if (pass == NP_PASS_PROBE)
         np_breaker_release(env->guard, c->model, now.mono_ns);
 give_place:
     np_inflight_give(env->guard, p);
     if (tried == NP_TRIED_WAITING)
         np_drive_await_money(env, x, now);
+    else if (tried == NP_TRIED_ENDED)
+        np_drive_refuse(env, x, &refusal, now);
     return tried;
 }
 

@@ -21,7 +21,7 @@ static enum np_err hold_locked(struct np_ledger *l, const struct np_claim *claim
     np_lease_limit(l, out->account, claim->limit);
     enum np_err err = np_lease_cover(l, out->account, claim->amount);
     if (err) {
-        return err == NP_E_CLOSED ? NP_E_REFUSED : err;
+        return err;
     }
     np_lease_take(l, out->account, claim->amount);
     out->window_start = r->start_ms;

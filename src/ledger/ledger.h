@@ -95,7 +95,8 @@ struct np_hold {
 };
 
 /* As np_ledger_reserve, for one claim: NP_E_REFUSED: the limit has no room (*resets_wall_ms is when
- * its window ends); NP_E_BUSY: ask again when the listeners hear. */
+ * its window ends); NP_E_BUSY: ask again when the listeners hear; NP_E_CLOSED: it may have room, but
+ * the store can't be asked. */
 enum np_err np_ledger_hold(struct np_ledger *l, const struct np_claim *claim, int64_t wall_ms,
                            struct np_hold *out, int64_t *resets_wall_ms) NP_MUST_CHECK;
 /* Ends a hold: `used` counts against the window, the rest is free again. Twice: nothing. */

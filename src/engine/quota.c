@@ -1,0 +1,132 @@
+/* The limits of tenants: claims on the ledger, and the words of their refusals. */
+#include "engine/quota.h"
+
+#include <inttypes.h>
+
+static struct np_claim claim(const char *kind, const struct np_exchange *x, enum np_window window,
+                             int64_t limit, int64_t amount)
+{
+    return (struct np_claim){.kind = kind,
+                             .name = x->tenant->name,
+                             .id = x->tenant->slot,
+                             .window = window,
+                             .limit = limit,
+                             .amount = amount};
+}
+
+static struct np_refusal refusal(const char *text, int64_t resets_wall_ms, int64_t wall_ms)
+{
+    int64_t wait_ms = resets_wall_ms == INT64_MAX ? 0 : resets_wall_ms - wall_ms;
+    return (struct np_refusal){.type = NP_REFUSAL_rate_limited,
+                               .status = np_refusal_status(NP_REFUSAL_rate_limited),
+                               .message = np_span_of(text ? text : "a limit is reached"),
+                               .retry_after_s = wait_ms > 1000 ? (wait_ms + 999) / 1000 : 1};
+}
+
+/* The answer for what the ledger said. While the store is away what is held here is used up first, and
+ * then let pass: a limit of calls is no wall of money, and must not turn a lost store into an outage.
+ * At a full table nothing is let through. */
+static enum np_quota_answer answer_of(enum np_err err)
+{
+    switch (err) {
+    case NP_OK:
+    case NP_E_CLOSED:
+        return NP_QUOTA_HELD;
+    case NP_E_BUSY:
+        return NP_QUOTA_WAIT;
+    default:
+        return NP_QUOTA_REFUSED;
+    }
+}
+
+static enum np_quota_answer take_place(struct np_ledger *l, struct np_quota *q,
+                                       struct np_exchange *x, int64_t wall_ms,
+                                       struct np_refusal *out)
+{
+    int64_t resets_ms, limit = x->tenant->concurrency;
+    if (limit <= 0)
+        return NP_QUOTA_HELD;
+    struct np_claim c = claim("calls", x, NP_WINDOW_NONE, limit, 1);
+    enum np_quota_answer a = answer_of(np_ledger_hold(l, &c, wall_ms, &q->place, &resets_ms));
+    if (a == NP_QUOTA_REFUSED)
+        *out = refusal(np_arena_printf(x->arena,
+                                       "concurrency of tenant %s: all %" PRId64
+                                       " calls at once are under way",
+                                       x->tenant->name, limit),
+                       INT64_MAX, wall_ms);
+    return a;
+}
+
+static enum np_quota_answer take_request(struct np_ledger *l, struct np_quota *q,
+                                         struct np_exchange *x, int64_t wall_ms,
+                                         struct np_refusal *out)
+{
+    int64_t resets_ms, limit = x->tenant->requests_per_minute;
+    if (limit <= 0)
+        return NP_QUOTA_HELD;
+    struct np_claim c = claim("requests", x, NP_WINDOW_MINUTE, limit, 1);
+    enum np_quota_answer a = answer_of(np_ledger_hold(l, &c, wall_ms, &q->requests, &resets_ms));
+    if (a == NP_QUOTA_REFUSED)
+        *out = refusal(np_arena_printf(x->arena,
+                                       "requests_per_minute of tenant %s: the %" PRId64
+                                       " of this minute are used up",
+                                       x->tenant->name, limit),
+                       resets_ms, wall_ms);
+    return a;
+}
+
+enum np_quota_answer np_quota_enter(struct np_ledger *l, struct np_quota *q, struct np_exchange *x,
+                                    int64_t wall_ms, struct np_refusal *refusal)
+{
+    enum np_quota_answer a = take_place(l, q, x, wall_ms, refusal);
+    if (a != NP_QUOTA_HELD)
+        return a;
+    a = take_request(l, q, x, wall_ms, refusal);
+    if (a != NP_QUOTA_HELD)
+        np_ledger_let_go(l, &q->place, 0);
+    return a;
+}
+
+enum np_quota_answer np_quota_tokens(struct np_ledger *l, struct np_quota *q, struct np_exchange *x,
+                                     struct np_candidate *c, int64_t floor, int64_t wall_ms,
+                                     struct np_refusal *out)
+{
+    int64_t resets_ms, limit = x->tenant->tokens_per_minute;
+    if (limit <= 0)
+        return NP_QUOTA_HELD;
+    int64_t room = limit - c->prompt_tokens;
+    if (c->completion_max > room && room >= floor)
+        c->completion_max = room;
+    int64_t amount = c->prompt_tokens + c->completion_max;
+    struct np_claim want = claim("tokens", x, NP_WINDOW_MINUTE, limit, amount);
+    enum np_quota_answer a = answer_of(np_ledger_hold(l, &want, wall_ms, &q->tokens, &resets_ms));
+    if (a != NP_QUOTA_REFUSED)
+        return a;
+    if (amount > limit)
+        *out =
+            refusal(np_arena_printf(x->arena,
+                                    "tokens_per_minute of tenant %s: this request may take %" PRId64
+                                    " tokens, more than the %" PRId64 " of a whole minute",
+                                    x->tenant->name, amount, limit),
+                    resets_ms, wall_ms);
+    else
+        *out = refusal(
+            np_arena_printf(x->arena,
+                            "tokens_per_minute of tenant %s: this request may take %" PRId64
+                            " tokens, and of the %" PRId64 " of this minute too few are left",
+                            x->tenant->name, amount, limit),
+            resets_ms, wall_ms);
+    return a;
+}
+
+void np_quota_used(struct np_ledger *l, struct np_quota *q, int64_t tokens)
+{
+    np_ledger_let_go(l, &q->tokens, tokens > 0 ? tokens : 0);
+}
+
+void np_quota_leave(struct np_ledger *l, struct np_quota *q)
+{
+    np_ledger_let_go(l, &q->tokens, 0);
+    np_ledger_let_go(l, &q->requests, 1);
+    np_ledger_let_go(l, &q->place, 0);
+}
