@@ -1,6 +1,8 @@
 /* A session: its life, its lines, what it says. */
 #include "engine/session_impl.h"
 
+#include "engine/gate.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -20,6 +22,11 @@ void np_session_say(struct neap_session *s, const char *fmt, ...)
 void np_session_say_span(struct neap_session *s, struct np_span text)
 {
     np_buf_span(&s->out, text);
+}
+
+void np_session_say_prose(struct neap_session *s, struct np_span text)
+{
+    np_session_wrap(s, text, &s->out);
 }
 
 static void hand_out(struct neap_session *s, bool problem)
@@ -232,7 +239,7 @@ void neap_session_free(struct neap_session *s)
     free(s);
 }
 
-/* Reads and loads the folder; what is wrong goes to problems, as text. */
+/* A set that loads can be worked with, whatever else the gate says of it. */
 struct np_policyset *np_session_load_set(struct neap_session *s, const char *dir,
                                          struct np_buf *text)
 {
@@ -242,10 +249,13 @@ struct np_policyset *np_session_load_set(struct neap_session *s, const char *dir
     np_problems_init(&problems);
     enum np_err err = np_policyset_read(dir, &set, &problems);
     if (!err)
-        err = np_policyset_load(set, &load, &problems);
+        err = np_gate_check(set, &load, &problems);
+    bool loaded = set && np_policyset_catalog(set);
     np_problems_print(&problems, text);
+    if (loaded && err)
+        np_buf_puts(text, "neap serve would refuse this set for that\n");
     np_problems_free(&problems);
-    if (!err)
+    if (loaded)
         return set;
     np_policyset_drop(set);
     return NULL;
@@ -262,6 +272,8 @@ static enum neap_status open_session(struct neap_session *s, char why[NEAP_WHY])
         np_buf_free(&text);
         return NEAP_NO;
     }
+    np_session_say_span(s, np_buf_view(&text));
+    np_session_flush(s);
     np_buf_free(&text);
     s->console = np_console_new(set, &s->interrupted);
     s->words = np_words_new();

@@ -10,10 +10,10 @@ const struct np_session_command np_session_commands[] = {
      "takes a request: of the decision log, a file or a Lua table",
      ".load {prompt = \"hi\", metadata = {tier = \"gold\"}}"},
     {"set", np_session_set, true, ".set budget ACCOUNT USD | FIELD VALUE",
-     "says what is spent, or changes a field of the request; alone: the budgets",
+     "what is spent, or a field of the request; alone: the budgets",
      ".set budget global/day 49.50"},
     {"mock", np_session_mock, true, ".mock NAME ANSWER, ANSWER, …",
-     "says what a provider or model answers; the last one repeats; off: it goes",
+     "what a provider or model answers in turn; the last one repeats",
      ".mock openai 429, timeout, ok \"Sure.\" in 900ms"},
     {"breaker", np_session_breaker, true, ".breaker open|half_open|close MODEL",
      "opens and closes breakers; alone: shows them", ".breaker open gpt-4.1"},
@@ -88,19 +88,28 @@ static bool help_on(struct neap_session *s, struct np_span name)
     return true;
 }
 
-bool np_session_help(struct neap_session *s, struct np_span args)
+static void put_commands(const struct neap_session *s, struct np_buf *text)
 {
-    if (args.n > 0)
-        return help_on(s, args);
     for (size_t i = 0; i < np_session_n_commands; i++) {
         const struct np_session_command *c = &np_session_commands[i];
-        np_session_say(s, "  %s.%-8s%s %s\n", np_session_style(s, NP_STYLE_BOLD), c->name,
-                       np_session_style(s, NP_STYLE_OFF), c->what);
+        np_buf_printf(text, "  %s.%-8s%s %s\n", np_session_style(s, NP_STYLE_BOLD), c->name,
+                      np_session_style(s, NP_STYLE_OFF), c->what);
     }
-    np_session_say(s,
-                   "\n.help COMMAND says more. All else is Lua in the policies' world; what a line "
-                   "sets\nis there for the next one. req is the request, _ the last decision "
-                   "record,\nhooks.route(req) calls a hook.\n");
+    np_buf_puts(text,
+                "\n.help COMMAND says more. All else is Lua in the policies' world; what a line\n"
+                "sets is there for the next one. req is the request, _ the last decision\n"
+                "record, hooks.route(req) calls a hook.\n");
+}
+
+bool np_session_help(struct neap_session *s, struct np_span args)
+{
+    struct np_buf text;
+    if (args.n > 0)
+        return help_on(s, args);
+    np_buf_init(&text, NP_SESSION_TEXT_BYTES);
+    put_commands(s, &text);
+    np_session_say_prose(s, np_buf_view(&text));
+    np_buf_free(&text);
     return true;
 }
 

@@ -9,6 +9,15 @@
 
 #define MAX_NAMES 128
 
+static void show_prose(struct neap_session *s, struct np_span text)
+{
+    struct np_buf wrapped;
+    np_buf_init(&wrapped, NP_SESSION_TEXT_BYTES);
+    np_session_wrap(s, text, &wrapped);
+    np_session_show(s, np_buf_view(&wrapped));
+    np_buf_free(&wrapped);
+}
+
 bool np_session_doc(struct neap_session *s, struct np_span args)
 {
     struct np_buf text;
@@ -22,7 +31,7 @@ bool np_session_doc(struct neap_session *s, struct np_span args)
     if (err)
         (void)np_session_fail(s, "%.*s", (int)text.n, text.n ? text.p : "");
     else
-        np_session_show(s, np_buf_view(&text));
+        show_prose(s, np_buf_view(&text));
     np_buf_free(&text);
     return !err;
 }

@@ -78,7 +78,9 @@ struct neap_session {
 /* Gathers text; np_session_flush hands it out. */
 void np_session_say(struct neap_session *s, const char *fmt, ...) NP_PRINTF(2, 3);
 void np_session_say_span(struct neap_session *s, struct np_span text);
-/* Reads and loads a folder; problems, warnings too, are appended as text. NULL: it does not load. */
+/* The same for sentences, which are broken where they are wider than the terminal. */
+void np_session_say_prose(struct neap_session *s, struct np_span text);
+/* Reads and loads a folder; what the gate of neap serve says of it is appended. NULL: it does not load. */
 struct np_policyset *np_session_load_set(struct neap_session *s, const char *dir,
                                          struct np_buf *problems) NP_MUST_CHECK;
 /* Shows lines, the first 20 at once and the rest by .more. */
@@ -102,6 +104,10 @@ enum np_style {
 const char *np_session_style(const struct neap_session *s, enum np_style style);
 
 /* --- session_words.c: what commands are given ---------------------------------------------------- */
+
+/* Appends text with its lines broken between words where they are wider than the terminal; what is
+ * broken off stands below the second column of the line, if it has one. */
+void np_session_wrap(const struct neap_session *s, struct np_span text, struct np_buf *out);
 
 /* Cuts blanks at both ends. */
 struct np_span np_session_trim(struct np_span text);

@@ -119,14 +119,17 @@ static void put_cost(struct np_buf *b, const struct np_attempt *a)
     const struct np_rates *r = above ? &p->above : &p->base;
     char cost[NP_MONEY_TEXT];
     (void)np_money_format(a->cost_nusd, cost);
-    np_buf_printf(b, "attempt %u %-14s $%-11s", a->number, a->model->name, cost);
+    np_buf_printf(b, "attempt %u %-18s $%-12s %-10s", a->number, a->model->name, cost,
+                  np_settled_name(a->settled));
     put_factor(b, "prompt", u->prompt - u->cached - u->cache_write - u->cache_write_1h, r->input);
     put_factor(b, "cached", u->cached, r->cached_input);
     put_factor(b, "cache write", u->cache_write, r->cache_write);
     put_factor(b, "cache write 1h", u->cache_write_1h, r->cache_write_1h);
     put_factor(b, "completion", u->completion - u->reasoning, r->output);
     put_factor(b, "reasoning", u->reasoning, r->reasoning);
-    np_buf_printf(b, "  %s\n", np_settled_name(a->settled));
+    while (b->n > 0 && b->p[b->n - 1] == ' ')
+        b->n--;
+    np_buf_char(b, '\n');
 }
 
 static void write_costs(struct np_buf *b, const struct np_exchange *x)
@@ -164,7 +167,7 @@ bool np_session_why(struct neap_session *s, struct np_span args)
     (void)args;
     if (s->why.n == 0)
         return np_session_fail(s, "nothing was run yet: .run");
-    np_session_say_span(s, np_buf_view(&s->why));
+    np_session_say_prose(s, np_buf_view(&s->why));
     return true;
 }
 
@@ -175,7 +178,7 @@ bool np_session_cost(struct neap_session *s, struct np_span args)
     if (s->costs.n == 0)
         return np_session_fail(s, "nothing was run yet: .run");
     (void)np_money_format(s->runs_nusd, all);
-    np_session_say_span(s, np_buf_view(&s->costs));
+    np_session_say_prose(s, np_buf_view(&s->costs));
     np_session_say(s, "all runs on this ground $%s; .set budget shows the accounts\n", all);
     return true;
 }

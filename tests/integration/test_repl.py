@@ -143,7 +143,7 @@ class Repl(ReplCase):
         listed = self.good(".help")
         self.assertIn(".load", listed)
         for line in listed.split("\n"):
-            self.assertLessEqual(len(line), 90, line)
+            self.assertLessEqual(len(line), 80, line)
         self.assertIn("example", self.good(".help run"))
 
     def test_a_saved_session_does_it_all_again(self):

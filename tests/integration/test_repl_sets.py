@@ -112,6 +112,13 @@ class Sets(ReplCase):
         self.assertRegex(err, r"(?s)route\.lua:25.* stays in force")
         self.assertIn("ok  gpt-4.1", out)
 
+    def test_an_edit_that_the_gate_would_refuse_is_told_and_can_be_tried(self):
+        self.editor("s/return plan.join(PREMIUM, ECONOMY)/return plan.join(PREMUM, ECONOMY)/")
+        out = self.good(".edit route", ".run")
+        self.assertRegex(out, r"route\.lua:25:\d+: N301 .*PREMUM.*\n")
+        self.assertIn("neap serve would refuse this set for that\n", out)
+        self.assertRegex(out, r"route .* failed: ")
+
     def test_a_reload_of_the_same_set_says_so(self):
         self.assertIn("nothing has changed", self.good(".reload"))
 

@@ -164,6 +164,8 @@ class Terminal(ReplCase):
         self.type(".run")
         self.sees(r"^route .*\n {30}\S.*because premium first")
         self.sees(r"^ok +gpt-4.1")
+        self.type(".why")
+        self.sees(r"^route planned .* because premium first\n  \(route\.lua:25\)\.$")
         self.leave()
 
     def test_colours_are_for_those_who_want_them(self):
