@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FILE_BYTES ((size_t)16 << 20)
 #define SHOWN_TEXT 40
@@ -184,13 +185,28 @@ static bool load_record(struct neap_session *s, struct np_span args)
     return ok;
 }
 
+/* Whether a request of the decision log is meant: by neap's own kind of id, by "from", or because there
+ * is no such file. */
+static bool is_id(const struct neap_session *s, struct np_span args)
+{
+    struct np_span rest = args, word = np_session_word(&rest);
+    if (args.p[0] == '{')
+        return false;
+    if (np_span_starts(word, "req_") || np_span_starts(rest, "from "))
+        return true;
+    char *path = np_session_copy(args);
+    bool file = access(path, F_OK) == 0;
+    free(path);
+    return !file && rest.n == 0 && s->o.decisions != NULL;
+}
+
 bool np_session_load(struct neap_session *s, struct np_span args)
 {
     if (args.n == 0) {
         np_session_say_request(s);
         return true;
     }
-    if (np_span_starts(args, "req_"))
+    if (is_id(s, args))
         return load_record(s, args);
     char *json, *path = np_session_copy(args);
     if (args.p[0] == '{')

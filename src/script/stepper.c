@@ -256,7 +256,11 @@ static bool take_line(struct np_stepper *p, struct np_frame *f, const char *line
             n++;
         return obey(p, f, letter, np_span_make(rest.p + n, rest.n - n));
     }
-    np_frame_print(f, &p->world, text, &p->text);
+    if (text.n > 1 && text.p[0] == '.' && text.p[1] >= 'a' && text.p[1] <= 'z')
+        np_buf_puts(&p->text,
+                    "commands wait until the run is over: c or q let it go on, h says more\n");
+    else
+        np_frame_print(f, &p->world, text, &p->text);
     return false;
 }
 

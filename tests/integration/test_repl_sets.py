@@ -70,8 +70,8 @@ class Sets(ReplCase):
         self.assertIn("route.lua:16  (the hook)", out)
 
     def test_what_is_wrong_while_a_run_is_held_is_said_and_it_goes_on(self):
-        out = self.good(".step route", "p nosuch.field", "p while", "b nowhere.lua:1", "b route.lua:999", "h", "c")
-        for said in ("nil value", "unexpected symbol", "no file nowhere.lua", "route.lua has 26 lines", "n next line"):
+        out = self.good(".step route", ".run", "p nosuch.field", "p while", "b nowhere.lua:1", "b route.lua:999", "h", "c")
+        for said in ("commands wait until the run is over", "nil value", "unexpected symbol", "no file nowhere.lua", "route.lua has 26 lines", "n next line"):
             self.assertIn(said, out)
         self.assertIn("ok  gpt-4.1", out)
 
@@ -158,6 +158,10 @@ class Sets(ReplCase):
         self.assertRegex(out, r"attempt 1 gpt-4.1 .*700 ms")
         self.assertTrue(out.endswith('"Sure."\n'), out)
         self.assertIn("its text was not recorded", self.good(f".load req_{1:026d} from {path}"))
+        theirs = self.records(record(3, requestId="from-a-client"))
+        self.assertIn("was: ok", self.good(".load from-a", flags=("--decisions", theirs)))
+        self.assertIn("was: ok", self.good(f".load from-a from {theirs}"))
+        path = self.records(record(1))
         self.assertIn("its last one is", self.bad(".load req_9", flags=("--decisions", path)))
 
     def test_two_sets_are_compared_on_recorded_requests(self):
