@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/rng.h"
 #include "http/front.h"
+#include "ledger/ledger.h"
 #include "http/tls.h"
 #include "provider/upstream.h"
 #include "script/hooks.h"
@@ -51,6 +52,6 @@ void neap_version_libraries(char *out, size_t size)
 {
     char script[256];
     np_script_version(script, sizeof script);
-    (void)snprintf(out, size, "libmicrohttpd %s\ngnutls %s\n%s\n%s\n", np_front_version(),
-                   np_tls_version(), np_upstream_version(), script);
+    (void)snprintf(out, size, "libmicrohttpd %s\ngnutls %s\n%s\n%s\n%s\n", np_front_version(),
+                   np_tls_version(), np_upstream_version(), script, np_ledger_version());
 }

@@ -72,6 +72,16 @@ static int64_t free_of(const struct touched *t)
     return t->record ? np_lease_left(t->record, t->budget->limit_nusd) : t->budget->limit_nusd;
 }
 
+/* The least free money that is here, at most most_nusd. */
+static int64_t least_leased(const struct touched *t, size_t n, int64_t most_nusd)
+{
+    for (size_t i = 0; i < n; i++) {
+        int64_t leased = t[i].record && t[i].record->free > 0 ? t[i].record->free : 0;
+        most_nusd = leased < most_nusd ? leased : most_nusd;
+    }
+    return most_nusd;
+}
+
 /* The account that has the least left. */
 static const struct touched *tightest(const struct touched *t, size_t n)
 {
@@ -222,6 +232,11 @@ int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const s
         t[i].record = np_record_find(l, &t[i].key, start_ms);
     }
     fill_block(block, tightest(t, n), x);
+    if (!np_ledger_store_up(l) && l->share == 0) {
+        /* Without the store there is no more than what is leased. */
+        block->store_lost = true;
+        block->free_nusd = least_leased(t, n, block->free_nusd);
+    }
     pthread_mutex_unlock(&l->lock);
     return block->free_nusd;
 }

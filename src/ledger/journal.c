@@ -51,6 +51,11 @@ int np_journal_prepare(struct np_journal *j)
     return SQLITE_OK;
 }
 
+const char *np_journal_version(void)
+{
+    return sqlite3_libversion();
+}
+
 const struct np_journal_id *np_journal_id(const struct np_journal *j)
 {
     return &j->id;

@@ -12,6 +12,9 @@
 
 struct np_journal;
 
+/* SQLite's, as loaded. */
+const char *np_journal_version(void);
+
 struct np_journal_id {
     char instance[17]; /* 16 hex digits, made with the file */
     char nonce[17];    /* of this boot */

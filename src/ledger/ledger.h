@@ -118,6 +118,9 @@ void np_ledger_unlisten(struct np_ledger *l, struct np_ledger_listener *listener
 /* Whether the store can be reached; the one in memory always can. */
 bool np_ledger_store_up(struct np_ledger *l);
 
+/* "sqlite 3.40.1\nhiredis 0.14.1": SQLite as loaded, hiredis as built with (it does not tell). */
+const char *np_ledger_version(void);
+
 /* --- for people ----------------------------------------------------------------------------------- */
 
 /* By account name ("global/day", "tenant:acme/day"; without the window: the first of that account).

@@ -94,6 +94,14 @@ static enum np_err open_sqlite(const struct np_ledger_config *c, struct np_ledge
     return err;
 }
 
+const char *np_ledger_version(void)
+{
+    static char text[64];
+    (void)snprintf(text, sizeof text, "sqlite %s\nhiredis %s", np_journal_version(),
+                   np_redis_version);
+    return text;
+}
+
 enum np_err np_ledger_check(const char *store, char *why, size_t size)
 {
     struct np_redis_url url;

@@ -17,6 +17,11 @@
 
 #define CALL_ARGS_MAX 4096
 
+#define TEXT_OF(n) #n
+#define VERSION_OF(a, b, c) TEXT_OF(a) "." TEXT_OF(b) "." TEXT_OF(c)
+
+const char np_redis_version[] = VERSION_OF(HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH);
+
 struct np_redis_link {
     struct np_loop *loop;
     const struct np_redis_url *url;

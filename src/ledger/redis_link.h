@@ -21,6 +21,9 @@ struct np_redis_url {
 enum np_err np_redis_url_read(const char *text, struct np_redis_url *out, char *why,
                               size_t size) NP_MUST_CHECK;
 
+/* hiredis's, as built with. */
+extern const char np_redis_version[];
+
 struct np_redis_link;
 
 /* What a call of the script gave. */

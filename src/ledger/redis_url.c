@@ -61,7 +61,7 @@ static bool read_host(struct np_span s, struct np_redis_url *out)
         host = colon ? (size_t)(colon - s.p) : s.n;
     }
     size_t after = host + 2 * skip;
-    if (host == 0 || host >= sizeof out->host) {
+    if (host == 0 || host >= sizeof out->host || (s.p[0] == '[' && !end)) {
         return false;
     }
     memcpy(out->host, s.p + skip, host);

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 
 import case
@@ -220,6 +221,49 @@ class Shared(case.Case):
             self.assertTrue(self.good(server))
             time.sleep(0.02)
         self.assertEqual(self.store_up(server), 1)
+
+    def test_a_server_that_takes_no_writes_is_a_store_that_is_lost(self):
+        for name, begin, end in (
+            ("read only", ("replicaof", "127.0.0.1", "1"), ("replicaof", "no", "one")),
+            ("no memory", ("config", "set", "maxmemory", "1"), ("config", "set", "maxmemory", "0")),
+        ):
+            with self.subTest(name):
+                server = self.start(self.set_of(1000.0))
+                self.assertTrue(procs.wait_for(lambda server=server: self.good(server), 15, 0.1))
+                self.redis.cli(*begin)
+                lost = procs.wait_for(
+                    lambda server=server: self.ask(server).json()["degraded"]
+                    and self.store_up(server) == 0,
+                    15,
+                )
+                self.assertTrue(lost, "is not noticed")
+                self.redis.cli(*end)
+                back = procs.wait_for(lambda server=server: self.good(server), 20, 0.1)
+                self.assertTrue(back, "does not recover")
+                server.stop()
+
+    def test_a_server_that_talks_nonsense_stops_nobody(self):
+        with socket.create_server(("127.0.0.1", 0)) as liar:
+            answers = [b"+OK\r\n", b"$3\r\nabc\r\n", b"*-1\r\n", b"\x00\x01\x02\r\n", b"*1\r\n:7\r\n"]
+
+            def lie():
+                with contextlib.suppress(OSError):
+                    for i in range(1000):
+                        conn, _ = liar.accept()
+                        with conn, contextlib.suppress(OSError):
+                            while conn.recv(65536):
+                                conn.sendall(answers[i % len(answers)])
+
+            threading.Thread(target=lie, daemon=True).start()
+            server = self.start(
+                self.set_of(1.0), url=f"redis://127.0.0.1:{liar.getsockname()[1]}/0"
+            )
+            for _ in range(10):
+                self.assertDegraded(self.ask(server), "budget")
+                time.sleep(0.2)
+            self.assertEqual(self.store_up(server), 0)
+            liar.shutdown(socket.SHUT_RDWR)
+        server.stop()
 
     def test_a_copied_journal_is_told_apart(self):
         policies = self.set_of(1000.0)
