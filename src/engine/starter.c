@@ -208,7 +208,7 @@ static void tell_step(struct np_buf *b, const char *before, const char *dir, con
 {
     size_t from = b->n;
     (void)np_buf_printf(b, "    neap %s%s%s", before, dir, after);
-    (void)np_buf_printf(b, "%*s  %s\n", (int)(strlen(dir) + 36 - (b->n - from)), "", what);
+    (void)np_buf_printf(b, "%*s  %s\n", (int)(strlen(dir) + 40 - (b->n - from)), "", what);
 }
 
 static void tell_next(const struct place *p, char **out)
