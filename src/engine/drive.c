@@ -303,7 +303,7 @@ void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
     const struct np_attempt *a = np_drive_attempt(x);
     struct np_answer answer;
     if (d->flow && d->flow->open) {
-        np_flow_answer(env, x, &result->end, now, &answer);
+        np_flow_answer(x, &result->end, now, &answer);
         answer.provider_request_id = np_arena_dup(x->arena, result->reply.request_id);
     } else if (result->end.how != NP_CALL_COMPLETE) {
         np_drive_failure(x, &result->end, now, &answer);
@@ -372,7 +372,7 @@ static void cut_call(struct np_drive_env *env, struct np_exchange *x, struct np_
     struct np_answer answer = {.retry_after_ms = -1, .limit_tokens = -1};
     const struct np_flow *f = np_drive_of(x)->flow;
     if (f && f->open)
-        np_flow_answer(env, x, &end, now, &answer);
+        np_flow_answer(x, &end, now, &answer);
     count_phase(x, now);
     a->class = NP_CLASS_cancelled;
     np_drive_settle(env, x, a, &end, f && f->open ? &answer : NULL, now);

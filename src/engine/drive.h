@@ -84,8 +84,7 @@ struct np_call_result {
 void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* The head of the call's reply has come. True: its body is a stream, and wanted as np_drive_data; else
  * whole in np_drive_done. */
-bool np_drive_head(struct np_drive_env *env, struct np_exchange *x, unsigned status,
-                   struct np_span content_type);
+bool np_drive_head(struct np_exchange *x, unsigned status, struct np_span content_type);
 /* The next bytes of a stream. The call may have been aborted in it, and another begun. */
 void np_drive_data(struct np_drive_env *env, struct np_exchange *x, struct np_span bytes,
                    struct np_now now);

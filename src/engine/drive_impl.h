@@ -113,12 +113,12 @@ enum np_err np_flow_make(struct np_exchange *x) NP_MUST_CHECK;
 enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const struct np_model *m,
                           bool hidden) NP_MUST_CHECK;
 /* stream.c: what became of a streamed reply whose call ended so. */
-void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struct np_call_end *end,
-                    struct np_now now, struct np_answer *out);
+void np_flow_answer(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
+                    struct np_answer *out);
 /* stream.c: usage of a stream that ended before its provider told it: the prompt as told or counted,
  * what came, and a second's worth more; all that was allowed where tokens are hidden. */
-struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np_exchange *x,
-                                 const struct np_attempt *a, struct np_now now);
+struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_attempt *a,
+                                 struct np_now now);
 
 /* drive.c: the exchange is in its last state: what it held of its tenant's limits goes back. */
 void np_drive_over(struct np_drive_env *env, struct np_exchange *x);

@@ -94,8 +94,7 @@ static void on_head(void *ctx, struct np_call *call, unsigned status)
 {
     struct np_exchange *x = ctx;
     struct np_live *live = live_of(x);
-    live->streamed =
-        np_drive_head(&live->worker->drive, x, status, np_call_header(call, "content-type"));
+    live->streamed = np_drive_head(x, status, np_call_header(call, "content-type"));
 }
 
 static void on_data(void *ctx, struct np_call *call, struct np_span bytes)
@@ -168,6 +167,7 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
         .first_byte_timeout_ms = p->first_token_timeout_ms,
         .idle_timeout_ms = p->idle_timeout_ms,
         .stream = order->stream,
+        .limit_ns = order->stream ? x->deadline_ns : 0,
         .deadline_ns = order->deadline_ns,
         .max_reply_bytes = NP_REPLY_MAX_BYTES,
     };

@@ -153,7 +153,7 @@ void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_
     } else if (end->how == NP_CALL_COMPLETE && end->status >= 300) {
         a->settled = NP_SETTLED_VOID;
     } else if (came_in_part(x, a)) {
-        a->usage = np_flow_estimate(env, x, a, now);
+        a->usage = np_flow_estimate(x, a, now);
         a->settled = NP_SETTLED_ESTIMATED;
     } else if (answer && (a->usage_flagged || answer->text.n > 0)) {
         count_text(env, x, a, answer);

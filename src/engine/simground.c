@@ -169,8 +169,7 @@ static void go_on_streaming(struct sim_live *live)
                                                  : NP_CALL_FIRST_BYTE_TIMEOUT);
         return;
     }
-    if (st->i == 0 &&
-        !np_drive_head(&s->drive, live->x, live->reply.status, NP_SPAN("text/event-stream"))) {
+    if (st->i == 0 && !np_drive_head(live->x, live->reply.status, NP_SPAN("text/event-stream"))) {
         end_stream(live, NP_CALL_BAD_FRAMING);
         return;
     }

@@ -17,7 +17,7 @@
 /* After the event that ends a stream its call has so long to end too, so that its connection can be used
  * again. */
 #define END_GRACE_NS (100 * NP_NS_PER_MS)
-/* A rate is measured from this much on; before, it is the model's own of late, or this many a second. */
+/* A rate is measured over this much at least; else it is taken to be so many a second. */
 #define RATE_LEAST_NS (500 * NP_NS_PER_MS)
 #define UNKNOWN_RATE 100
 
@@ -72,10 +72,8 @@ static bool is_event_stream(struct np_span type)
            (type.n == n || type.p[n] == ';' || type.p[n] == ' ' || type.p[n] == '\t');
 }
 
-bool np_drive_head(struct np_drive_env *env, struct np_exchange *x, unsigned status,
-                   struct np_span content_type)
+bool np_drive_head(struct np_exchange *x, unsigned status, struct np_span content_type)
 {
-    (void)env;
     struct np_flow *f = np_drive_of(x)->flow;
     if (f)
         f->open = status == 200 && is_event_stream(content_type);
@@ -205,7 +203,7 @@ static void cut_short(struct np_drive_env *env, struct np_exchange *x, struct np
     struct np_call_end end = {.how = NP_CALL_BAD_FRAMING, .status = 200, .request_sent = true};
     struct np_answer answer;
     (void)env->ground->abort(env->ground->ctx, x);
-    np_flow_answer(env, x, &end, now, &answer);
+    np_flow_answer(x, &end, now, &answer);
     np_drive_end_attempt(env, x, &end, &answer, now);
 }
 
@@ -268,10 +266,9 @@ static void answer_of_broken(const struct np_flow *f, struct np_exchange *x,
         out->class = NP_CLASS_cut;
 }
 
-void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struct np_call_end *end,
-                    struct np_now now, struct np_answer *out)
+void np_flow_answer(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
+                    struct np_answer *out)
 {
-    (void)env;
     const struct np_flow *f = np_drive_of(x)->flow;
     if (!is_whole(f, end)) {
         answer_of_broken(f, x, end, now, out);
@@ -290,19 +287,16 @@ void np_flow_answer(struct np_drive_env *env, struct np_exchange *x, const struc
 }
 
 /* Tokens that the provider makes in a second. */
-static int64_t rate(const struct np_drive_env *env, const struct np_flow *f, int64_t tokens,
-                    const struct np_attempt *a, struct np_now now)
+static int64_t rate(const struct np_flow *f, int64_t tokens, struct np_now now)
 {
     uint64_t flowing_ns = f->first_ns && now.mono_ns > f->first_ns ? now.mono_ns - f->first_ns : 0;
     if (flowing_ns >= RATE_LEAST_NS)
         return tokens * (int64_t)NP_NS_PER_S / (int64_t)flowing_ns + 1;
-    (void)env;
-    (void)a;
     return UNKNOWN_RATE;
 }
 
-struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np_exchange *x,
-                                 const struct np_attempt *a, struct np_now now)
+struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_attempt *a,
+                                 struct np_now now)
 {
     const struct np_flow *f = np_drive_of(x)->flow;
     const struct np_candidate *c = &x->plan[a->candidate];
@@ -312,7 +306,7 @@ struct np_usage np_flow_estimate(const struct np_drive_env *env, const struct np
     struct np_usage u = {.prompt = told < 0 ? c->prompt_tokens : told};
     /* What was sent whole needs no further second. */
     if (!f->finished)
-        tokens = f->hidden ? c->completion_max : tokens + rate(env, f, tokens, a, now);
+        tokens = f->hidden ? c->completion_max : tokens + rate(f, tokens, now);
     u.completion = tokens < c->completion_max ? tokens : c->completion_max;
     return u;
 }

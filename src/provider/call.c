@@ -21,8 +21,9 @@ static uint64_t due_ns(const struct np_call *call, enum np_call_how *how)
         due = call->last_byte_ns + call->idle_ns;
         *how = NP_CALL_IDLE_TIMEOUT;
     }
-    if (call->deadline_ns <= due) {
-        due = call->deadline_ns;
+    uint64_t total = call->paused && call->limit_ns ? call->limit_ns : call->deadline_ns;
+    if (total <= due) {
+        due = total;
         *how = NP_CALL_TOTAL_TIMEOUT;
     }
     return due;
@@ -73,6 +74,7 @@ static void begin(struct np_call *call, const struct np_call_spec *spec, uint64_
     call->first_due_ns = after(now_ns, spec->first_byte_timeout_ms);
     call->idle_ns = spec->idle_timeout_ms ? spec->idle_timeout_ms * NP_NS_PER_MS : UINT64_MAX;
     call->deadline_ns = spec->deadline_ns ? spec->deadline_ns : UINT64_MAX;
+    call->limit_ns = spec->limit_ns;
     call->last_byte_ns = call->first_byte_ns = call->connect_ns = 0;
     call->opened = call->refused = call->sent = call->head_done = call->paused = call->head_due =
         false;
@@ -311,11 +313,23 @@ static void set_pause(struct np_call *call, int bits)
     u->in_curl = false;
 }
 
+/* The pause that ends now was not the provider's. */
+static void put_off(struct np_call *call)
+{
+    if (call->limit_ns == 0 || call->deadline_ns >= call->limit_ns) {
+        return;
+    }
+    uint64_t lasted = np_loop_now_ns(call->u->loop) - call->paused_ns;
+    uint64_t room = call->limit_ns - call->deadline_ns;
+    call->deadline_ns += lasted < room ? lasted : room;
+}
+
 /* Before the head libcurl would forget it; then np_reply_body asks for it with the first bytes. */
 void np_call_pause(struct np_call *call)
 {
     if (call->state == NP_CALL_RUNNING && !call->paused) {
         call->paused = true;
+        call->paused_ns = np_loop_now_ns(call->u->loop);
         if (call->head_done) {
             set_pause(call, CURLPAUSE_RECV);
         }
@@ -329,6 +343,7 @@ void np_call_resume(struct np_call *call)
     }
     call->paused = false;
     call->last_byte_ns = np_loop_now_ns(call->u->loop);
+    put_off(call);
     np_call_rearm(call);
     if (!call->held && call->head_done) {
         set_pause(call, CURLPAUSE_CONT);

@@ -85,6 +85,8 @@ struct np_call {
     uint64_t connect_due_ns;
     uint64_t first_due_ns;
     uint64_t deadline_ns;
+    uint64_t limit_ns;  /* what pauses may put the deadline off to; 0: they do not */
+    uint64_t paused_ns; /* since when it is paused */
     uint64_t idle_ns;
     uint64_t last_byte_ns;
     uint64_t first_byte_ns;

@@ -65,6 +65,9 @@ struct np_call_spec {
      * counts after it, and no more than NP_CALL_TURN_BYTES are given in one go. */
     bool stream;
     uint64_t deadline_ns; /* monotonic, total */
+    /* A stream's deadline is put off by the time that it is paused, to this at most: a slow reader is no
+     * slow provider. 0: it is not. */
+    uint64_t limit_ns;
     size_t max_reply_bytes;
 };
 
