@@ -1,6 +1,8 @@
 /* Streamed answers on the simulated ground: what they come to, to the millisecond. */
 #include "engine/simkit.h"
 
+#include "support/fail_alloc.h"
+
 #include <check.h>
 #include <stdlib.h>
 
@@ -243,6 +245,63 @@ START_TEST(the_objective_counts_streams_by_their_first_text)
 }
 END_TEST
 
+/* --- without memory ---------------------------------------------------------------------------- */
+
+static unsigned closed_status;
+
+static void stream_of_two(void *ctx, const struct np_exchange *x, const struct np_call_order *order,
+                          struct np_rng *rng, struct np_sim_reply *out)
+{
+    (void)ctx;
+    (void)x;
+    (void)rng;
+    bool openai = order->model->provider->adapter == NP_ADAPTER_OPENAI;
+    *out = (struct np_sim_reply){
+        .how = NP_CALL_COMPLETE,
+        .status = 200,
+        .stream = true,
+        .takes_ns = NP_NS_PER_MS,
+        .body = openai ? NP_SPAN(ROLE SAY("He\\u00e9") SAY("llo") STOP USAGE DONE)
+                       : NP_SPAN(START(9) TELL("Hi") END)};
+}
+
+static void note_closed(void *ctx, const struct np_exchange *x)
+{
+    (void)ctx;
+    closed_status = x->outcome.status;
+}
+
+START_TEST(a_stream_ends_well_whichever_allocation_fails)
+{
+    kit_start(&kit);
+    struct np_sim_source source = {.call = stream_of_two, .closed = note_closed};
+    struct np_sim_client client = {.body = np_span_of(hello), .endpoint = "/api/test/reply"};
+    bool failed = true;
+    size_t n = 0;
+    for (; failed; n++) {
+        struct np_sim *sim = np_sim_new(kit.set, 1, &source);
+        ck_assert_ptr_nonnull(sim);
+        /* The timers grow now: without memory for them the process ends. */
+        for (int i = 0; i < 8; i++)
+            ck_assert_int_eq(np_sim_add(sim, &client), NP_OK);
+        np_sim_run(sim);
+        ck_assert_int_eq(np_sim_add(sim, &client), NP_OK);
+        closed_status = 0;
+        np_fail_nth(n);
+        np_sim_run(sim);
+        failed = np_fail_happened();
+        np_fail_never();
+        struct np_ledger_totals totals;
+        np_ledger_totals(np_sim_ledger(sim), &totals);
+        ck_assert_uint_eq(totals.open_reservations, 0);
+        ck_assert_uint_eq(np_sim_open(sim), 0);
+        ck_assert(closed_status == 200 || (failed && closed_status >= 400));
+        np_sim_free(sim);
+    }
+    ck_assert_uint_gt(n, 5);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("engine/stream");
@@ -261,6 +320,7 @@ int main(void)
     tcase_add_test(t, a_drained_stream_is_read_to_its_usage);
     tcase_add_test(t, hidden_tokens_are_booked_in_full_where_a_stream_is_cut);
     tcase_add_test(t, the_objective_counts_streams_by_their_first_text);
+    tcase_add_test(t, a_stream_ends_well_whichever_allocation_fails);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -74,6 +74,50 @@ START_TEST(a_request_survives_any_failing_allocation)
 }
 END_TEST
 
+/* A stream of two pieces; whether an allocation failed meanwhile. */
+static bool stream_with_failure(size_t n)
+{
+    struct client *c = client_new();
+    const char *request = "GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    send(c->fd, request, strlen(request), 0);
+    rig_until(&rig.n_waiting, 1);
+    struct np_http_call *call = rig.waiting[0];
+    unsigned gones = rig.gones;
+    uint64_t end = rig_now() + 1500 * MS;
+    np_fail_nth(n);
+    np_http_stream_begin(call,
+                         &(struct np_http_reply){.status = 200, .content_type = "text/plain"});
+    (void)np_http_stream_put(call, NP_SPAN("one;"));
+    for (int i = 0; i < 3 && rig.gones == gones; i++)
+        np_loop_turn(rig.loop, MS);
+    if (rig.gones == gones) {
+        (void)np_http_stream_put(call, NP_SPAN("two;"));
+        np_http_stream_end(call);
+    }
+    while (rig.gones == gones && rig_now() < end)
+        np_loop_turn(rig.loop, MS);
+    bool failed = np_fail_happened();
+    np_fail_never();
+    client_pull(c);
+    ck_assert_uint_eq(rig.gones, gones + 1);
+    ck_assert(failed || (strstr(c->in, "one;") && strstr(c->in, "two;")));
+    client_free(c);
+    rig_turn_for(2);
+    return failed;
+}
+
+START_TEST(a_stream_survives_any_failing_allocation)
+{
+    size_t n = 0;
+    warm_up();
+    while (stream_with_failure(n)) {
+        ck_assert_uint_lt(++n, ALLOCATIONS_MAX);
+    }
+    ck_assert_uint_gt(n, 3);
+    ck_assert_int_eq(ask("GET /head HTTP/1.1\r\nHost: localhost\r\n\r\n").status, 404);
+}
+END_TEST
+
 static void count_open(void)
 {
     rig_listen();
@@ -112,6 +156,7 @@ int main(void)
     tcase_add_checked_fixture(t, rig_setup, rig_teardown);
     tcase_add_loop_test(t, a_request_survives_any_failing_allocation, 0,
                         sizeof requests / sizeof requests[0]);
+    tcase_add_test(t, a_stream_survives_any_failing_allocation);
     suite_add_tcase(s, t);
     t = tcase_create("birth");
     tcase_add_checked_fixture(t, count_open, close_all);
