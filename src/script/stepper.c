@@ -8,6 +8,7 @@
 #include "script/frame.h"
 
 #define MAX_BREAKS 64
+#define TRACE_LINES 2000 /* of one run */
 #define TEXT_BYTES ((size_t)1 << 20)
 
 enum mode { MODE_RUN, MODE_STEP, MODE_NEXT, MODE_OUT };
@@ -32,7 +33,8 @@ struct np_stepper {
     char first[32]; /* the file whose first line holds; "": none */
     bool let_go;    /* no stops until the run is over */
     bool trace;
-    char last[16]; /* the last command, which an empty line repeats */
+    unsigned traced; /* lines said so far */
+    char last[16];   /* the last command, which an empty line repeats */
 };
 
 static const char help[] =
@@ -316,8 +318,11 @@ static void on_event(void *ctx, lua_State *L, lua_Debug *ar)
     struct np_frame f;
     if (ar->event != LUA_HOOKLINE || !np_frame_of(&f, L, ar, p->script))
         return;
-    if (p->trace) {
-        np_frame_trace(&f, &p->world, p->script, &p->text);
+    if (p->trace && p->traced <= TRACE_LINES) {
+        if (p->traced++ < TRACE_LINES)
+            np_frame_trace(&f, &p->world, p->script, &p->text);
+        else
+            np_buf_puts(&p->text, "… the rest of the run is not traced\n");
         say(p);
     }
     if (is_stop(p, &f))
@@ -353,6 +358,7 @@ bool np_stepper_begin(struct np_stepper *p, struct np_script *s,
     p->mode = MODE_RUN;
     p->let_go = false;
     p->trace = order->trace;
+    p->traced = 0;
     p->last[0] = '\0';
     (void)snprintf(p->first, sizeof p->first, "%s%s", order->hook ? order->hook : "",
                    order->hook && order->hook[0] ? ".lua" : "");
