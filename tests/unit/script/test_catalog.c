@@ -252,7 +252,7 @@ START_TEST(keys_that_are_not_set_are_told_by_name_and_line)
 }
 END_TEST
 
-START_TEST(on_the_simulated_ground_keys_that_are_not_set_are_left_out)
+START_TEST(on_the_simulated_ground_keys_that_are_not_set_have_a_stand_in)
 {
     unsetenv("NEAP_TEST_A");
     setenv("NEAP_TEST_B", "b", 1);
@@ -261,8 +261,10 @@ START_TEST(on_the_simulated_ground_keys_that_are_not_set_are_left_out)
     setkit_assert_loads(&k);
     ck_assert_uint_eq(k.problems.n, 0);
     const struct np_provider *p = np_catalog_model(k.catalog, NP_SPAN("gpt-4.1"))->provider;
-    ck_assert_uint_eq(p->n_keys, 1);
-    ck_assert_str_eq(p->keys[0].label, "env:NEAP_TEST_B");
+    ck_assert_uint_eq(p->n_keys, 3); /* held and tried in turn as where all of them are set */
+    ck_assert_str_eq(p->keys[0].label, "env:NEAP_TEST_A");
+    ck_assert_str_eq(p->keys[1].label, "env:NEAP_TEST_B");
+    ck_assert_uint_ne(p->keys[0].slot, p->keys[2].slot);
     ck_assert_uint_eq(p->n_headers, 0);
 }
 END_TEST
@@ -571,7 +573,7 @@ int main(void)
     tcase_add_test(c, budgets_and_templates_are_taken);
     tcase_add_test(c, keys_come_from_the_environment_and_from_files);
     tcase_add_test(c, keys_that_are_not_set_are_told_by_name_and_line);
-    tcase_add_test(c, on_the_simulated_ground_keys_that_are_not_set_are_left_out);
+    tcase_add_test(c, on_the_simulated_ground_keys_that_are_not_set_have_a_stand_in);
     tcase_add_test(c, a_key_that_would_break_a_header_is_refused_without_being_shown);
     tcase_add_test(c, no_lua_can_see_the_value_of_a_key);
     tcase_add_test(c, hooks_and_libraries_have_neither_env_nor_file);
