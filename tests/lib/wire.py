@@ -247,6 +247,7 @@ class Stream:
         self.texts, self.times, self.comments = [], [], 0
         self.done, self.error = None, None
         self.order = []
+        self.source = conn.events()
 
     @property
     def text(self):
@@ -259,7 +260,7 @@ class Stream:
         """Reads on to the end, or until so many deltas are there."""
         if self.get("Content-Type") != "text/event-stream":
             raise Cut(f"no stream: {self.head}")
-        for name, data in self.conn.events():
+        for name, data in self.source:
             self.order.append(name)
             if name is None:
                 self.comments += 1
