@@ -281,8 +281,10 @@ void np_flow_answer(struct np_exchange *x, const struct np_call_end *end, struct
         }
     }
     out->text = f->keep && f->text.n > 0 ? np_buf_view(&f->text) : NP_SPAN("");
-    bool possible;
-    out->usage_reported = np_stream_usage_sum(f->form, &f->usage, &out->usage, &possible);
+    /* What is counted while it flows is not the last word. */
+    bool possible = true;
+    out->usage_reported = (f->finished || f->ended) &&
+                          np_stream_usage_sum(f->form, &f->usage, &out->usage, &possible);
     out->usage_flagged = out->usage_reported && !possible;
 }
 
@@ -307,6 +309,8 @@ struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_at
     /* What was sent whole needs no further second. */
     if (!f->finished)
         tokens = f->hidden ? c->completion_max : tokens + rate(f, tokens, now);
+    if (!f->usage.flagged && f->usage.completion > tokens)
+        tokens = f->usage.completion;
     u.completion = tokens < c->completion_max ? tokens : c->completion_max;
     return u;
 }

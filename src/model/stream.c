@@ -126,6 +126,14 @@ static void visit(const struct np_stream_form *f, uint8_t at, struct np_span val
     }
 }
 
+static bool is_blank(struct np_span s)
+{
+    size_t i = 0;
+    while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\t' || s.p[i] == '\n'))
+        i++;
+    return i == s.n;
+}
+
 /* Whether a string of JSON says just this; none of the words has what would be escaped. */
 static bool says(struct np_span value, struct np_span word)
 {
@@ -138,6 +146,8 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
 {
     struct np_json_fault fault;
     memset(out, 0, sizeof *out);
+    if (is_blank(data))
+        return NP_OK;
     if (f->end_data.n > 0 && np_span_eq(data, f->end_data)) {
         out->ends = true;
         return NP_OK;

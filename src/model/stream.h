@@ -80,7 +80,7 @@ struct np_stream_event {
     bool failed; /* it is an error */
 };
 
-/* NP_E_SYNTAX: the data is not JSON. The values are views of data. */
+/* NP_E_SYNTAX: the data is not a JSON object. The values are views of data. Blank data says nothing. */
 enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, struct np_span data,
                            struct np_stream_event *out) NP_MUST_CHECK;
 /* What the provider's finish means; unknown ones are `stop`. */

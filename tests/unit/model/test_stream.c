@@ -1,0 +1,223 @@
+/* Forms of streams, and events read by them. */
+#include "model/stream.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static struct np_stream_form form;
+static struct np_stream_event event;
+
+static void path(enum np_stream_slot slot, const char *text)
+{
+    ck_assert_int_eq(np_stream_form_path(&form, slot, np_span_of(text)), NP_OK);
+}
+
+static void setup(void)
+{
+    np_stream_form_init(&form);
+    path(NP_STREAM_text, "choices.1.delta.content");
+    path(NP_STREAM_text, "choices.1.delta.refusal");
+    path(NP_STREAM_finish, "choices.1.finish_reason");
+    path(NP_STREAM_kind, "type");
+    path(NP_STREAM_error, "error");
+    path(NP_STREAM_prompt, "usage.input");
+    path(NP_STREAM_completion, "usage.output");
+    path(NP_STREAM_cached, "usage.details.cached");
+    ck_assert_int_eq(np_stream_form_finish(&form, NP_SPAN("max"), NP_FINISH_length), NP_OK);
+    ck_assert_int_eq(np_stream_form_text(&form, NP_SPAN("[DONE]"), &form.end_data), NP_OK);
+    ck_assert_int_eq(np_stream_form_text(&form, NP_SPAN("stop"), &form.end_kind), NP_OK);
+    ck_assert_int_eq(np_stream_form_text(&form, NP_SPAN("broken"), &form.error_kind), NP_OK);
+}
+
+static void read_named(const char *name, const char *data)
+{
+    ck_assert_int_eq(np_stream_read(&form, np_span_of(name), np_span_of(data), &event), NP_OK);
+}
+
+static void says(enum np_stream_slot slot, const char *json)
+{
+    struct np_span got = event.at[slot];
+    if (json)
+        ck_assert_msg(np_span_is(got, json), "%s is %.*s", np_stream_slot_name(slot), (int)got.n,
+                      got.p ? got.p : "");
+    else
+        ck_assert_ptr_null(got.p);
+}
+
+START_TEST(what_an_event_brings_is_found_by_its_paths)
+{
+    read_named("",
+               "{\"id\":1,\"choices\":[{\"x\":[{\"delta\":0}],\"delta\":{\"content\":\"a\\\"b\"},"
+               "\"finish_reason\":\"max\"},{\"delta\":{\"content\":\"second\"}}],"
+               "\"usage\":{\"input\":3,\"details\":{\"cached\":1}}}");
+    says(NP_STREAM_text, "\"a\\\"b\"");
+    says(NP_STREAM_finish, "\"max\"");
+    says(NP_STREAM_prompt, "3");
+    says(NP_STREAM_cached, "1");
+    says(NP_STREAM_completion, NULL);
+    ck_assert(!event.ends && !event.failed);
+    ck_assert_int_eq(np_stream_finish(&form, event.at[NP_STREAM_finish]), NP_FINISH_length);
+    ck_assert_int_eq(np_stream_finish(&form, NP_SPAN("\"else\"")), NP_FINISH_stop);
+    ck_assert_int_eq(np_stream_finish(&form, NP_SPAN("7")), NP_FINISH_stop);
+}
+END_TEST
+
+START_TEST(what_is_null_or_no_text_is_not_there)
+{
+    read_named("", "{\"choices\":[{\"delta\":{\"content\":null},\"finish_reason\":null}],"
+                   "\"usage\":null}");
+    says(NP_STREAM_text, NULL);
+    says(NP_STREAM_finish, NULL);
+    read_named("", "{\"choices\":[{\"delta\":{\"content\":[1],\"refusal\":\"no\"}}]}");
+    says(NP_STREAM_text, "\"no\"");
+    read_named("", "{\"choices\":[{\"delta\":{\"content\":\"\",\"refusal\":\"no\"}}]}");
+    says(NP_STREAM_text, "\"no\"");
+    read_named("", "{\"choices\":{\"1\":{\"delta\":{\"content\":\"a\"}}}}");
+    says(NP_STREAM_text, NULL);
+    read_named("", "{\"choices\":[]}");
+    says(NP_STREAM_text, NULL);
+}
+END_TEST
+
+START_TEST(the_end_is_told_by_data_or_by_kind)
+{
+    read_named("", "[DONE]");
+    ck_assert(event.ends && !event.failed);
+    read_named("", "{\"type\":\"stop\"}");
+    ck_assert(event.ends && !event.failed);
+    read_named("stop", "{\"type\":\"other\"}");
+    ck_assert(!event.ends && !event.failed);
+}
+END_TEST
+
+START_TEST(errors_are_told_by_kind_name_or_member)
+{
+    read_named("error", "{}");
+    ck_assert(event.failed);
+    read_named("", "{\"type\":\"broken\"}");
+    ck_assert(event.failed);
+    read_named("", "{\"error\":{\"message\":\"x\"}}");
+    ck_assert(event.failed);
+    read_named("", "{\"error\":\"x\"}");
+    ck_assert(event.failed);
+    read_named("", "{\"error\":null}");
+    ck_assert(!event.failed);
+    read_named("", "{\"error\":false}");
+    ck_assert(!event.failed);
+}
+END_TEST
+
+START_TEST(what_is_no_object_is_refused_and_blank_data_is_not)
+{
+    static const char *const bad[] = {"{",        "x",    "7",          "[]",
+                                      "\"text\"", "null", "{\"a\":1}}", "[done]"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_int_eq(np_stream_read(&form, NP_SPAN(""), np_span_of(bad[i]), &event),
+                         NP_E_SYNTAX);
+    read_named("", "");
+    read_named("", " \n");
+    ck_assert(!event.ends && !event.failed);
+}
+END_TEST
+
+START_TEST(a_path_is_there_once_and_ends_where_no_other_goes_on)
+{
+    static const char *const bad[] = {"",       "type", "type.more", "choices.1", "usage..more",
+                                      "usage.", ".type"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        ck_assert_int_eq(np_stream_form_path(&form, NP_STREAM_text, np_span_of(bad[i])),
+                         NP_E_INVALID);
+}
+END_TEST
+
+START_TEST(a_form_has_its_bounds)
+{
+    char name[32];
+    enum np_err err = NP_OK;
+    int n = 0;
+    for (; !err && n < 1000; n++) {
+        (void)snprintf(name, sizeof name, "name-%d", n);
+        err = np_stream_form_path(&form, NP_STREAM_text, np_span_of(name));
+    }
+    ck_assert_int_eq(err, NP_E_FULL);
+    ck_assert_uint_eq(form.n_nodes, NP_STREAM_NODES);
+    for (err = NP_OK, n = 0; !err && n < 1000; n++)
+        err = np_stream_form_finish(&form, NP_SPAN("a"), NP_FINISH_stop);
+    ck_assert_int_eq(err, NP_E_FULL);
+    struct np_span out;
+    for (err = NP_OK, n = 0; !err && n < 1000; n++)
+        err = np_stream_form_text(&form, NP_SPAN("0123456789"), &out);
+    ck_assert_int_eq(err, NP_E_FULL);
+}
+END_TEST
+
+static bool sum(struct np_stream_usage *u, struct np_usage *out, bool *possible)
+{
+    return np_stream_usage_sum(&form, u, out, possible);
+}
+
+START_TEST(later_counts_replace_earlier_ones_and_caches_may_stand_apart)
+{
+    struct np_stream_usage u;
+    struct np_usage out;
+    bool possible;
+    np_stream_usage_init(&u);
+    ck_assert(!sum(&u, &out, &possible));
+    read_named("", "{\"usage\":{\"input\":10,\"details\":{\"cached\":4}}}");
+    np_stream_usage_take(&u, &event);
+    ck_assert(!sum(&u, &out, &possible));
+    ck_assert_int_eq(np_stream_usage_prompt(&form, &u), 10);
+    form.cache_apart = true;
+    ck_assert_int_eq(np_stream_usage_prompt(&form, &u), 14);
+    read_named("", "{\"usage\":{\"output\":1}}");
+    np_stream_usage_take(&u, &event);
+    read_named("", "{\"usage\":{\"output\":9,\"input\":null}}");
+    np_stream_usage_take(&u, &event);
+    ck_assert(sum(&u, &out, &possible) && possible);
+    ck_assert_int_eq(out.prompt, 14);
+    ck_assert_int_eq(out.cached, 4);
+    ck_assert_int_eq(out.completion, 9);
+}
+END_TEST
+
+START_TEST(impossible_counts_are_flagged)
+{
+    static const char *const bad[] = {"-1", "1.5", "1e12", "\"7\"", "[]", "true"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct np_stream_usage u;
+        struct np_usage out;
+        bool possible = true;
+        char text[96];
+        np_stream_usage_init(&u);
+        (void)snprintf(text, sizeof text, "{\"usage\":{\"input\":%s,\"output\":2}}", bad[i]);
+        read_named("", text);
+        np_stream_usage_take(&u, &event);
+        ck_assert(sum(&u, &out, &possible));
+        ck_assert(!possible);
+        ck_assert_int_eq(np_stream_usage_prompt(&form, &u), -1);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("model/stream");
+    TCase *t = tcase_create("stream");
+    tcase_add_checked_fixture(t, setup, NULL);
+    tcase_add_test(t, what_an_event_brings_is_found_by_its_paths);
+    tcase_add_test(t, what_is_null_or_no_text_is_not_there);
+    tcase_add_test(t, the_end_is_told_by_data_or_by_kind);
+    tcase_add_test(t, errors_are_told_by_kind_name_or_member);
+    tcase_add_test(t, what_is_no_object_is_refused_and_blank_data_is_not);
+    tcase_add_test(t, a_path_is_there_once_and_ends_where_no_other_goes_on);
+    tcase_add_test(t, a_form_has_its_bounds);
+    tcase_add_test(t, later_counts_replace_earlier_ones_and_caches_may_stand_apart);
+    tcase_add_test(t, impossible_counts_are_flagged);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
