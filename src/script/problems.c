@@ -1,6 +1,8 @@
 /* The list of what is wrong with a policy set. */
 #include "script/policyset.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 
 #define MAX_PROBLEMS 1000
@@ -37,6 +39,18 @@ static bool make_room(struct np_problems *p)
     return true;
 }
 
+/* One line of UTF-8, whatever was quoted in it. */
+static void make_plain(char *p, size_t n)
+{
+    for (size_t i = 0; i < n;) {
+        uint32_t cp;
+        size_t length = np_utf8_next(p + i, p + n, &cp);
+        if (length == 0 || cp < 0x20 || cp == 0x7f)
+            p[i] = '?';
+        i += length ? length : 1;
+    }
+}
+
 /* Errors are counted even when there is no memory to keep their words. */
 void np_problems_add(struct np_problems *p, const char *file, unsigned line, unsigned column,
                      const char *code, bool warning, const char *fmt, ...)
@@ -55,10 +69,8 @@ void np_problems_add(struct np_problems *p, const char *file, unsigned line, uns
     va_start(ap, fmt);
     enum np_err err = np_buf_vprintf(&text, fmt, ap);
     va_end(ap);
-    /* One line, whatever was quoted in it. */
-    for (size_t i = 0; !err && i < text.n; i++)
-        if ((unsigned char)text.p[i] < 0x20 || text.p[i] == 0x7f)
-            text.p[i] = '?';
+    if (!err)
+        make_plain(text.p, text.n);
     struct np_span view = err ? NP_SPAN("(no memory for the words)") : np_buf_view(&text);
     q->text = np_arena_dup(p->arena, view).p;
     np_buf_free(&text);
