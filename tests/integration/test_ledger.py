@@ -13,7 +13,7 @@ import time
 
 import case
 import procs
-import stub
+import wire
 from case import at_once
 from policies import Policies
 
@@ -87,6 +87,30 @@ class Ledger(case.Case):
             lambda: self.rows("SELECT sum(calls), sum(cost_nusd) FROM totals") == [(200, 200 * CENT)]
         )
         self.assertTrue(waits, self.rows("SELECT * FROM totals"))
+
+    def test_waiting_for_money_asks_no_hook_twice_and_clients_may_leave(self):
+        policies = set_of(self.mock.url, 100.0)
+        policies.files["budget.lua"] = "return function(req, candidate) return nil end\n"
+        server = self.start(policies)
+        chance = random.Random(3)
+        waits = [chance.uniform(0, 0.02) for _ in range(150)]
+
+        def one(i):
+            if i % 3:
+                return self.ask(server)
+            with server.conn() as conn:
+                conn.send(wire.request("POST", "/api/wall/reply", {"prompt": "bye"}))
+                time.sleep(waits[i])
+            return None
+
+        replies = [r for r in at_once(150, one) if r]
+        self.assertEqual([r for r in replies if r.json()["degraded"]], [])
+        for reply in replies[:30]:
+            hooks = [h["name"] for h in server.decision(reply)["hooks"]]
+            self.assertEqual(hooks, ["budget"], reply)
+        idle = procs.wait_for(lambda: server.status()["inflight"] == 0, 10)
+        self.assertTrue(idle, "exchanges are left")
+        self.assertEqual(self.account(server)["reservedUsd"], 0)
 
     # -- lives
 

@@ -220,6 +220,30 @@ START_TEST(windows_keep_what_was_reserved_in_them_whatever_the_clock_does)
 }
 END_TEST
 
+START_TEST(a_chunk_is_at_most_a_twentieth_of_the_limit_and_idle_money_goes_back)
+{
+    struct np_reservation r;
+    struct np_account_view v;
+    int64_t most = 0;
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_NONE, 100000);
+    for (int i = 0; i < 400; i++) {
+        ck_assert_int_eq(reserve(&x, 100, &r), NP_OK);
+        np_ledger_settle(l, &r, NP_SETTLED_EXACT, 1);
+        ck_assert_int_eq(np_ledger_account(l, &catalog, NP_SPAN("global/none"), NOON, &v), NP_OK);
+        most = v.leased_nusd > most ? v.leased_nusd : most;
+    }
+    printf("chunks: at most %lld of a limit of 100000 was leased\n", (long long)most);
+    ck_assert_int_le(most, 5000 + 200); /* and what is reserved and asked for twice meanwhile */
+    ck_assert_int_gt(most, 100);
+    atomic_fetch_add(&wall_ms, 6000);
+    for (int i = 0; i < 5000 && v.leased_nusd > 0; i++) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+        ck_assert_int_eq(np_ledger_account(l, &catalog, NP_SPAN("global/none"), NOON, &v), NP_OK);
+    }
+    ck_assert_int_eq(v.leased_nusd, 0);
+}
+END_TEST
+
 START_TEST(a_limit_that_is_lowered_gives_free_money_back_at_once)
 {
     struct np_reservation r;
@@ -279,6 +303,7 @@ int main(void)
     tcase_add_test(t, of_two_hundred_at_once_exactly_four_have_money);
     tcase_add_test(t, nobody_is_refused_before_the_limit_and_the_file_has_all_that_was_settled);
     tcase_add_test(t, windows_keep_what_was_reserved_in_them_whatever_the_clock_does);
+    tcase_add_test(t, a_chunk_is_at_most_a_twentieth_of_the_limit_and_idle_money_goes_back);
     tcase_add_test(t, a_limit_that_is_lowered_gives_free_money_back_at_once);
     tcase_add_test(t, claims_are_leased_like_money_and_leave_no_settlements);
     suite_add_tcase(s, t);
