@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <histedit.h>
 #include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,14 +54,21 @@ bool np_editor_interrupted(void)
 
 /* --- keys ------------------------------------------------------------------------------------------ */
 
-/* A byte of the terminal; false at its end and after Ctrl-C. */
+/* A byte of the terminal; false at its end and after Ctrl-C. The signal is let in only while it is waited
+ * for, so that none is lost just before. */
 static bool read_byte(struct np_editor *e, char *c)
 {
-    ssize_t n;
-    do
-        n = read(STDIN_FILENO, c, 1);
-    while (n < 0 && errno == EINTR && !interrupts);
-    e->interrupted = n < 0 && errno == EINTR;
+    struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+    sigset_t interrupt, before;
+    int ready = 0;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    (void)sigprocmask(SIG_BLOCK, &interrupt, &before);
+    while (!interrupts && (ready = ppoll(&in, 1, NULL, &before)) < 0 && errno == EINTR)
+        continue;
+    e->interrupted = interrupts != 0;
+    ssize_t n = !e->interrupted && ready > 0 ? read(STDIN_FILENO, c, 1) : 0;
+    (void)sigprocmask(SIG_SETMASK, &before, NULL);
     return n == 1;
 }
 

@@ -81,11 +81,13 @@ class Terminal(ReplCase):
     def test_ctrl_c_drops_the_line_and_what_is_unfinished_not_the_session(self):
         self.start()
         self.type("this is nothing", enter=False)
+        self.sees("^> this is nothing$")
         self.keys("C-c")
         self.sees(r"^> this is nothing\^C\n>$")
         self.type("for i = 1, 2 do")
         self.sees(r"^\.$")
         self.keys("C-c")
+        self.sees(r"^\. \^C\n>$")
         self.type("3 * 3")
         self.sees(r"^9\n>$")
         self.leave()
@@ -121,6 +123,7 @@ class Terminal(ReplCase):
         self.keys("Up")
         self.sees(r"^> for i = 1, 2 do\n  print\(i\)\nend")
         self.keys("C-c")
+        self.sees(r"\^C\n>$")
         self.leave()
         self.assertEqual(self.read("state/neap/history"), "for i = 1, 2 do\n\t  print(i)\n\tend\n")
         self.start()
@@ -152,11 +155,15 @@ class Terminal(ReplCase):
             self.keys("Tab")
             self.sees("^> " + re.escape(becomes) + "$")
             self.keys("C-c")
+            self.sees("^> " + re.escape(becomes) + "\\^C\n>$")
         self.type("mine = { alpha = 1, alps = 2 }")
         self.type("mine.a", enter=False)
-        self.keys("Tab", "Tab")
+        self.keys("Tab")
+        self.sees(r"^> mine\.alp$")
+        self.keys("Tab")
         self.sees(r"^alpha +alps\n> mine\.alp$")
         self.keys("C-c")
+        self.sees(r"\^C\n>$")
         self.leave()
 
     def test_a_run_fits_80_columns(self):
@@ -188,6 +195,7 @@ class Terminal(ReplCase):
         self.keys("C-p")
         self.sees(r"^> 11 \+ 1$")
         self.keys("C-c")
+        self.sees(r"\^C\n>$")
         self.leave()
 
     def test_the_editor_has_the_terminal_and_what_changed_is_shown(self):
