@@ -141,6 +141,40 @@ START_TEST(a_class_that_is_asked_for_is_the_class_that_comes)
 }
 END_TEST
 
+#define STREAM "\"request\":{\"prompt\":\"hello there\",\"stream\":true}"
+
+START_TEST(a_stream_comes_to_what_the_whole_answer_does)
+{
+    struct stage s;
+    char given[512], want[2][128];
+    stage_new(&s);
+    for (int dialect = 0; dialect < 2; dialect++) {
+        (void)snprintf(given, sizeof given,
+                       "{" STREAM ",\"providers\":{\"openai\":%s,\"anthropic\":{\"text\":"
+                       "\"w\u00f6rd by w\u00f6rd\",\"after_ms\":40,\"finish\":\"length\","
+                       "\"usage\":{\"prompt\":1000,\"completion\":100,\"cached\":10}}}}",
+                       dialect ? "404"
+                               : "{\"text\":\"w\u00f6rd by w\u00f6rd\",\"finish\":\"length\"}");
+        (void)snprintf(want[0], sizeof want[0], "\"text\":\"w\xc3\xb6rd by w\xc3\xb6rd\"");
+        (void)snprintf(want[1], sizeof want[1], "\"model\":\"%s\"", dialect ? "small" : "big");
+        plays(&s, given, PIECES(want[0], want[1], "\"finish_reason\":\"length\""));
+    }
+    stage_free(&s);
+}
+END_TEST
+
+START_TEST(a_stream_that_is_scripted_to_be_cut_breaks_off)
+{
+    struct stage s;
+    stage_new(&s);
+    plays(&s, "{" STREAM ",\"providers\":{\"openai\":{\"text\":\"12345678\",\"error\":\"cut\"}}}",
+          PIECES("\"text\":\"1234\"", "\"class\":\"cut\"", "\"finish_reason\":\"error\""));
+    plays(&s, "{" HELLO ",\"providers\":{\"openai\":{\"error\":\"cut\"}}}",
+          PIECES("\"class\":\"network\"", "\"model\":\"small\""));
+    stage_free(&s);
+}
+END_TEST
+
 START_TEST(usage_that_is_given_is_what_is_paid)
 {
     struct stage s;
@@ -461,6 +495,8 @@ int main(void)
                         2 * sizeof scripted / sizeof *scripted);
     tcase_add_test(tc, usage_that_is_given_is_what_is_paid);
     tcase_add_test(tc, a_text_that_is_longer_than_allowed_is_cut_by_length);
+    tcase_add_test(tc, a_stream_comes_to_what_the_whole_answer_does);
+    tcase_add_test(tc, a_stream_that_is_scripted_to_be_cut_breaks_off);
     tcase_add_test(tc, what_takes_longer_than_its_provider_may_is_a_timeout);
     tcase_add_test(tc, an_open_breaker_passes_its_model_over);
     tcase_add_test(tc, a_half_open_breaker_lets_a_probe_pass);
