@@ -49,7 +49,7 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
         np_json_w_i64(w, "retry_after_s", o->retry_after_s);
     put_money(w, "cost_usd", x->cost_nusd);
     np_json_w_i64(w, "latency_ms", passed_ms(x->accept_ns, x->end_ns));
-    if (!o->refused)
+    if (!o->refused && !o->broken)
         return;
     np_json_w_begin_key(w, "error", '{');
     np_json_w_str(w, "type", refusal_type(&o->refusal));

@@ -176,6 +176,8 @@ void np_run_print_end(struct np_buf *b, const struct np_exchange *x)
     }
     if (o->degraded)
         (void)np_buf_printf(b, "degraded  %u  %s", o->status, np_reason_name(o->reason));
+    else if (o->broken)
+        (void)np_buf_printf(b, "broke off  %s  %s", x->answered_by->name, np_refusal_name(r->type));
     else
         (void)np_buf_printf(b, "ok  %s", x->answered_by->name);
     (void)np_buf_printf(b, "  %zu attempt%s  ", x->n_attempts, x->n_attempts == 1 ? "" : "s");

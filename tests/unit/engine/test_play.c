@@ -168,7 +168,9 @@ START_TEST(a_stream_that_is_scripted_to_be_cut_breaks_off)
     struct stage s;
     stage_new(&s);
     plays(&s, "{" STREAM ",\"providers\":{\"openai\":{\"text\":\"12345678\",\"error\":\"cut\"}}}",
-          PIECES("\"text\":\"1234\"", "\"class\":\"cut\"", "\"finish_reason\":\"error\""));
+          PIECES("\"text\":\"1234\"", "\"class\":\"cut\"", "\"finish_reason\":\"error\"",
+                 "\"error\":{\"type\":\"upstream_failed\""));
+    shows(&s, PIECES("cut", "broke off  big  upstream_failed"));
     plays(&s, "{" HELLO ",\"providers\":{\"openai\":{\"error\":\"cut\"}}}",
           PIECES("\"class\":\"network\"", "\"model\":\"small\""));
     stage_free(&s);
