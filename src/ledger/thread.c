@@ -309,6 +309,7 @@ static void last_words(struct np_thread *t)
         while (t->asking && now_ns(t) < until_ns) {
             np_loop_turn(t->loop, NP_NS_PER_S / 100);
         }
+        tend_all(t, true); /* what a round that was thought lost had granted */
         bool more = more_waits(t->ledger) || !np_rows_empty(&t->rows);
         if (t->asking || !more || now_ns(t) >= until_ns || !atomic_load(&t->ledger->store_up)) {
             break;

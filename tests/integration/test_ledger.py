@@ -192,7 +192,7 @@ class Ledger(case.Case):
         code, _, err = procs.run(
             *("serve", "--policies", policies.path, "--listen", "127.0.0.1:0"),
             *("--admin", "127.0.0.1:0", "--state", self.state),
-            env=self.env,
+            env={**self.env, "NEAP_STORE": None},
         )
         self.assertEqual(code, 3, err)
         self.assertIn(f"process {server.process.pid}", err)
@@ -206,7 +206,7 @@ class Ledger(case.Case):
         code, _, err = procs.run(
             *("serve", "--policies", policies.path, "--listen", "127.0.0.1:0"),
             *("--admin", "127.0.0.1:0", *flags),
-            env=self.env,
+            env={**self.env, "NEAP_STORE": None},  # the default is meant
         )
         self.assertEqual(code, 3, err)
         self.assertNotIn("Sanitizer", err)

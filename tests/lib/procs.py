@@ -33,8 +33,9 @@ def environment(extra=()):
         for name, value in os.environ.items()
         if name in ("PATH", "TMPDIR", "LANG", "LC_ALL") or name.endswith("SAN_OPTIONS")
     }
+    kept["NEAP_STORE"] = "memory:"  # no test leaves a ledger in the folder that it runs in
     kept.update(dict(extra))
-    return kept
+    return {name: value for name, value in kept.items() if value is not None}
 
 
 def run(*args, env=(), timeout=30, **kw):
