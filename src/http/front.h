@@ -144,7 +144,7 @@ void np_http_reply(struct np_http_call *c, const struct np_http_reply *reply);
  * ignored when the client has left. `left` comes for a client that closes before the end. */
 #define NP_HTTP_STREAM_HIGH ((size_t)16 * 1024)
 #define NP_HTTP_STREAM_LOW ((size_t)4 * 1024)
-#define NP_HTTP_STREAM_MAX ((size_t)4 * 1024 * 1024)
+#define NP_HTTP_STREAM_MAX ((size_t)33 * 1024 * 1024) /* one put may be a whole answer */
 
 /* Of head its status, content type and fields count. */
 void np_http_stream_begin(struct np_http_call *c, const struct np_http_reply *head);

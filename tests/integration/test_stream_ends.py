@@ -196,6 +196,16 @@ class Ends(case.Case):
                 self.attempt(stream, "ok")
                 self.assertLess(stream.ms, 1500)
 
+    def test_a_connection_to_the_provider_is_used_again_after_a_stream(self):
+        def keep(call):
+            Script(GOOD, END)(call)
+            return b""
+
+        before = self.stubs[0].connections
+        for _ in range(5):
+            self.assertStreamed(self.stream("one", keep), "good answer")
+        self.assertEqual(self.stubs[0].connections - before, 1)
+
     def test_ends_that_are_none(self):
         ways = {
             "an end without a reason": (delta("a"), END),
