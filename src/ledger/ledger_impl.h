@@ -134,6 +134,9 @@ struct np_record *np_record_at(const struct np_ledger *l, uint32_t number);
 int64_t np_records_now(const struct np_ledger *l, int64_t wall_ms);
 /* Moves the ledger's time forward to that. */
 void np_records_time(struct np_ledger *l, int64_t wall_ms);
+/* The store has told its time for the first time: it holds from now on, even where this machine's clock
+ * went before it. Nothing can have been granted by that. */
+void np_records_begin(struct np_ledger *l, int64_t store_ms);
 /* The edges of the window that holds wall_ms. */
 void np_records_window(const struct np_ledger *l, enum np_window w, int64_t wall_ms,
                        int64_t *start_ms, int64_t *end_ms);

@@ -28,6 +28,15 @@ void np_records_time(struct np_ledger *l, int64_t wall_ms)
     l->wall_ms = np_records_now(l, wall_ms);
 }
 
+void np_records_begin(struct np_ledger *l, int64_t store_ms)
+{
+    l->wall_ms = store_ms;
+    for (unsigned w = 0; w < NP_WINDOW_KINDS; w++) {
+        l->window_start[w] = 0;
+        l->window_end[w] = INT64_MIN;
+    }
+}
+
 /* Brings the kept edges of a kind of window up to the ledger's time. */
 static void window_refresh(struct np_ledger *l, enum np_window w)
 {

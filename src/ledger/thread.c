@@ -127,7 +127,9 @@ static void note_time(struct np_ledger *l, const struct np_round *round)
     if (round->store_ms == 0) {
         return;
     }
-    if (l->store_ms > 0) {
+    if (l->store_ms == 0) {
+        np_records_begin(l, round->store_ms);
+    } else {
         uint64_t since_ns = round->mono_ns - l->store_ns;
         int64_t off = round->store_ms - l->store_ms - (int64_t)(since_ns / NP_NS_PER_MS);
         if (off > CLOCK_JUMP_MS || off < -CLOCK_JUMP_MS) {
