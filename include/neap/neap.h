@@ -146,6 +146,20 @@ enum neap_status neap_mock_start(const char *listen, const char *scenario, struc
 unsigned neap_mock_port(const struct neap_mock *m);
 void neap_mock_stop(struct neap_mock *m);
 
+/* What `neap status` is told. */
+struct neap_overview_options {
+    const char *admin; /* of a running instance: "http://127.0.0.1:9090", or ADDR:PORT */
+    const char *token; /* bearer token; NULL: none */
+    bool json;         /* what its admin socket says, as it stands */
+    bool colour;
+};
+
+/* How a running instance is doing: endpoints against their objectives, models, budgets, policies. *out
+ * is a malloc'ed text, the caller's to free; lines have at most 80 columns. NEAP_FAILED: it can't be
+ * asked. */
+enum neap_status neap_overview(const struct neap_overview_options *options, char **out,
+                               char why[NEAP_WHY]);
+
 /* Makes a key: the text to give away ("neap_…", 256 random bits with a checksum) and its SHA-256 as
  * tenants.lua wants it ("sha256:…"). */
 void neap_key_new(char key[64], char hash[80]);

@@ -2,6 +2,7 @@
  * alone: no line ever runs there. */
 #include "engine/session_impl.h"
 
+#include "engine/fields.h"
 #include "provider/fetch.h"
 
 #include <stdio.h>
@@ -11,23 +12,6 @@
 /* So many values make a quantile known (guard/stats.c), and 95 of 100 of them are below it. */
 #define SAMPLES 100
 #define MOST_MS 1e7
-
-static struct np_span text_of(struct np_span object, const char *key)
-{
-    struct np_span value;
-    return np_json_get(object, key, &value) && np_json_kind(value) == NP_JSON_STRING
-               ? np_json_inner(value)
-               : NP_SPAN("");
-}
-
-static double number_of(struct np_span object, const char *key)
-{
-    struct np_span value;
-    double number = -1;
-    if (np_json_get(object, key, &value) && np_json_kind(value) == NP_JSON_NUMBER)
-        (void)!np_json_double(value, &number);
-    return number;
-}
 
 /* Does one change of the world; what is not known here is told and passed over. */
 static bool try_world(struct neap_session *s, const char *kind, struct np_span name,
@@ -51,7 +35,7 @@ static void copy_breakers(struct neap_session *s, struct np_span list, struct co
 {
     struct np_span item;
     for (struct np_json_walk w = np_json_walk(list); np_json_item(&w, &item);) {
-        struct np_span model = text_of(item, "model"), state = text_of(item, "state");
+        struct np_span model = np_text_of(item, "model"), state = np_text_of(item, "state");
         char quoted[32];
         if (np_span_is(state, "closed") || !np_catalog_model(np_session_catalog(s), model))
             continue;
@@ -72,8 +56,8 @@ static void copy_budgets(struct neap_session *s, struct np_span list, struct cop
 {
     struct np_span item, spent;
     for (struct np_json_walk w = np_json_walk(list); np_json_item(&w, &item);) {
-        struct np_span name = text_of(item, "account");
-        if (np_json_get(item, "spentUsd", &spent) && number_of(item, "spentUsd") > 0 &&
+        struct np_span name = np_text_of(item, "account");
+        if (np_json_get(item, "spentUsd", &spent) && np_number_of(item, "spentUsd") > 0 &&
             is_account(s, name))
             c->budgets += try_world(s, "budgets", name, spent);
     }
@@ -82,7 +66,7 @@ static void copy_budgets(struct neap_session *s, struct np_span list, struct cop
 /* How slow and how faulty something was there; false when that is not known. */
 static bool read_statistics(struct np_span item, uint64_t *p95_ns, int *failed)
 {
-    double p95 = number_of(item, "p95Ms"), errors = number_of(item, "errorRate");
+    double p95 = np_number_of(item, "p95Ms"), errors = np_number_of(item, "errorRate");
     if (p95 < 0 || p95 > MOST_MS)
         return false;
     *p95_ns = (uint64_t)(p95 * (double)NP_NS_PER_MS);
@@ -99,7 +83,8 @@ static void copy_models(struct neap_session *s, struct np_span list, struct copi
     uint64_t p95_ns;
     int failed;
     for (struct np_json_walk w = np_json_walk(list); np_json_item(&w, &item);) {
-        const struct np_model *m = np_catalog_model(np_session_catalog(s), text_of(item, "model"));
+        const struct np_model *m =
+            np_catalog_model(np_session_catalog(s), np_text_of(item, "model"));
         if (!m || !read_statistics(item, &p95_ns, &failed))
             continue;
         for (int i = 0; i < SAMPLES; i++)
@@ -116,7 +101,7 @@ static void copy_endpoints(struct neap_session *s, struct np_span list, struct c
     int failed;
     for (struct np_json_walk w = np_json_walk(list); np_json_item(&w, &item);) {
         const struct np_endpoint *e =
-            np_catalog_endpoint(np_session_catalog(s), text_of(item, "path"));
+            np_catalog_endpoint(np_session_catalog(s), np_text_of(item, "path"));
         if (!e || !read_statistics(item, &p95_ns, &failed))
             continue;
         for (int i = 0; i < SAMPLES; i++)
@@ -146,12 +131,12 @@ static bool take_status(struct neap_session *s, const char *url, struct np_span 
     struct np_json_fault fault;
     struct copied c = {0};
     if (np_json_check(status, NP_JSON_DEPTH, &fault) || np_json_kind(status) != NP_JSON_OBJECT ||
-        text_of(status, "policy").n == 0)
+        np_text_of(status, "policy").n == 0)
         return np_session_fail(s, "%s is no admin socket of neap", url);
     if (!np_session_start(s, np_session_set_of(s), s->scene.deed->seed))
         return false;
     copy_all(s, status, &c);
-    struct np_span there = text_of(status, "policy");
+    struct np_span there = np_text_of(status, "policy");
     const char *here = np_policyset_version(np_session_set_of(s));
     bool same = np_span_is(there, here);
     np_session_say(s,
