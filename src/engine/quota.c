@@ -39,49 +39,35 @@ static enum np_quota_answer answer_of(enum np_err err)
     }
 }
 
-static enum np_quota_answer take_place(struct np_ledger *l, struct np_quota *q,
-                                       struct np_exchange *x, int64_t wall_ms,
-                                       struct np_refusal *out)
+/* One of a limit's, where there is one; words end the refusal. */
+static enum np_quota_answer take_one(struct np_ledger *l, struct np_hold *hold,
+                                     struct np_exchange *x, const struct np_claim *c,
+                                     const char *words, int64_t wall_ms, struct np_refusal *out)
 {
-    int64_t resets_ms, limit = x->tenant->concurrency;
-    if (limit <= 0)
+    int64_t resets_ms;
+    if (c->limit <= 0)
         return NP_QUOTA_HELD;
-    struct np_claim c = claim("calls", x, NP_WINDOW_NONE, limit, 1);
-    enum np_quota_answer a = answer_of(np_ledger_hold(l, &c, wall_ms, &q->place, &resets_ms));
+    enum np_quota_answer a = answer_of(np_ledger_hold(l, c, wall_ms, hold, &resets_ms));
     if (a == NP_QUOTA_REFUSED)
-        *out = refusal(np_arena_printf(x->arena,
-                                       "concurrency of tenant %s: all %" PRId64
-                                       " calls at once are under way",
-                                       x->tenant->name, limit),
-                       INT64_MAX, wall_ms);
-    return a;
-}
-
-static enum np_quota_answer take_request(struct np_ledger *l, struct np_quota *q,
-                                         struct np_exchange *x, int64_t wall_ms,
-                                         struct np_refusal *out)
-{
-    int64_t resets_ms, limit = x->tenant->requests_per_minute;
-    if (limit <= 0)
-        return NP_QUOTA_HELD;
-    struct np_claim c = claim("requests", x, NP_WINDOW_MINUTE, limit, 1);
-    enum np_quota_answer a = answer_of(np_ledger_hold(l, &c, wall_ms, &q->requests, &resets_ms));
-    if (a == NP_QUOTA_REFUSED)
-        *out = refusal(np_arena_printf(x->arena,
-                                       "requests_per_minute of tenant %s: the %" PRId64
-                                       " of this minute are used up",
-                                       x->tenant->name, limit),
-                       resets_ms, wall_ms);
+        *out = refusal(
+            np_arena_printf(x->arena, "%s of tenant %s: all %" PRId64 " %s",
+                            c->window == NP_WINDOW_NONE ? "concurrency" : "requests_per_minute",
+                            x->tenant->name, c->limit, words),
+            resets_ms, wall_ms);
     return a;
 }
 
 enum np_quota_answer np_quota_enter(struct np_ledger *l, struct np_quota *q, struct np_exchange *x,
                                     int64_t wall_ms, struct np_refusal *refusal)
 {
-    enum np_quota_answer a = take_place(l, q, x, wall_ms, refusal);
+    const struct np_tenant *t = x->tenant;
+    struct np_claim call = claim("calls", x, NP_WINDOW_NONE, t->concurrency, 1);
+    struct np_claim request = claim("requests", x, NP_WINDOW_MINUTE, t->requests_per_minute, 1);
+    enum np_quota_answer a =
+        take_one(l, &q->place, x, &call, "calls at once are under way", wall_ms, refusal);
     if (a != NP_QUOTA_HELD)
         return a;
-    a = take_request(l, q, x, wall_ms, refusal);
+    a = take_one(l, &q->requests, x, &request, "of this minute are used up", wall_ms, refusal);
     if (a != NP_QUOTA_HELD)
         np_ledger_let_go(l, &q->place, 0);
     return a;
