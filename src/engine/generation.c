@@ -2,6 +2,7 @@
 #include "engine/generation.h"
 
 #include "engine/worker_impl.h"
+#include "script/adapter.h"
 
 #include <stdlib.h>
 
@@ -133,7 +134,9 @@ struct np_here *np_here_new(struct np_worker *w, struct np_generation *gen)
     np_rng_seed(&here->rng, seed);
     here->powers = np_lend(&here->lender, &here->rng, w->engine->shared);
     here->script = np_script_new(gen->set, &here->powers, w->engine->watchdog);
-    if (!here->script) {
+    /* Adapters too are compiled here, off the worker: the first request would wait for them. */
+    if (!here->script || np_adapters_open(here->script) != NP_OK) {
+        np_script_free(here->script);
         free(here);
         return NULL;
     }

@@ -5,6 +5,8 @@
 #include "engine/engine_impl.h"
 #include "engine/folder.h"
 
+#include <semaphore.h>
+
 enum np_reload_result {
     NP_RELOAD_OK,
     NP_RELOAD_UNCHANGED,
@@ -50,8 +52,7 @@ struct np_keeper {
     char barred[NP_KEPT_GENERATIONS][16]; /* versions that were rolled back; a ring */
     size_t n_barred;
     /* swap.c */
-    size_t swapping; /* workers that have not taken the new generation yet; under the lock */
-    pthread_cond_t swapped;
+    sem_t swapped; /* posted by each worker that has taken the new generation */
     /* history.c: what other threads read too, under the lock */
     pthread_mutex_t lock;
     struct np_generation *kept[NP_KEPT_GENERATIONS]; /* the last is running */

@@ -1,4 +1,6 @@
-/* The swap: every worker takes its new state between two requests, the last one's word ends the wait. */
+/* The swap: every worker takes its new state between two requests, the last one's word ends the wait.
+ *
+ * The keeper yields to requests, so a lock of its own may be held for long: no worker ever takes one. */
 #include "engine/keeper_impl.h"
 
 #include <stdlib.h>
@@ -12,10 +14,7 @@ struct swap_order {
 static void swap_done(void *ctx)
 {
     struct np_keeper *k = ctx;
-    pthread_mutex_lock(&k->lock);
-    k->swapping--;
-    pthread_cond_signal(&k->swapped);
-    pthread_mutex_unlock(&k->lock);
+    (void)sem_post(&k->swapped);
 }
 
 static void swap_on_worker(void *ctx)
@@ -53,17 +52,14 @@ bool np_keeper_swap(struct np_keeper *k, struct np_generation *gen)
     struct swap_order *orders[NP_MAX_WORKERS];
     if (!make_states(k, gen, orders))
         return false;
-    pthread_mutex_lock(&k->lock);
-    k->swapping = e->n_workers;
-    pthread_mutex_unlock(&k->lock);
     for (size_t i = 0; i < e->n_workers; i++) {
         /* A worker whose queue is full is busy with others' calls: it empties it every turn. */
         while (np_loop_post(np_worker_loop(e->workers[i]), swap_on_worker, orders[i]) != NP_OK)
             (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
-    pthread_mutex_lock(&k->lock);
-    while (k->swapping > 0)
-        pthread_cond_wait(&k->swapped, &k->lock);
-    pthread_mutex_unlock(&k->lock);
+    for (size_t i = 0; i < e->n_workers; i++) {
+        while (sem_wait(&k->swapped) != 0) {
+        }
+    }
     return true;
 }

@@ -124,7 +124,7 @@ struct np_keeper *np_keeper_new(struct neap_engine *e, struct np_generation *fir
     k->engine = e;
     k->inotify = (struct np_watch){.ready = on_inotify, .ctx = k, .fd = -1};
     (void)pthread_mutex_init(&k->lock, NULL);
-    (void)pthread_cond_init(&k->swapped, NULL);
+    (void)sem_init(&k->swapped, 0, 0);
     k->kept[k->n_kept++] = np_generation_hold(first);
     k->numbers = first->number;
     (void)snprintf(k->judged, sizeof k->judged, "%s", np_policyset_version(first->set));
@@ -191,7 +191,7 @@ void np_keeper_free(struct np_keeper *k)
         np_generation_drop(k->kept[i]);
     np_generation_drop(k->trial_before);
     np_loop_free(k->loop);
-    (void)pthread_cond_destroy(&k->swapped);
+    (void)sem_destroy(&k->swapped);
     (void)pthread_mutex_destroy(&k->lock);
     free(k);
 }

@@ -14,6 +14,10 @@ struct np_wire_field {
     struct np_span name, value;
 };
 
+/* Loads the adapters into the state, once; else the first request that needs them does. NP_E_NOMEM or
+ * NP_E_INVALID: the state's fault says why. */
+enum np_err np_adapters_open(struct np_script *s) NP_MUST_CHECK;
+
 /* A request as it will leave; everything in the exchange's arena. */
 struct np_wire {
     struct np_span path; /* appended to the provider's base_url */

@@ -33,8 +33,6 @@ static inline int np_adapter_place(enum np_adapter a, enum np_module_part part)
 
 /* adapter_stream.c: makes a userdata of a module's `stream`, at idx; raises where it is not right. */
 const struct np_stream_form *np_adapter_stream_push(lua_State *L, int idx);
-/* Loads the adapters into the state, once. NP_E_NOMEM or NP_E_INVALID: the state's fault says why. */
-enum np_err np_adapters_open(struct np_script *s) NP_MUST_CHECK;
 /* What the state's last fault means for a caller. */
 enum np_err np_adapter_fault(const struct np_script *s);
 
