@@ -32,8 +32,10 @@ class Tests(storm.Storm):
             began = time.monotonic()
             self.files.put(
                 "on_test.lua",
-                'test("on_and_on", function()\n'
-                '  while true do pcall(play, { request = { prompt = "x" } }) end\nend)\n',
+                "for i = 1, 500 do\n"
+                '  test("on_" .. i, function()\n'
+                '    while true do pcall(play, { request = { prompt = "x" } }) end\n'
+                "  end)\nend\n",
             )
             reply = disk.reload(self.server)
             ended = time.monotonic()
