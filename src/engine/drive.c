@@ -31,6 +31,8 @@ bool np_drive_hook_done(struct np_drive_env *env, struct np_exchange *x, enum np
     np_meter_observe(env->meters, NP_FAMILY_hook_duration, (uint32_t)hook, 0, (int64_t)rep->ns);
     if (env->hooked)
         env->hooked(x, hook, rep->result == NP_HOOK_FAILED);
+    if (rep->stalled)
+        np_meter_add(env->meters, NP_FAMILY_hook_stall, (uint32_t)hook, 0, 0, 1);
     if (rep->result != NP_HOOK_FAILED)
         return false;
     np_meter_add(env->meters, NP_FAMILY_hook_errors, (uint32_t)hook, (uint32_t)rep->failure, 0, 1);

@@ -84,10 +84,9 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     np_random_bytes(&seed, sizeof seed);
     e->guard = np_guard_new(seed);
     e->shared = np_shared_new();
-    e->watchdog = np_watchdog_new();
     e->meters[e->n_workers] = np_meters_new();
-    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->watchdog ||
-        !e->meters[e->n_workers])
+    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared ||
+        !e->meters[e->n_workers] || np_limiter_start() != NP_OK)
         return out_of_memory(why);
     return NEAP_GOOD;
 }
@@ -366,7 +365,6 @@ void neap_engine_stop(struct neap_engine *e)
         (void)close(e->admin_fd);
     np_meters_free(e->meters[e->n_workers]);
     np_tls_free(e->tls);
-    np_watchdog_free(e->watchdog);
     np_shared_free(e->shared);
     np_ledger_free(e->ledger);
     np_guard_free(e->guard);

@@ -34,7 +34,6 @@ struct neap_engine {
     struct np_ledger *ledger;
     unsigned store_share; /* --on-store-loss share:N; 0: degrade */
     struct np_shared *shared;
-    struct np_watchdog *watchdog;
     struct np_tls *tls;     /* NULL: clients speak plain HTTP */
     struct neap_mock *mock; /* --simulate */
     char simulate_url[64];  /* "http://127.0.0.1:PORT"; empty: real providers */

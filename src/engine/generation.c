@@ -133,7 +133,7 @@ struct np_here *np_here_new(struct np_worker *w, struct np_generation *gen)
     np_random_bytes(&seed, sizeof seed);
     np_rng_seed(&here->rng, seed);
     here->powers = np_lend(&here->lender, &here->rng, w->engine->shared);
-    here->script = np_script_new(gen->set, &here->powers, w->engine->watchdog);
+    here->script = np_script_new(gen->set, &here->powers, true);
     /* Adapters too are compiled here, off the worker: the first request would wait for them. */
     if (!here->script || np_adapters_open(here->script) != NP_OK) {
         np_script_free(here->script);

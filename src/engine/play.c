@@ -313,8 +313,7 @@ enum np_err np_play_turn(struct np_play *p, struct np_policyset *set)
     return NP_OK;
 }
 
-struct np_play *np_play_new_timed(struct np_policyset *set, uint64_t seed,
-                                  struct np_watchdog *watchdog)
+struct np_play *np_play_new_timed(struct np_policyset *set, uint64_t seed, bool timed)
 {
     struct np_play *p = calloc(1, sizeof *p);
     if (!p)
@@ -325,7 +324,7 @@ struct np_play *np_play_new_timed(struct np_policyset *set, uint64_t seed,
     np_buf_init(&p->shown, SHOWN_BYTES);
     np_buf_init(&p->record, BODY_BYTES);
     p->log = np_ring_new(LOG_BYTES);
-    struct np_sim_source source = {np_play_on_call, np_play_on_closed, p, watchdog};
+    struct np_sim_source source = {np_play_on_call, np_play_on_closed, p, timed};
     p->sim = np_sim_new(set, seed, &source);
     if (!p->log || !p->sim) {
         np_play_free(p);
@@ -336,7 +335,7 @@ struct np_play *np_play_new_timed(struct np_policyset *set, uint64_t seed,
 
 struct np_play *np_play_new(struct np_policyset *set, uint64_t seed)
 {
-    return np_play_new_timed(set, seed, NULL);
+    return np_play_new_timed(set, seed, false);
 }
 
 struct np_span np_play_shown(const struct np_play *p)

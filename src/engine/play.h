@@ -29,9 +29,8 @@ struct np_play;
 
 /* set is loaded, and held. NULL without memory. */
 struct np_play *np_play_new(struct np_policyset *set, uint64_t seed);
-/* With the watchdog of np_sim_source: to measure, not to decide. */
-struct np_play *np_play_new_timed(struct np_policyset *set, uint64_t seed,
-                                  struct np_watchdog *watchdog);
+/* timed as in np_sim_source: to measure, not to decide. */
+struct np_play *np_play_new_timed(struct np_policyset *set, uint64_t seed, bool timed);
 void np_play_free(struct np_play *p);
 /* given has passed np_json_check. Appends the run. NP_E_INVALID: what was given is wrong, nothing was
  * played, and out says why instead. NP_E_NOMEM. Lines that are logged meanwhile by this thread go into

@@ -415,7 +415,7 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
     s->shared = np_shared_new();
     s->lender = (struct np_lender){s->guard, s->ledger, np_policyset_catalog(set), &s->clock};
     s->powers = np_lend(&s->lender, &s->rng, s->shared);
-    s->script = np_script_new(set, &s->powers, source->watchdog);
+    s->script = np_script_new(set, &s->powers, source->timed);
     if (!s->guard || !s->ledger || !s->meters || !s->timers || !s->shared || !s->script) {
         np_sim_free(s);
         return NULL;

@@ -28,9 +28,9 @@ struct np_sim_source {
     /* The exchange has its outcome (or its client has left); it is freed afterwards. */
     void (*closed)(void *ctx, const struct np_exchange *x);
     void *ctx;
-    /* Hooks are bounded by its time instead of steps, to measure them as they run in production. NULL,
-     * as it should be wherever the outcome counts. */
-    struct np_watchdog *watchdog;
+    /* Hooks are bounded by time instead of steps, to measure them as they run in production. False
+     * wherever the outcome counts. */
+    bool timed;
 };
 
 /* set is held; NULL without memory. */

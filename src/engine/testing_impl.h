@@ -12,9 +12,9 @@ struct np_testing {
     const struct neap_test_options *options;
     const char *dir;
     struct np_policyset *set;
-    struct np_play *play;         /* of the test that runs; NULL until it plays */
-    struct np_watchdog *watchdog; /* of passes that measure; NULL: the tests count */
-    struct np_tally tally;        /* of the pass, and as it was when the test began */
+    struct np_play *play;  /* of the test that runs; NULL until it plays */
+    bool timed;            /* passes that measure; false: the tests count */
+    struct np_tally tally; /* of the pass, and as it was when the test began */
     struct np_tally before;
     struct np_junit *junit; /* NULL: nobody wants it */
     uint64_t start_ns;      /* of the test, on the real clock */

@@ -70,6 +70,8 @@ enum np_unit {
     X(hook_duration, HIST, "neap_hook_duration_seconds", SECONDS, hook, "Time of one hook call.") \
     X(hook_errors, COUNTER, "neap_hook_errors_total", COUNT, hook_errors,                         \
       "Hook calls that failed and were replaced by the default.")                                 \
+    X(hook_stall, COUNTER, "neap_hook_stall_total", COUNT, hook,                                  \
+      "Hook calls stopped more than 20 ms late: not the policy's fault but neap's.")              \
     X(shed, COUNTER, "neap_shed_total", COUNT, shed, "Requests refused to shed load.")            \
     X(http_refused, COUNTER, "neap_http_refused_total", COUNT, http_refused,                      \
       "Requests refused before they reached an endpoint.")

@@ -5,11 +5,14 @@
 #include <stdlib.h>
 
 #include "script/hook_call.h"
+#include "script/limits.h"
 #include "script/request.h"
 #include "script/sandbox.h"
 #include "script/views.h"
 
 #define WHY_BYTES 120
+/* A call this long was stopped late. */
+#define STALL_NS (NP_HOOK_CPU_NS + 20 * NP_NS_PER_MS)
 
 /* -------------------------------------------------------------------------------------- state */
 
@@ -64,20 +67,21 @@ static int forget_modules(lua_State *L)
 }
 
 struct np_script *np_script_new(struct np_policyset *set, const struct np_powers *powers,
-                                struct np_watchdog *watchdog)
+                                bool timed)
 {
     struct np_script *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
     s->set = np_policyset_hold(set);
     s->powers = *powers;
-    s->watchdog = watchdog;
+    s->timed = timed;
     s->adapters = LUA_NOREF;
     for (int hook = 0; hook < NP_HOOK_COUNT; hook++)
         s->hook[hook] = LUA_NOREF;
     if (np_state_open(&s->state, set))
         goto fail;
     s->state.script = s;
+    s->handler = np_state_push_handler(&s->state);
     lua_pushcfunction(s->state.L, set_up);
     lua_pushlightuserdata(s->state.L, s);
     if (!np_state_call_trusted(&s->state, 1, 0) || !load_hooks(s))
@@ -219,12 +223,12 @@ static bool call_lua(struct np_hook_call *call)
 {
     struct np_script *s = call->s;
     uint64_t left = NP_REQUEST_HOOKS_NS - call->x->hooks_ns;
-    struct np_limit limit = {s->watchdog, left < NP_HOOK_CPU_NS ? left : NP_HOOK_CPU_NS,
-                             NP_HOOK_STEPS, s->hook[call->hook]};
+    struct np_limit limit = {s->timed, left < NP_HOOK_CPU_NS ? left : NP_HOOK_CPU_NS, NP_HOOK_STEPS,
+                             s->hook[call->hook]};
     s->x = call->x;
     lua_pushcfunction(s->state.L, run_hook);
     lua_pushlightuserdata(s->state.L, call);
-    bool ok = np_state_call(&s->state, 1, 0, &limit);
+    bool ok = np_state_call_kept(&s->state, s->handler, 1, 0, &limit);
     s->x = NULL;
     np_views_end(s);
     return ok;
@@ -276,15 +280,25 @@ static void note_more(const struct np_hook_call *call, bool failed, struct np_ho
         at = np_arena_printf(call->x->arena, "%s.lua:%d", np_hook_name(call->hook), st->mark_line);
     note->ns = call->measured_ns;
     note->us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
-    note->steps = call->s->watchdog ? 0 : st->steps_given - st->steps_left;
+    note->steps = call->s->timed ? 0 : st->steps_given - st->steps_left;
     note->at = at ? np_span_of(at) : NP_SPAN_NONE;
+}
+
+/* What of a call's time counts against the request: a thread that did not run can't be held against the
+ * policy. */
+static uint64_t charged_ns(const struct np_state *st, uint64_t ns)
+{
+    uint64_t most = !st->timed ? ns : st->cpu_ns > 0 ? st->cpu_ns : NP_LIMIT_TICK_NS;
+    return ns < most ? ns : most;
 }
 
 static void run(struct np_hook_call *call, struct np_hook_report *rep)
 {
     struct np_script *s = call->s;
     struct np_exchange *x = call->x;
+    uint64_t charged = 0;
     rep->ns = 0;
+    rep->stalled = false;
     rep->error[0] = '\0';
     if (s->hook[call->hook] == LUA_NOREF) {
         rep->result = NP_HOOK_ABSENT;
@@ -296,14 +310,14 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
                        "the hooks of this request have used up their time");
     } else {
         call_timed(call, rep);
+        rep->stalled = s->state.cpu_ns > STALL_NS;
+        charged = charged_ns(&s->state, rep->ns);
     }
     struct np_hook_note *note =
         np_exchange_note_hook(x, call->hook, rep->ns, call->returned, call->why);
     if (note && call->measured)
         note_more(call, rep->result == NP_HOOK_FAILED, note);
-    /* A thread that was not running can't be held against the policy. */
-    if (rep->ns > NP_HOOK_CPU_NS)
-        x->hooks_ns -= rep->ns - NP_HOOK_CPU_NS;
+    x->hooks_ns -= rep->ns - charged;
 }
 
 /* -------------------------------------------------------------------------------------- hooks */

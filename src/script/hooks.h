@@ -14,9 +14,10 @@
 struct np_script;
 
 /* NULL without memory or when the set does not load in this state (it did at np_policyset_load). The
- * set is held. watchdog NULL: hooks are bounded by steps (1,000,000 instructions) instead of time. */
+ * set is held. Hooks are bounded by CPU time when timed, else by steps (1,000,000
+ * instructions each). */
 struct np_script *np_script_new(struct np_policyset *set, const struct np_powers *powers,
-                                struct np_watchdog *watchdog);
+                                bool timed);
 void np_script_free(struct np_script *s);
 /* Steps the collector; called between requests, never inside hooks. */
 void np_script_idle(struct np_script *s);
@@ -40,6 +41,7 @@ struct np_hook_report {
     enum np_hook_result result;
     int failure; /* np_hook_failure of metrics/meters.h by value: 0 error 1 time 2 memory 3 type */
     uint64_t ns;
+    bool stalled;    /* it overran its limit by more than 20 ms: a function of ours has no bound */
     char error[256]; /* "route.lua:14: …"; no client text of prompts */
 };
 

@@ -1,20 +1,20 @@
-/* The watchdog and the two kinds of limit. In time: a call gives its slot an odd number and takes it
- * away again; the watchdog thread looks every millisecond, takes the CPU clock of the thread where it
- * first sees a number, and once the limit has passed since then signals that very thread with the
- * number. The handler ignores numbers that are over. In steps: Lua's count hook alone, which looks at
- * each of the first steps and then ever more rarely, so that what was counted is right to half a percent;
- * with it go the lines of the function that is marked, as there is time for that on the simulated ground.
+/* The two kinds of limit. In time: each thread that calls hooks has a timer that signals that very
+ * thread every millisecond. The handler takes the thread's CPU clock where it first sees a call, and
+ * once the limit has passed since then it sets the flag and a Lua hook on the state that runs. No other
+ * thread has a part in it, so that a busy machine cannot make the stop late. In steps: Lua's count hook
+ * alone, which looks at each of the first steps and then ever more rarely, so that what was counted is
+ * right to half a percent; with it go the lines of the function that is marked, as there is time for that
+ * on the simulated ground.
  *
- * Slots are in a list under the watchdog's lock; a call touches only its own slot, without the lock.
- * When nothing moves the watchdog parks; membarrier(2) takes the place of a fence in each call. */
+ * A call gives the thread's ticker a number and takes it away again; nothing is locked, as calls and
+ * handler are of one thread. After some ticks without a call the timer is stopped, and the next call
+ * starts it again. Signals interrupt what the thread waits for (EINTR); its waits all bear that. */
 #include "script/limits.h"
 
 #include "script/cover_impl.h"
 
 #include <errno.h>
-#include <linux/membarrier.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -22,43 +22,18 @@
 
 #include "base/clock.h"
 
-#define WATCH_SIGNAL (SIGRTMIN + 3)
-#define TICK_NS 1000000
-#define TICKS_TO_PARK 50
+#define TICK_SIGNAL (SIGRTMIN + 3)
+#define TICKS_TO_PARK 8
 /* Lua looks at the steps at least this often; a step is a VM instruction. */
 #define STEPS_A_LOOK 1000
 /* A look is worth at most one of this many steps that were taken. */
 #define STEPS_PRECISION 256
 
-const struct np_limit np_limit_steps = {NULL, 0, NP_HOOK_STEPS, 0};
+const struct np_limit np_limit_steps = {false, 0, NP_HOOK_STEPS, 0};
 
-struct np_watch_slot {
-    _Atomic uint64_t number; /* odd: inside a call */
-    _Atomic uint64_t limit_ns;
-    _Atomic int tid;
-    _Atomic int clock;
-    struct np_watchdog *watchdog;
-    struct np_watch_slot *next;
-    /* The watchdog's own. */
-    uint64_t seen, base_ns;
-    bool signalled;
-};
-
-struct np_watchdog {
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-    atomic_int parked;
-    bool stop;
-    bool may_park;
-    uint64_t next_base;
-    struct np_watch_slot *slots;
-};
-
-/* What the handler needs of the thread that it interrupts. */
-static _Thread_local struct np_state *volatile current;
-static _Thread_local int own_tid;
-static _Thread_local clockid_t own_clock;
+_Thread_local struct np_ticker np_ticker = {.parked = 1};
+static _Thread_local timer_t own_timer;
+static _Thread_local bool has_timer;
 
 void np_limit_stop(lua_State *L, lua_Debug *ar)
 {
@@ -66,214 +41,108 @@ void np_limit_stop(lua_State *L, lua_Debug *ar)
     np_state_stop(L);
 }
 
-static void on_signal(int signal, siginfo_t *info, void *context)
+static uint64_t own_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NP_NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
+/* ------------------------------------------------------------------------------------ the timer */
+
+static bool set_timer(long tick_ns)
+{
+    const struct itimerspec every = {{0, tick_ns}, {0, tick_ns}};
+    return timer_settime(own_timer, 0, &every, NULL) == 0;
+}
+
+static void on_tick(int signal, siginfo_t *info, void *context)
 {
     (void)signal;
+    (void)info;
     (void)context;
     int saved = errno;
-    struct np_state *st = current;
-    if (st && st->slot &&
-        atomic_load_explicit(&st->slot->number, memory_order_relaxed) ==
-            (uint64_t)(uintptr_t)info->si_value.sival_ptr) {
-        st->struck = 1;
-        lua_sethook(st->L, np_limit_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+    struct np_ticker *t = &np_ticker;
+    if (t->call == 0) {
+        t->quiet = t->quiet + 1;
+        if (t->quiet >= TICKS_TO_PARK && !t->parked && set_timer(0))
+            t->parked = 1;
+    } else if (t->seen != t->call) {
+        t->seen = t->call;
+        t->base_ns = own_cpu_ns();
+        t->quiet = 0;
+    } else if (!t->state->struck && own_cpu_ns() - t->base_ns >= t->state->limit_ns) {
+        t->state->struck = 1;
+        lua_sethook(t->state->L, np_limit_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
     }
     errno = saved;
 }
 
-/* ------------------------------------------------------------------------------- the thread */
+static pthread_key_t ends_with_thread;
 
-static void strike(struct np_watch_slot *slot, uint64_t number)
+static void end_timer(void *unused)
 {
-    /* As pthread_sigqueue does it, but to a thread id: nothing breaks when the thread has gone. */
-    siginfo_t info = {0};
-    info.si_signo = WATCH_SIGNAL;
-    info.si_code = SI_QUEUE;
-    info.si_pid = getpid();
-    info.si_uid = getuid();
-    info.si_value.sival_ptr = (void *)(uintptr_t)number;
-    int tid = atomic_load_explicit(&slot->tid, memory_order_relaxed);
-    /* EAGAIN: the queue of signals is full; the next tick tries again. */
-    slot->signalled = syscall(SYS_rt_tgsigqueueinfo, getpid(), tid, WATCH_SIGNAL, &info) == 0;
+    (void)unused;
+    if (has_timer)
+        timer_delete(own_timer);
+    has_timer = false;
+    np_ticker.parked = 1;
 }
 
-/* True when a call is, or was since the last look, inside. */
-static bool look(struct np_watch_slot *slot)
+static enum np_err started;
+
+static void start(void)
 {
-    uint64_t number = atomic_load_explicit(&slot->number, memory_order_acquire);
-    bool moved = number != slot->seen;
-    if (!(number & 1)) {
-        slot->seen = number;
-        return moved;
+    struct sigaction action = {.sa_sigaction = on_tick, .sa_flags = SA_SIGINFO | SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    bool good = pthread_key_create(&ends_with_thread, end_timer) == 0 &&
+                sigaction(TICK_SIGNAL, &action, NULL) == 0;
+    started = good ? NP_OK : NP_E_NOMEM;
+}
+
+enum np_err np_limiter_start(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, start);
+    return started;
+}
+
+/* Once a thread. The timer stands still at first. */
+static bool make_timer(void)
+{
+    struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TICK_SIGNAL};
+    event._sigev_un._tid = (int)syscall(SYS_gettid);
+    if (timer_create(CLOCK_MONOTONIC, &event, &own_timer))
+        return false;
+    has_timer = pthread_setspecific(ends_with_thread, &np_ticker) == 0;
+    if (!has_timer) {
+        timer_delete(own_timer);
+        return false;
     }
-    struct timespec t;
-    clockid_t clock = (clockid_t)atomic_load_explicit(&slot->clock, memory_order_relaxed);
-    if ((moved || !slot->signalled) && clock_gettime(clock, &t) == 0) {
-        uint64_t now = (uint64_t)t.tv_sec * NP_NS_PER_S + (uint64_t)t.tv_nsec;
-        if (moved) {
-            slot->base_ns = now;
-            slot->signalled = false;
-        } else if (now - slot->base_ns >=
-                   atomic_load_explicit(&slot->limit_ns, memory_order_relaxed)) {
-            strike(slot, number);
-        }
-        slot->seen = number;
-    }
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, TICK_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     return true;
 }
 
-static bool look_at_all(struct np_watchdog *w)
+bool np_limit_unpark(struct np_ticker *t)
 {
-    bool busy = false;
-    for (struct np_watch_slot *slot = w->slots; slot; slot = slot->next)
-        busy |= look(slot);
-    return busy;
+    if (np_limiter_start() != NP_OK || (!has_timer && !make_timer()))
+        return false;
+    t->quiet = 0;
+    t->parked = 0;
+    if (set_timer(NP_LIMIT_TICK_NS))
+        return true;
+    t->parked = 1;
+    return false;
 }
 
-/* With the lock. A call that enters from now on either sees `parked` or is seen here. */
-static void park(struct np_watchdog *w)
-{
-    atomic_store_explicit(&w->parked, 1, memory_order_seq_cst);
-    (void)syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
-    if (look_at_all(w)) {
-        atomic_store_explicit(&w->parked, 0, memory_order_relaxed);
-        return;
-    }
-    while (!w->stop && atomic_load_explicit(&w->parked, memory_order_relaxed))
-        pthread_cond_wait(&w->wake, &w->lock);
-}
+/* ------------------------------------------------------------------------------------ the calls */
 
-static void *watch(void *arg)
+uint64_t np_limit_cpu_ns(const struct np_ticker *t)
 {
-    struct np_watchdog *w = arg;
-    unsigned quiet = 0;
-    pthread_mutex_lock(&w->lock);
-    while (!w->stop) {
-        quiet = look_at_all(w) ? 0 : quiet + 1;
-        if (quiet >= TICKS_TO_PARK && w->may_park) {
-            park(w);
-            quiet = 0;
-        }
-        pthread_mutex_unlock(&w->lock);
-        nanosleep(&(struct timespec){.tv_nsec = TICK_NS}, NULL);
-        pthread_mutex_lock(&w->lock);
-    }
-    pthread_mutex_unlock(&w->lock);
-    return NULL;
-}
-
-static void unpark(struct np_watchdog *w)
-{
-    pthread_mutex_lock(&w->lock);
-    atomic_store_explicit(&w->parked, 0, memory_order_relaxed);
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
-}
-
-/* The thread takes no signal of the process. */
-static int start(struct np_watchdog *w)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&w->thread, NULL, watch, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return err;
-}
-
-struct np_watchdog *np_watchdog_new(void)
-{
-    struct np_watchdog *w = calloc(1, sizeof *w);
-    if (!w)
-        return NULL;
-    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->wake, NULL);
-    w->may_park = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
-    if (sigaction(WATCH_SIGNAL, &action, NULL) || start(w)) {
-        pthread_cond_destroy(&w->wake);
-        pthread_mutex_destroy(&w->lock);
-        free(w);
-        return NULL;
-    }
-    return w;
-}
-
-void np_watchdog_free(struct np_watchdog *w)
-{
-    if (!w)
-        return;
-    pthread_mutex_lock(&w->lock);
-    np_require(!w->slots);
-    w->stop = true;
-    pthread_cond_signal(&w->wake);
-    pthread_mutex_unlock(&w->lock);
-    pthread_join(w->thread, NULL);
-    pthread_cond_destroy(&w->wake);
-    pthread_mutex_destroy(&w->lock);
-    free(w);
-}
-
-/* --------------------------------------------------------------------------------- the calls */
-
-/* Numbers of different slots never meet: each has its own upper bits. */
-static struct np_watch_slot *attach(struct np_watchdog *w)
-{
-    struct np_watch_slot *slot = calloc(1, sizeof *slot);
-    if (!slot)
-        return NULL;
-    slot->watchdog = w;
-    pthread_mutex_lock(&w->lock);
-    slot->number = ++w->next_base << 40;
-    slot->seen = slot->number;
-    slot->next = w->slots;
-    w->slots = slot;
-    pthread_mutex_unlock(&w->lock);
-    return slot;
-}
-
-void np_limit_detach(struct np_state *st)
-{
-    struct np_watch_slot *slot = st->slot;
-    if (!slot)
-        return;
-    struct np_watchdog *w = slot->watchdog;
-    pthread_mutex_lock(&w->lock);
-    struct np_watch_slot **at = &w->slots;
-    while (*at != slot)
-        at = &(*at)->next;
-    *at = slot->next;
-    pthread_mutex_unlock(&w->lock);
-    free(slot);
-    st->slot = NULL;
-}
-
-/* Once a thread. */
-static void know_thread(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, WATCH_SIGNAL);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    pthread_getcpuclockid(pthread_self(), &own_clock);
-    own_tid = (int)syscall(SYS_gettid);
-}
-
-static void enter_timed(struct np_watch_slot *slot, uint64_t limit_ns)
-{
-    if (!own_tid)
-        know_thread();
-    if (atomic_load_explicit(&slot->tid, memory_order_relaxed) != own_tid) {
-        atomic_store_explicit(&slot->tid, own_tid, memory_order_relaxed);
-        atomic_store_explicit(&slot->clock, (int)own_clock, memory_order_relaxed);
-    }
-    atomic_store_explicit(&slot->limit_ns, limit_ns, memory_order_relaxed);
-    uint64_t number = atomic_load_explicit(&slot->number, memory_order_relaxed);
-    atomic_store_explicit(&slot->number, number + 1, memory_order_release);
-    atomic_signal_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&slot->watchdog->parked, memory_order_relaxed))
-        unpark(slot->watchdog);
+    return own_cpu_ns() - t->base_ns + NP_LIMIT_TICK_NS;
 }
 
 static void on_line(struct np_state *st, lua_Debug *ar)
@@ -318,7 +187,7 @@ static void on_steps(lua_State *L, lua_Debug *ar)
     np_limit_stop(L, ar);
 }
 
-static void enter_stepped(struct np_state *st, int mark)
+void np_limit_enter_steps(struct np_state *st, int mark)
 {
     st->mark_source = NULL;
     st->mark_line = 0;
@@ -333,9 +202,13 @@ static void enter_stepped(struct np_state *st, int mark)
     set_stride(st);
 }
 
+void np_limit_unhook(struct np_state *st)
+{
+    lua_sethook(st->L, NULL, 0, 0);
+    st->struck = 0;
+}
+
 #ifdef __SANITIZE_THREAD__
-/* ThreadSanitizer holds signals back until the thread calls something that it knows; a loop in Lua
- * never would. */
 static void on_breath(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
@@ -343,52 +216,8 @@ static void on_breath(lua_State *L, lua_Debug *ar)
     usleep(0);
 }
 
-static void let_signals_in(lua_State *L)
+void np_limit_let_signals_in(lua_State *L)
 {
     lua_sethook(L, on_breath, LUA_MASKCOUNT, STEPS_A_LOOK);
 }
-
-static const bool always_unhook = true;
-#else
-static void let_signals_in(lua_State *L)
-{
-    (void)L;
-}
-
-static const bool always_unhook = false;
 #endif
-
-void np_limit_enter(struct np_state *st, const struct np_limit *limit, struct np_limit_frame *f)
-{
-    np_require(!st->limited);
-    f->outer = current;
-    st->limited = true;
-    if (limit->watchdog && !st->slot)
-        st->slot = attach(limit->watchdog);
-    st->timed = limit->watchdog && st->slot;
-    st->steps_given = st->steps_left = limit->steps;
-    current = st;
-    if (st->timed) {
-        let_signals_in(st->L);
-        enter_timed(st->slot, limit->cpu_ns);
-    } else {
-        enter_stepped(st, limit->mark);
-    }
-}
-
-bool np_limit_leave(struct np_state *st, const struct np_limit_frame *f)
-{
-    /* From here on the handler leaves this state alone. */
-    current = f->outer;
-    atomic_signal_fence(memory_order_seq_cst);
-    if (st->timed) {
-        uint64_t number = atomic_load_explicit(&st->slot->number, memory_order_relaxed);
-        atomic_store_explicit(&st->slot->number, number + 1, memory_order_release);
-    }
-    bool struck = st->struck;
-    if (struck || !st->timed || always_unhook)
-        lua_sethook(st->L, NULL, 0, 0);
-    st->struck = 0;
-    st->limited = false;
-    return struck;
-}

@@ -1,19 +1,12 @@
-/* The limit of CPU time that a hook may take. One watchdog thread for all workers looks every
- * millisecond at those that are inside a hook; past the limit it signals the worker, whose handler
- * sets the flag and a Lua hook on the state that runs on that very thread. See README.md. */
+/* The limit of CPU time that a hook may take: a timer of each thread that calls hooks signals that
+ * thread, and past the limit the handler sets the flag and a Lua hook on the state that runs. */
 #ifndef NP_SCRIPT_LIMITER_H
 #define NP_SCRIPT_LIMITER_H
 
 #include "base/err.h"
 
-#include <stdint.h>
-
-struct np_watchdog;
-struct np_script;
-
-/* Starts the watchdog thread; installs the handler of its signal (SIGRTMIN+3). */
-struct np_watchdog *np_watchdog_new(void);
-/* After every state that uses it is freed. */
-void np_watchdog_free(struct np_watchdog *w);
+/* Installs the handler of the ticks' signal (SIGRTMIN+3) for the process; again does nothing. The
+ * first timed call does it too. NP_E_NOMEM: the system gives none. */
+enum np_err np_limiter_start(void) NP_MUST_CHECK;
 
 #endif

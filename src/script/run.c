@@ -199,7 +199,8 @@ static void take_fault(struct np_state *st, int status, bool struck)
     if (st->stopped)
         return;
     if (status == LUA_ERRMEM || st->no_memory) {
-        st->fault = st->refused_at;
+        st->fault.line = st->refused_at.file[0] ? st->refused_at.line : 0;
+        memcpy(st->fault.file, st->refused_at.file, sizeof st->fault.file);
         /* After the strike blocks are refused that would else have been given. */
         if (struck) {
             set_stop_fault(st);
@@ -218,61 +219,68 @@ static void take_fault(struct np_state *st, int status, bool struck)
 
 static void begin(struct np_state *st)
 {
-    st->fault_set = false;
-    st->stopped = false;
-    st->no_memory = false;
+    st->fault_set = st->stopped = st->no_memory = false;
     st->judged = LUA_NOREF;
     st->refused_at.file[0] = '\0';
-    st->refused_at.line = 0;
     st->type_error = NULL;
     st->call_bytes = 0;
 }
 
-/* The function and its arguments are on the stack; the handler goes below them. */
-static bool finish(struct np_state *st, int status, int handler, bool struck)
+int np_state_push_handler(struct np_state *st)
 {
-    if (status == LUA_OK) {
-        lua_remove(st->L, handler);
-        return true;
-    }
-    take_fault(st, status, struck);
-    lua_settop(st->L, handler - 1);
-    return false;
+    lua_pushcfunction(st->L, on_error);
+    return lua_gettop(st->L);
 }
 
-static int push_handler(lua_State *L, int n_args)
+bool np_state_call_kept(struct np_state *st, int handler, int n_args, int n_results,
+                        const struct np_limit *limit)
 {
-    lua_pushcfunction(L, on_error);
-    int handler = lua_gettop(L) - n_args - 1;
-    lua_insert(L, handler);
-    return handler;
-}
-
-bool np_state_call(struct np_state *st, int n_args, int n_results, const struct np_limit *limit)
-{
-    int handler = push_handler(st->L, n_args);
     struct np_limit_frame frame;
     begin(st);
     st->call_max = NP_STATE_CALL_BYTES;
     np_limit_enter(st, limit, &frame);
     int status = lua_pcall(st->L, n_args, n_results, handler);
     bool struck = np_limit_leave(st, &frame);
-    return finish(st, status, handler, struck);
+    if (status == LUA_OK)
+        return true;
+    take_fault(st, status, struck);
+    lua_pop(st->L, 1);
+    return false;
+}
+
+/* The function and its arguments are on the stack; the handler goes below them. */
+static int insert_handler(struct np_state *st, int n_args)
+{
+    int handler = np_state_push_handler(st) - n_args - 1;
+    lua_insert(st->L, handler);
+    return handler;
+}
+
+bool np_state_call(struct np_state *st, int n_args, int n_results, const struct np_limit *limit)
+{
+    int handler = insert_handler(st, n_args);
+    bool ok = np_state_call_kept(st, handler, n_args, n_results, limit);
+    lua_remove(st->L, handler);
+    return ok;
 }
 
 bool np_state_call_trusted(struct np_state *st, int n_args, int n_results)
 {
-    int handler = push_handler(st->L, n_args);
+    int handler = insert_handler(st, n_args);
     begin(st);
     st->total_max = st->call_max = NP_TRUSTED_BYTES;
     st->block_max = NP_TRUSTED_BLOCK_BYTES;
     int status = lua_pcall(st->L, n_args, n_results, handler);
     st->total_max = NP_STATE_BYTES;
     st->block_max = NP_STATE_BLOCK_BYTES;
-    bool ok = finish(st, status, handler, false);
+    if (status != LUA_OK) {
+        take_fault(st, status, false);
+        lua_pop(st->L, 1);
+    }
+    lua_remove(st->L, handler);
     if (st->used_bytes > TRUSTED_LEFT_BYTES)
         lua_gc(st->L, LUA_GCCOLLECT);
-    return ok;
+    return status == LUA_OK;
 }
 
 /* ----------------------------------------------------------------------------------- loading */

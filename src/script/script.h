@@ -18,8 +18,9 @@ struct np_script {
     struct np_state state;
     struct np_policyset *set;
     struct np_powers powers;
-    struct np_watchdog *watchdog; /* NULL: steps */
-    int hook[NP_HOOK_COUNT];      /* registry; LUA_NOREF: absent */
+    bool timed;              /* else by steps */
+    int handler;             /* where the message handler of hooks stays on the stack */
+    int hook[NP_HOOK_COUNT]; /* registry; LUA_NOREF: absent */
     struct np_field_map fields;
     /* The call that runs; NULL outside. */
     struct np_exchange *x;

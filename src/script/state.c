@@ -6,7 +6,6 @@
 
 #include "script/api.h"
 #include "script/json.h"
-#include "script/limits.h"
 #include "script/lock.h"
 #include "script/sandbox.h"
 
@@ -111,7 +110,6 @@ enum np_err np_state_open(struct np_state *st, const struct np_policyset *set)
 
 void np_state_close(struct np_state *st)
 {
-    np_limit_detach(st);
     if (st->L)
         lua_close(st->L);
     np_buf_free(&st->scratch);

@@ -45,17 +45,16 @@ struct np_script_fault {
     unsigned line;        /* 0 unknown */
 };
 
-/* What one call may take. watchdog NULL: steps instead of time. */
+/* What one call may take: CPU time when it is timed, else steps. Where the
+ * system gives no timer, a timed call is bounded by its steps. */
 struct np_limit {
-    struct np_watchdog *watchdog;
+    bool timed;
     uint64_t cpu_ns;
     int64_t steps;
     int mark; /* registry: the function whose last line is wanted, by steps only; 0: none */
 };
 
-extern const struct np_limit np_limit_steps; /* NP_HOOK_STEPS, no watchdog */
-
-struct np_watch_slot; /* limiter.c */
+extern const struct np_limit np_limit_steps; /* NP_HOOK_STEPS, not timed */
 
 /* Whoever wants to see each line before it runs, of calls that are bounded by steps. */
 struct np_line_watch {
@@ -71,11 +70,13 @@ struct np_state {
     size_t idle_bytes;           /* since the last step of the collector */
     bool spoiled;                /* a call ran out of memory: replace the state */
     /* The limits of the call that runs. */
-    volatile sig_atomic_t struck; /* set by the watchdog's signal, or when steps ran out */
+    volatile sig_atomic_t struck; /* set by the handler of ticks, or when steps ran out */
     bool limited, timed;          /* a limited call runs; by time, not steps */
     bool stopped;                 /* the stop was raised; fault tells where it struck first */
     bool no_memory;               /* a protected call within it ran out of memory */
     bool fault_set;
+    uint64_t limit_ns;
+    uint64_t cpu_ns; /* what the last timed call took, a tick more than less; 0: less than a tick */
     /* Of a call that is bounded by steps. */
     int64_t steps_given, steps_left;
     int stride; /* steps until Lua looks again */
@@ -88,7 +89,6 @@ struct np_state {
     const char
         *cover_source; /* the chunk whose lines ran last, and which file of the cover it is */
     size_t cover_file;
-    struct np_watch_slot *slot;
     struct np_script_fault fault;      /* of the last call that failed */
     struct np_script_fault refused_at; /* file and line where memory was refused last */
     const void *type_error;            /* text of the last error of kind type, by address */
@@ -131,7 +131,12 @@ bool np_state_load_file(struct np_state *st, const struct np_set_file *file,
  * the stack. On failure false, the stack is as it was below the function, and st->fault is filled. */
 bool np_state_call(struct np_state *st, int n_args, int n_results,
                    const struct np_limit *limit) NP_MUST_CHECK;
-/* The same for neap's own Lua: no time limit, wider caps. */
+/* The same with a message handler that stays on the stack, below the function (np_state_push_handler
+ * gives its index): what a call costs is mostly moving things on the stack. */
+bool np_state_call_kept(struct np_state *st, int handler, int n_args, int n_results,
+                        const struct np_limit *limit) NP_MUST_CHECK;
+int np_state_push_handler(struct np_state *st);
+/* The same as np_state_call for neap's own Lua: no time limit, wider caps. */
 bool np_state_call_trusted(struct np_state *st, int n_args, int n_results) NP_MUST_CHECK;
 
 /* Pushes what a file of the runtime's Lua returns ("neap/sandbox.lua"), run as trusted code with the

@@ -34,6 +34,7 @@ FAMILIES = {
     "neap_slo_objective": ("gauge", "endpoint objective"),
     "neap_hook_duration_seconds": ("histogram", "hook"),
     "neap_hook_errors_total": ("counter", "hook kind"),
+    "neap_hook_stall_total": ("counter", "hook"),
     "neap_budget_limit_usd": ("gauge", "account"),
     "neap_budget_spent_usd": ("gauge", "account"),
     "neap_budget_reserved_usd": ("gauge", "account"),

@@ -37,7 +37,7 @@ static inline void set_up(void)
     thinker = np_catalog_model(k.catalog, NP_SPAN("o3"));
     claude = np_catalog_model(k.catalog, NP_SPAN("claude"));
     struct np_powers powers = {.clock = &np_clock_live};
-    s = np_script_new(k.set, &powers, NULL);
+    s = np_script_new(k.set, &powers, false);
     ck_assert_ptr_nonnull(s);
     x = np_exchange_new((size_t)8 << 20);
     ck_assert_ptr_nonnull(x);

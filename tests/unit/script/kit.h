@@ -36,7 +36,7 @@ struct kit {
     struct np_rng rng;
     struct np_clock clock;
     uint64_t now_ns;
-    struct np_watchdog *watchdog;
+    bool timed;
     struct np_script *s;
     struct np_exchange *x;
     struct np_hook_report rep;
@@ -122,22 +122,23 @@ static inline void kit_open(struct kit *k, bool timed, const char *const *files)
     np_rng_seed(&k->rng, 1);
     k->powers = (struct np_powers){.ctx = k, .clock = &k->clock, .rng = &k->rng};
     k->powers.shared = np_shared_new();
-    k->watchdog = timed ? np_watchdog_new() : NULL;
-    if (timed)
+    k->timed = timed;
+    if (timed) {
+        ck_assert_int_eq(np_limiter_start(), NP_OK);
         k->powers.clock = &np_clock_live;
+    }
     k->x = kit_exchange(k, KIT_BODY, "req_1");
 }
 
 static inline struct np_script *kit_script(struct kit *k)
 {
-    k->s = np_script_new(&k->set, &k->powers, k->watchdog);
+    k->s = np_script_new(&k->set, &k->powers, k->timed);
     return k->s;
 }
 
 static inline void kit_close(struct kit *k)
 {
     np_script_free(k->s);
-    np_watchdog_free(k->watchdog);
     np_shared_free(k->powers.shared);
     np_exchange_free(k->x);
 }

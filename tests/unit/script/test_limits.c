@@ -2,7 +2,10 @@
  * attack runs twice, bounded by steps and by time. */
 #include "script/kit.h"
 
+#include <lauxlib.h>
 #include <time.h>
+
+#include "script/script.h"
 
 /* CPU time that a stopped hook may have taken: 10 ms, and room for sanitizers and busy machines. */
 #define STOPPED_NS (100 * NP_NS_PER_MS)
@@ -139,6 +142,67 @@ START_TEST(a_request_has_a_limit_for_all_of_its_hooks)
 }
 END_TEST
 
+/* A function without a bound, which no list of ours has. */
+static int burn(lua_State *L)
+{
+    uint64_t end = cpu_ns() + (uint64_t)lua_tointeger(L, lua_upvalueindex(1)) * NP_NS_PER_MS;
+    while (cpu_ns() < end)
+        continue;
+    return 0;
+}
+
+static int doze(lua_State *L)
+{
+    (void)L;
+    struct timespec left = {.tv_nsec = 30000000};
+    while (nanosleep(&left, &left))
+        continue;
+    return 0;
+}
+
+static void burn_in_route(struct kit *k, int ms)
+{
+    lua_State *L = k->s->state.L;
+    lua_pushinteger(L, ms);
+    lua_pushcclosure(L, burn, 1);
+    k->s->hook[NP_HOOK_route] = luaL_ref(L, LUA_REGISTRYINDEX);
+    k->x->hooks_ns = 0;
+    np_hook_route(k->s, k->x, &k->rep);
+}
+
+START_TEST(a_hook_that_overruns_by_more_than_20_ms_says_so)
+{
+    struct kit k;
+    kit_open(&k, true, (const char *const[]){"route.lua", "return function(req) end", NULL});
+    ck_assert_ptr_nonnull(kit_script(&k));
+    burn_in_route(&k, 40);
+    ck_assert(k.rep.stalled);
+    ck_assert_uint_ge(k.x->hooks_ns, 40 * NP_NS_PER_MS);
+    ck_assert_int_eq(k.rep.result, NP_HOOK_FAILED);
+    burn_in_route(&k, 0);
+    ck_assert(!k.rep.stalled);
+    ck_assert_int_eq(k.rep.result, NP_HOOK_NOTHING);
+    kit_close(&k);
+}
+END_TEST
+
+START_TEST(time_in_which_the_thread_did_not_run_is_not_charged)
+{
+    struct kit k;
+    kit_open(&k, true, (const char *const[]){"route.lua", "return function(req) end", NULL});
+    ck_assert_ptr_nonnull(kit_script(&k));
+    lua_pushcfunction(k.s->state.L, doze);
+    k.s->hook[NP_HOOK_route] = luaL_ref(k.s->state.L, LUA_REGISTRYINDEX);
+    for (int i = 0; i < 5; i++) {
+        np_hook_route(k.s, k.x, &k.rep);
+        ck_assert_int_eq(k.rep.result, NP_HOOK_NOTHING);
+        ck_assert_uint_ge(k.rep.ns, 30 * NP_NS_PER_MS);
+    }
+    ck_assert_uint_lt(k.x->hooks_ns, 15 * NP_NS_PER_MS);
+    kit_close(&k);
+}
+END_TEST
+
 static const char *const greedy[] = {
     "local t = {} for i = 1, 1e7 do t[i] = i end",
     "local s = 'x' while true do s = s .. s end",
@@ -210,6 +274,8 @@ int main(void)
                         sizeof endless / sizeof endless[0]);
     tcase_add_test(tc, the_first_strike_is_told_with_its_line);
     tcase_add_test(tc, steps_give_the_same_verdict_each_time);
+    tcase_add_test(tc, a_hook_that_overruns_by_more_than_20_ms_says_so);
+    tcase_add_test(tc, time_in_which_the_thread_did_not_run_is_not_charged);
     tcase_add_test(tc, a_request_has_a_limit_for_all_of_its_hooks);
     tcase_add_loop_test(tc, memory_without_end_fails_and_spoils_the_state, 0,
                         sizeof greedy / sizeof greedy[0]);

@@ -26,7 +26,7 @@ START_TEST(a_script_is_made_whole_or_not_at_all)
     size_t n = 0;
     for (;; n++) {
         np_fail_nth(n);
-        struct np_script *s = np_script_new(&k.set, &k.powers, NULL);
+        struct np_script *s = np_script_new(&k.set, &k.powers, false);
         bool failed = np_fail_happened();
         np_fail_never();
         if (s && !failed) {

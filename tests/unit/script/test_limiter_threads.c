@@ -1,4 +1,4 @@
-/* One watchdog over several workers: each endless hook is stopped on its own thread, each short one is
+/* The limit of time on several workers at once: each endless hook is stopped on its own thread, each short one is
  * left alone, and the shared store keeps its sums. */
 #include <pthread.h>
 #include <time.h>
@@ -26,7 +26,7 @@ struct worker {
 static void *work(void *arg)
 {
     struct worker *w = arg;
-    struct np_script *s = np_script_new(&w->k->set, &w->k->powers, w->k->watchdog);
+    struct np_script *s = np_script_new(&w->k->set, &w->k->powers, true);
     struct np_hook_report rep;
     for (int i = 0; s && i < ROUNDS; i++) {
         struct np_exchange *x = kit_exchange(w->k, KIT_BODY, "req_1");
@@ -39,7 +39,7 @@ static void *work(void *arg)
             w->other++;
         np_exchange_free(x);
         np_script_idle(s);
-        /* Now and then long enough for the watchdog to park. */
+        /* Now and then long enough for the ticks to stop. */
         if (i % 10 == 5)
             nanosleep(&(struct timespec){.tv_nsec = 80000000}, NULL);
     }
@@ -71,7 +71,7 @@ END_TEST
 
 int main(void)
 {
-    TCase *tc = tcase_create("watchdog");
+    TCase *tc = tcase_create("limiter");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, each_worker_is_stopped_by_its_own_clock);
     return kit_run(tc);
