@@ -38,6 +38,12 @@ static inline void step(struct np_matcher *m)
         refuel(m);
 }
 
+/* Many small steps; FUEL of them are about to be looked at in any case. */
+static inline void burn(struct np_matcher *m, ptrdiff_t bytes)
+{
+    m->fuel -= (int)(bytes < FUEL * 8 ? bytes / 8 : FUEL);
+}
+
 static int byte(const char *p)
 {
     return (unsigned char)*p;
@@ -85,9 +91,10 @@ static bool is_of_class(int c, int class)
     return isupper(class) ? !is : is;
 }
 
-/* p is behind the [. */
+/* p is behind the [. Sets may be long: reading one is paid for. */
 static const char *set_end(struct np_matcher *m, const char *p)
 {
+    const char *start = p;
     if (p < m->pattern_end && *p == '^')
         p++;
     do {
@@ -99,6 +106,7 @@ static const char *set_end(struct np_matcher *m, const char *p)
             p++;
         }
     } while (p == m->pattern_end || *p != ']');
+    burn(m, p - start);
     return p + 1;
 }
 
@@ -152,6 +160,7 @@ static inline __attribute__((always_inline)) bool is_match(struct np_matcher *m,
     case ESCAPE:
         return is_of_class(c, byte(p + 1));
     case '[':
+        burn(m, end - p);
         return is_in_set(c, p, end - 1);
     default:
         return byte(p) == c;
@@ -185,6 +194,7 @@ static bool is_frontier(struct np_matcher *m, const char *s, const char *p, cons
     if (p >= m->pattern_end || *p != '[')
         luaL_error(m->L, "missing '[' after '%%f' in pattern");
     *end = item_end(m, p);
+    burn(m, *end - p);
     step(m);
     int before = s == m->text ? '\0' : byte(s - 1);
     int here = s == m->text_end ? '\0' : byte(s);
@@ -204,7 +214,7 @@ static const char *back_reference(struct np_matcher *m, const char *s, int digit
 {
     int i = check_capture(m, digit);
     size_t n = (size_t)m->capture[i].length;
-    m->fuel -= (int)(n < FUEL ? n / 16 : FUEL);
+    burn(m, n < FUEL * 16 ? (ptrdiff_t)n : FUEL * 16);
     step(m);
     if ((size_t)(m->text_end - s) >= n && memcmp(m->capture[i].start, s, n) == 0)
         return s + n;

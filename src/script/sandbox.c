@@ -285,8 +285,8 @@ static struct np_span library_name(lua_State *L, int arg)
     s.p = luaL_checklstring(L, arg, &s.n);
     bool good = np_span_starts(s, "lib.") && s.n > 4 && s.n < 64;
     for (size_t i = 4; i < s.n; i++)
-        good = good && strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-",
-                              s.p[i]) != NULL;
+        good = good && s.p[i] != '\0' &&
+               strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-", s.p[i]);
     if (!good)
         np_state_type_error(L, "require takes \"lib.NAME\", the file lib/NAME.lua of the set");
     return s;

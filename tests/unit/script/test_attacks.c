@@ -1,0 +1,116 @@
+/* Every attack of tests/hostile/attacks.lua in one hook on one thread, by its own CPU clock, which a busy
+ * machine cannot falsify: how long after the limit of 5 ms is each stopped? */
+#include "script/kit.h"
+
+#include <lauxlib.h>
+#include <time.h>
+
+#include "script/script.h"
+
+#define ATTACKS 400
+#define LONGEST_SHOWN 5
+
+struct attack {
+    char kind[16], name[64];
+    double ms;
+};
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+static char *read_library(void)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/tests/hostile/attacks.lua", getenv("NEAP_SOURCE"));
+    FILE *f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    char *text = calloc(1, 200000);
+    ck_assert_uint_gt(fread(text, 1, 199999, f), 1000);
+    fclose(f);
+    return text;
+}
+
+static int find_attacks(const char *text, struct attack *out)
+{
+    int n = 0;
+    for (const char *line = text; line; line = strchr(line, '\n')) {
+        line += *line == '\n';
+        ck_assert_int_lt(n, ATTACKS);
+        n += sscanf(line, "%15[a-z][\"%63[^\"]\"] =", out[n].kind, out[n].name) == 2;
+    }
+    return n;
+}
+
+static const char source[] = "local attacks = require 'lib.attacks'\n"
+                             "return function(req)\n"
+                             "  local m = req.metadata\n"
+                             "  return attacks[m.kind][m.attack](req)\n"
+                             "end";
+
+static void let_loose(struct kit *k, struct attack *a)
+{
+    char body[512], id[32];
+    static unsigned requests;
+    snprintf(id, sizeof id, "req_%u", requests++);
+    int n = snprintf(body, sizeof body,
+                     "{\"prompt\":\"%%bxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\","
+                     "\"metadata\":{\"kind\":\"%s\",\"attack\":\"%s\"}}",
+                     a->kind, a->name);
+    ck_assert_int_lt(n, (int)sizeof body);
+    np_exchange_free(k->x);
+    k->x = kit_exchange(k, body, id);
+    double start = cpu_ms();
+    np_hook_route(k->s, k->x, &k->rep);
+    a->ms = cpu_ms() - start;
+    enum np_hook_result wanted = a->kind[0] == 'h' ? NP_HOOK_NOTHING : NP_HOOK_FAILED;
+    ck_assert_msg(k->rep.result == wanted, "%s: %d %s", a->name, (int)k->rep.result, k->rep.error);
+    if (a->kind[0] == 'e')
+        ck_assert_msg(k->rep.failure == KIT_TIME || k->rep.failure == KIT_MEMORY, "%s: %s", a->name,
+                      k->rep.error);
+    ck_assert_msg(!k->rep.stalled, "%s took %.1f ms of CPU", a->name, a->ms);
+    if (np_script_spoiled(k->s)) {
+        np_script_free(k->s);
+        ck_assert_ptr_nonnull(kit_script(k));
+    }
+    np_script_idle(k->s);
+}
+
+static int by_time(const void *a, const void *b)
+{
+    double x = ((const struct attack *)a)->ms, y = ((const struct attack *)b)->ms;
+    return (x < y) - (x > y);
+}
+
+START_TEST(every_attack_is_stopped_in_time)
+{
+    struct kit k;
+    static struct attack attacks[ATTACKS];
+    char *library = read_library();
+    kit_open(&k, true,
+             (const char *const[]){"lib/attacks.lua", library, "route.lua", source, NULL});
+    ck_assert_ptr_nonnull(kit_script(&k));
+    int n = find_attacks(library, attacks);
+    ck_assert_int_gt(n, 200);
+    for (int i = 0; i < n; i++)
+        let_loose(&k, &attacks[i]);
+    qsort(attacks, (size_t)n, sizeof attacks[0], by_time);
+    printf("%d attacks, the longest:", n);
+    for (int i = 0; i < LONGEST_SHOWN; i++)
+        printf(" %.1f ms (%s)", attacks[i].ms, attacks[i].name);
+    printf("\n");
+    kit_close(&k);
+    free(library);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *tc = tcase_create("attacks");
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, every_attack_is_stopped_in_time);
+    return kit_run(tc);
+}
