@@ -77,15 +77,21 @@ class Attacked(case.Case):
         body, path = NEEDS.get(hook, ({}, "assistant"))
         metadata = {"hook": hook, "kind": kind, "attack": name}
         body = {"prompt": "%b" + "x" * 50, "metadata": metadata, **body}
-        before = self.errors(hook)
+        before, late = self.errors(hook), self.stalls()
         reply = self.server.ask(body, f"/api/{path}/reply", timeout=30)
         record = self.server.decision(reply)
         note = next(n for n in record["hooks"] if n["name"] == hook)
         fault = self.fault(kind, hook, reply, note["returned"], self.errors(hook) - before)
+        if self.stalls() > late:
+            fault = f"was stopped more than 20 ms late; {fault}"
         return fault, note["us"] / 1000
 
     def errors(self, hook):
         return self.server.metrics().get("neap_hook_errors_total", hook=hook)
+
+    def stalls(self):
+        """Hooks that were stopped late, by CPU time: it holds on a busy machine too."""
+        return self.server.metrics().get("neap_hook_stall_total")
 
     @staticmethod
     def fault(kind, hook, reply, returned, errors):
@@ -117,14 +123,11 @@ class Attacked(case.Case):
             slowest = max(slowest, (ms, f"{name} in {hook}"))
         others.end()
         metrics = self.server.metrics()
-        stalls = metrics.get("neap_hook_stall_total")
         case.say(f"{len(kinds)} attacks in {len(runs)} runs; the longest hook took {slowest[0]:.1f} ms "
-                 f"({slowest[1]}); {stalls:.0f} were stopped more than 20 ms late")
+                 f"({slowest[1]})")
         case.say(f"{len(others.waits)} other requests: {others.text()}")
         self.assertEqual(faults, [], "\n".join(faults))
         self.assertEqual(others.faults, [])
-        # CPU time, so that it holds on a busy machine too.
-        self.assertEqual(stalls, 0)
         self.assertEqual(metrics.get("neap_budget_reserved_usd"), 0)
         self.assertEqual(self.server.status()["inflight"], 0)
 
