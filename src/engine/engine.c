@@ -85,8 +85,8 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     e->guard = np_guard_new(seed);
     e->shared = np_shared_new();
     e->meters[e->n_workers] = np_meters_new();
-    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared ||
-        !e->meters[e->n_workers] || np_limiter_start() != NP_OK)
+    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->meters[e->n_workers] ||
+        np_limiter_start() != NP_OK)
         return out_of_memory(why);
     return NEAP_GOOD;
 }

@@ -5,7 +5,6 @@
 
 local endless, refused, harmless = {}, {}, {}
 local outside = _ENV -- so that names which are not there can be asked for
-
 ------------------------------------------------------------------------------- loops of the language
 
 endless["a loop"] = function() while true do end end
@@ -22,10 +21,7 @@ endless["mutual tail calls"] = function()
   function g() return f() end
   return f()
 end
-endless["a tree of calls"] = function()
-  local function f(n) if n > 0 then f(n - 1) f(n - 1) end end
-  f(190)
-end
+endless["a tree of calls"] = function() local function f(n) if n > 0 then f(n - 1) f(n - 1) end end f(190) end
 endless["arithmetic on texts"] = function() local x = "1" while true do x = x + 0 end end
 endless["varargs"] = function()
   local function f(...) return ... end
@@ -39,8 +35,7 @@ endless["select over many"] = function()
 end
 endless["pairs over a big table"] = function()
   local t = {}
-  for i = 1, 5000 do t[i] = i end
-  while true do for _ in pairs(t) do end end
+  for i = 1, 5000 do t[i] = i end while true do for _ in pairs(t) do end end
 end
 endless["a search through a hole"] = function()
   local t = {}
@@ -165,15 +160,10 @@ endless["an address"] = function() return ("a.b"):rep(100000):find("[%w._]+@[%w.
 endless["lazies"] = function() return ("a"):rep(3000):find(".-.-.-b") end
 endless["greedies"] = function() return ("a"):rep(3000):find(".*.*.*b") end
 endless["optionals"] = function() return ("a"):rep(30):find(("a?"):rep(30) .. ("a"):rep(31)) end
-endless["balances"] = function()
-  for _ in ("("):rep(400000):gmatch("%b()") do end
-end
+endless["balances"] = function() for _ in ("("):rep(400000):gmatch("%b()") do end end
 endless["back references"] = function() return ("a"):rep(20000):find("(.*)%1b") end
 endless["lazy back references"] = function() return ("ab"):rep(100000):match("(.-)(.-)%2%1$x") end
-endless["frontiers"] = function()
-  local s = ("a"):rep(400000)
-  while true do s:find("%f[b]b") end
-end
+endless["frontiers"] = function() local s = ("a"):rep(400000) while true do s:find("%f[b]b") end end
 endless["a frontier with a long set"] = function()
   local s, p = ("a"):rep(100000), "%f[" .. ("bc"):rep(50000) .. "]x"
   while true do s:find(p) end
@@ -195,10 +185,7 @@ endless["gsub that looks into a liar"] = function()
   local t = setmetatable({}, { __index = function() while true do end end })
   return ("x"):gsub(".", t)
 end
-endless["gsub that grows"] = function()
-  local s = ("x"):rep(100000)
-  while true do s = s:gsub("x", "xxxx") end
-end
+endless["gsub that grows"] = function() local s = ("x"):rep(100000) while true do s = s:gsub("x", "xxxx") end end
 endless["gsub of captures that grow"] = function() return ("x"):rep(100000):gsub("(x+)", ("%1"):rep(1000)) end
 endless["gmatch of nothing"] = function() while true do for _ in ("x"):rep(100000):gmatch("") do end end end
 endless["a pattern of the client's"] = function(req)
@@ -246,10 +233,7 @@ end
 local cache = {}
 endless["a cache of the file's"] = function() for i = 1, math.huge do cache[#cache + 1] = { i } end end
 endless["upper and reverse"] = function() while true do local _ = ("x"):rep(1000000):upper():reverse() end end
-endless["byte and char"] = function()
-  local s = ("x"):rep(200)
-  while true do string.char(s:byte(1, -1)) end
-end
+endless["byte and char"] = function() local s = ("x"):rep(200) while true do string.char(s:byte(1, -1)) end end
 endless["format in a loop"] = function() while true do local _ = ("%.99f"):format(1e308) end end
 endless["format of long texts"] = function()
   local s = ("x"):rep(1000000)
@@ -290,9 +274,7 @@ refused["unpack past the end"] = function() return string.unpack("s8", "\255\255
 refused["unpack at a place that overflows"] = function() return string.unpack("i8", "x", math.maxinteger) end
 refused["packsize that overflows"] = function() return string.packsize(("c2147483647"):rep(3)) end
 endless["pack in a loop"] = function() while true do pcall(string.pack, "!16" .. ("i1Xi16"):rep(100), 1, 2, 3) end end
-endless["pack of much padding"] = function()
-  while true do pcall(string.pack, "c4000000", "x") end
-end
+endless["pack of much padding"] = function() while true do pcall(string.pack, "c4000000", "x") end end
 refused["sub of a number that is none"] = function() return ("x"):sub(0 / 0) end
 
 ------------------------------------------------------------------------------------------- tables
@@ -331,13 +313,8 @@ endless["sorts of long texts alike"] = function()
   for i = 1, 900 do t[i] = i % 2 == 0 and a or b end
   while true do table.sort(t) end
 end
-endless["sorts of what can't be"] = function()
-  while true do pcall(table.sort, { 1, "x", {} }) end
-end
-endless["inserts at the front"] = function()
-  local t = {}
-  while true do table.insert(t, 1, 1) end
-end
+endless["sorts of what can't be"] = function() while true do pcall(table.sort, { 1, "x", {} }) end end
+endless["inserts at the front"] = function() local t = {} while true do table.insert(t, 1, 1) end end
 endless["moves of many"] = function()
   local t = {}
   for i = 1, 60000 do t[i] = i end
@@ -444,9 +421,7 @@ refused["metadata written to"] = function(req) req.metadata.attack = "none" end
 refused["metadata written to within"] = function(req) table.insert(req.metadata, 1) end
 refused["__gc"] = function() setmetatable({}, { __gc = function() while true do end end }) end
 refused["__gc that is to be filled later"] = function() setmetatable({}, { __gc = true }) end
-refused["__concat"] = function()
-  return setmetatable({}, { __concat = function() return "x" end }) .. "y"
-end
+refused["__concat"] = function() return setmetatable({}, { __concat = function() return "x" end }) .. "y" end
 harmless["__concat put in later"] = function()
   local m = {}
   local t = setmetatable({}, m)
@@ -491,14 +466,8 @@ refused["rawget of what is no table"] = function(req) return rawget(req, "id") e
 ------------------------------------------------------------------------------- stack and recursion
 
 refused["recursion"] = function() local function f() return 1 + f() end return f() end
-refused["recursion in C"] = function()
-  local function f(s) return (s:gsub(".", f)) end
-  return f("x")
-end
-refused["recursion in sorts"] = function()
-  local function f() table.sort({ 2, 1 }, f) return false end
-  f()
-end
+refused["recursion in C"] = function() local function f(s) return (s:gsub(".", f)) end return f("x") end
+refused["recursion in sorts"] = function() local function f() table.sort({ 2, 1 }, f) return false end f() end
 refused["recursion in __index"] = function()
   local t
   t = setmetatable({}, { __index = function(_, k) return t[k .. "x"] end })
@@ -588,10 +557,7 @@ endless["picks in a loop"] = function() while true do pcall(pick, { "good", "bad
 endless["req in a loop"] = function(req)
   while true do local _ = req.id, req.metadata.attack, req.messages[1].content, req.attempts end
 end
-endless["a wait for the clock"] = function()
-  local t = now_ms()
-  while now_ms() < t + 100000 do end
-end
+endless["a wait for the clock"] = function() local t = now_ms() while now_ms() < t + 100000 do end end
 endless["chance in a loop"] = function() while true do math.random(1 << 40) end end
 endless["breakers in a loop"] = function() while true do pcall(breaker.state, "good") end end
 endless["budgets in a loop"] = function() while true do pcall(budget.remaining, "global") end end
