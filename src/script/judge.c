@@ -257,12 +257,24 @@ static void add_id(lua_State *L, int ids, size_t i)
     lua_rawset(L, ids);
 }
 
+/* A table with names instead of a list, which would be read as an empty one. */
+static bool has_only_names(lua_State *L, int idx)
+{
+    if (lua_rawlen(L, idx) > 0)
+        return false;
+    lua_pushnil(L);
+    if (!lua_next(L, idx))
+        return false;
+    lua_pop(L, 2);
+    return true;
+}
+
 static void judge_truncate(lua_State *L, struct np_hook_call *call)
 {
     struct np_request *r = &call->x->request;
     if (lua_type(L, 2) == LUA_TNIL)
         return;
-    if (!is_table(L))
+    if (!is_table(L) || has_only_names(L, 2))
         wrong_kind(L, call, "the list of context items to keep");
     size_t n = lua_rawlen(L, 2), found = 0;
     lua_settop(L, 3);

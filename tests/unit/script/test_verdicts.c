@@ -269,6 +269,7 @@ static const struct {
     {NP_HOOK_respond, "arg.text = 5 return arg", "reply.text must be a string"},
     {NP_HOOK_respond, "return {txt = 'x'}", "did you mean \"text\"?"},
     {NP_HOOK_truncate, "return 5", "the list of context items to keep"},
+    {NP_HOOK_truncate, "return {first = 'c'}", "the list of context items to keep"},
     {NP_HOOK_truncate, "return {5}", "item 1 is neither"},
     {NP_HOOK_degrade, "return {status = 'x'}", "status must be a whole number from 200 to 599"},
     {NP_HOOK_degrade, "return {text = 5}", "text must be a string, got 5"},
