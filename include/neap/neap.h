@@ -160,6 +160,20 @@ struct neap_overview_options {
 enum neap_status neap_overview(const struct neap_overview_options *options, char **out,
                                char why[NEAP_WHY]);
 
+/* What `neap ledger check` is told. */
+struct neap_ledger_options {
+    const char *store;       /* as for serve; NULL: sqlite:neap.db */
+    const char *state;       /* the same */
+    const char *decisions;   /* file of decision records, with those it was before; NULL: none */
+    const char *admin;       /* admin URL of the running instance; NULL: none */
+    const char *admin_token; /* its bearer token; NULL: none */
+};
+
+/* Compares the ledger's file with decision records and metrics. out: what there is to say (a malloc'ed
+ * text, the caller's to free). NEAP_NO: they differ. NEAP_FAILED: something can't be read, why says what. */
+enum neap_status neap_ledger_check(const struct neap_ledger_options *options, char **out,
+                                   char why[NEAP_WHY]);
+
 /* Makes a key: the text to give away ("neap_…", 256 random bits with a checksum) and its SHA-256 as
  * tenants.lua wants it ("sha256:…"). */
 void neap_key_new(char key[64], char hash[80]);
