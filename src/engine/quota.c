@@ -3,12 +3,12 @@
 
 #include <inttypes.h>
 
-static struct np_claim claim(const char *kind, const struct np_exchange *x, enum np_window window,
-                             int64_t limit, int64_t amount)
+static struct np_claim claim_of(const char *kind, const struct np_tenant *t, enum np_window window,
+                                int64_t limit, int64_t amount)
 {
     return (struct np_claim){.kind = kind,
-                             .name = x->tenant->name,
-                             .id = x->tenant->slot,
+                             .name = t->name,
+                             .id = t->slot,
                              .window = window,
                              .limit = limit,
                              .amount = amount};
@@ -61,8 +61,9 @@ enum np_quota_answer np_quota_enter(struct np_ledger *l, struct np_quota *q, str
                                     int64_t wall_ms, struct np_refusal *refusal)
 {
     const struct np_tenant *t = x->tenant;
-    struct np_claim call = claim("calls", x, NP_WINDOW_NONE, t->concurrency, 1);
-    struct np_claim request = claim("requests", x, NP_WINDOW_MINUTE, t->requests_per_minute, 1);
+    struct np_claim call = claim_of("calls", x->tenant, NP_WINDOW_NONE, t->concurrency, 1);
+    struct np_claim request =
+        claim_of("requests", x->tenant, NP_WINDOW_MINUTE, t->requests_per_minute, 1);
     enum np_quota_answer a =
         take_one(l, &q->place, x, &call, "calls at once are under way", wall_ms, refusal);
     if (a != NP_QUOTA_HELD)
@@ -84,7 +85,7 @@ enum np_quota_answer np_quota_tokens(struct np_ledger *l, struct np_quota *q, st
     if (c->completion_max > room && room >= floor)
         c->completion_max = room;
     int64_t amount = c->prompt_tokens + c->completion_max;
-    struct np_claim want = claim("tokens", x, NP_WINDOW_MINUTE, limit, amount);
+    struct np_claim want = claim_of("tokens", x->tenant, NP_WINDOW_MINUTE, limit, amount);
     enum np_quota_answer a = answer_of(np_ledger_hold(l, &want, wall_ms, &q->tokens, &resets_ms));
     if (a != NP_QUOTA_REFUSED)
         return a;
@@ -115,4 +116,29 @@ void np_quota_leave(struct np_ledger *l, struct np_quota *q)
     np_ledger_let_go(l, &q->tokens, 0);
     np_ledger_let_go(l, &q->requests, 1);
     np_ledger_let_go(l, &q->place, 0);
+}
+
+static struct np_quota_figure figure(struct np_ledger *l, const struct np_claim *c, int64_t wall_ms,
+                                     double *fullest)
+{
+    struct np_claim_view v = {0};
+    if (c->limit <= 0)
+        return (struct np_quota_figure){0};
+    np_ledger_claimed(l, c, wall_ms, &v);
+    struct np_quota_figure f = {.limit = c->limit, .used = v.used + v.held};
+    double part = (double)f.used / (double)f.limit;
+    *fullest = part > *fullest ? part : *fullest;
+    return f;
+}
+
+void np_quota_look(struct np_ledger *l, const struct np_tenant *t, int64_t wall_ms,
+                   struct np_quota_view *out)
+{
+    struct np_claim calls = claim_of("calls", t, NP_WINDOW_NONE, t->concurrency, 0),
+                    requests = claim_of("requests", t, NP_WINDOW_MINUTE, t->requests_per_minute, 0),
+                    tokens = claim_of("tokens", t, NP_WINDOW_MINUTE, t->tokens_per_minute, 0);
+    *out = (struct np_quota_view){0};
+    out->calls = figure(l, &calls, wall_ms, &out->fullest);
+    out->requests = figure(l, &requests, wall_ms, &out->fullest);
+    out->tokens = figure(l, &tokens, wall_ms, &out->fullest);
 }

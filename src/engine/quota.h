@@ -30,6 +30,15 @@ enum np_quota_answer np_quota_tokens(struct np_ledger *l, struct np_quota *q, st
                                      struct np_refusal *refusal);
 /* The attempt is over and took so many. */
 void np_quota_used(struct np_ledger *l, struct np_quota *q, int64_t tokens);
+/* What a tenant has of its limits now: used and held of each that it has; others have limit 0. */
+struct np_quota_view {
+    struct np_quota_figure {
+        int64_t limit, used;
+    } calls, requests, tokens;
+    double fullest; /* of the three, as a part of its limit */
+};
+void np_quota_look(struct np_ledger *l, const struct np_tenant *t, int64_t wall_ms,
+                   struct np_quota_view *out);
 /* The exchange is over. */
 void np_quota_leave(struct np_ledger *l, struct np_quota *q);
 

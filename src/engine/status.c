@@ -1,5 +1,6 @@
 /* What the admin socket shows: metrics, status, breakers, budgets, generations. */
 #include "engine/engine_impl.h"
+#include "engine/quota.h"
 
 #include "base/json.h"
 
@@ -8,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ACCOUNTS_SHOWN 100
+/* Of accounts, and of limits, that stand for each tenant. */
+#define TENANTS_SHOWN 100
 
 static uint64_t now_ns(void)
 {
@@ -104,6 +106,16 @@ static void slo_metrics(struct neap_engine *e, const struct np_catalog *c, struc
     }
 }
 
+/* All declared accounts and the fullest of each tenant's; malloc'ed, NULL without memory. */
+static struct np_account_view *list_accounts(struct neap_engine *e, const struct np_catalog *c,
+                                             size_t *n)
+{
+    size_t max = c->n_budgets + TENANTS_SHOWN;
+    struct np_account_view *views = calloc(max, sizeof *views);
+    *n = views ? np_ledger_list(e->ledger, c, wall_ms(), views, max) : 0;
+    return views;
+}
+
 static void budget_metrics(struct neap_engine *e, const struct np_catalog *c, struct np_buf *out,
                            struct np_buf *labels)
 {
@@ -112,8 +124,8 @@ static void budget_metrics(struct neap_engine *e, const struct np_catalog *c, st
     static const char *const helps[] = {"What an account may spend in its window",
                                         "What an account has spent in its window",
                                         "What is held for calls under way"};
-    struct np_account_view *views = calloc(MAX_ACCOUNTS_SHOWN, sizeof *views);
-    size_t n = views ? np_ledger_list(e->ledger, c, wall_ms(), views, MAX_ACCOUNTS_SHOWN) : 0;
+    size_t n;
+    struct np_account_view *views = list_accounts(e, c, &n);
     for (size_t k = 0; k < 3; k++) {
         np_prom_head(out, names[k], "gauge", helps[k]);
         for (size_t i = 0; i < n; i++) {
@@ -259,15 +271,18 @@ static void breakers_json(struct neap_engine *e, const struct np_catalog *c, str
 
 static void budgets_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
 {
-    struct np_account_view *views = calloc(MAX_ACCOUNTS_SHOWN, sizeof *views);
-    size_t n = views ? np_ledger_list(e->ledger, c, wall_ms(), views, MAX_ACCOUNTS_SHOWN) : 0;
+    size_t n;
+    struct np_account_view *views = list_accounts(e, c, &n);
     np_json_w_begin_key(w, "budgets", '[');
     for (size_t i = 0; i < n; i++) {
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "account", views[i].name);
+        np_json_w_cstr(w, "window", np_window_name(views[i].window));
         money(w, "limitUsd", views[i].limit_nusd);
         money(w, "spentUsd", views[i].spent_nusd);
         money(w, "reservedUsd", views[i].reserved_nusd);
+        money(w, "leasedUsd", views[i].leased_nusd);
+        np_json_w_cstr(w, "onExceeded", views[i].reject ? "reject" : "degrade");
         if (views[i].resets_wall_ms == INT64_MAX)
             np_json_w_null(w, "resetsAt");
         else
@@ -276,6 +291,55 @@ static void budgets_json(struct neap_engine *e, const struct np_catalog *c, stru
     }
     np_json_w_end(w, ']');
     free(views);
+}
+
+static void figure_json(struct np_json_w *w, const char *key, const struct np_quota_figure *f)
+{
+    if (f->limit <= 0)
+        return;
+    np_json_w_begin_key(w, key, '{');
+    np_json_w_i64(w, "limit", f->limit);
+    np_json_w_i64(w, "used", f->used);
+    np_json_w_end(w, '}');
+}
+
+struct limited {
+    const struct np_tenant *tenant;
+    struct np_quota_view view;
+};
+
+static int fuller_first(const void *a, const void *b)
+{
+    const struct limited *x = a, *y = b;
+    int order = (x->view.fullest < y->view.fullest) - (x->view.fullest > y->view.fullest);
+    return order ? order : strcmp(x->tenant->name, y->tenant->name);
+}
+
+/* Tenants with limits, what they have used of them in this minute; the fullest. */
+static void tenants_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
+{
+    struct limited *all = calloc(c->n_tenants + 1, sizeof *all);
+    size_t n = 0;
+    for (size_t i = 0; all && i < c->n_tenants; i++) {
+        const struct np_tenant *t = &c->tenants[i];
+        if (t->requests_per_minute + t->tokens_per_minute + t->concurrency > 0) {
+            all[n].tenant = t;
+            np_quota_look(e->ledger, t, wall_ms(), &all[n++].view);
+        }
+    }
+    if (all)
+        qsort(all, n, sizeof *all, fuller_first);
+    np_json_w_begin_key(w, "tenants", '[');
+    for (size_t i = 0; i < n && i < TENANTS_SHOWN; i++) {
+        np_json_w_begin(w, '{');
+        np_json_w_cstr(w, "tenant", all[i].tenant->name);
+        figure_json(w, "requestsPerMinute", &all[i].view.requests);
+        figure_json(w, "tokensPerMinute", &all[i].view.tokens);
+        figure_json(w, "concurrency", &all[i].view.calls);
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, ']');
+    free(all);
 }
 
 void np_status_json(struct neap_engine *e, struct np_buf *out)
@@ -319,6 +383,7 @@ void np_status_budgets(struct neap_engine *e, struct np_buf *out)
     np_json_w_init(&w, out);
     np_json_w_begin(&w, '{');
     budgets_json(e, np_policyset_catalog(set), &w);
+    tenants_json(e, np_policyset_catalog(set), &w);
     finish(&w, out);
     np_policyset_drop(set);
 }

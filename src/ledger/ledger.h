@@ -102,6 +102,15 @@ enum np_err np_ledger_hold(struct np_ledger *l, const struct np_claim *claim, in
 /* Ends a hold: `used` counts against the window, the rest is free again. Twice: nothing. */
 void np_ledger_let_go(struct np_ledger *l, struct np_hold *h, int64_t used);
 
+/* What of a claim's account is taken in the window of wall_ms, by all instances as the store last told;
+ * `amount` is not looked at. */
+struct np_claim_view {
+    int64_t used, held; /* held: by calls that are under way here */
+    int64_t resets_wall_ms;
+};
+void np_ledger_claimed(struct np_ledger *l, const struct np_claim *claim, int64_t wall_ms,
+                       struct np_claim_view *out);
+
 /* --- news ----------------------------------------------------------------------------------------- */
 
 /* Called on the ledger's thread when grants came (or were denied) since somebody heard NP_E_BUSY; it
@@ -131,11 +140,15 @@ struct np_account_view {
     int64_t limit_nusd, spent_nusd, reserved_nusd;
     int64_t leased_nusd; /* free money of the limit that this instance holds */
     int64_t resets_wall_ms;
+    enum np_window window;
+    bool reject;      /* on_exceeded of its first budget */
+    bool each_tenant; /* it stands in a budget of each tenant */
 };
 enum np_err np_ledger_account(struct np_ledger *l, const struct np_catalog *c, struct np_span name,
                               int64_t wall_ms, struct np_account_view *out) NP_MUST_CHECK;
 
-/* The accounts of a catalogue's budgets with their state, fullest first, at most max. */
+/* The accounts of a catalogue's budgets with their state, fullest first, at most max; where there are more
+ * those that stand for each tenant are left out first. */
 size_t np_ledger_list(struct np_ledger *l, const struct np_catalog *c, int64_t wall_ms,
                       struct np_account_view *out, size_t max);
 

@@ -167,6 +167,9 @@ static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, stru
     snprintf(out->name, sizeof out->name, "%.*s/%s", (int)account.n, account.p,
              np_window_name(key.window));
     np_account_look(l, &key, wall_ms, out);
+    out->window = key.window;
+    out->reject = c->budgets[first].reject;
+    out->each_tenant = c->budgets[first].kind == NP_ACCOUNT_EACH_TENANT;
     return NP_OK;
 }
 
@@ -215,6 +218,36 @@ static double fullness(const struct np_account_view *v)
     return v->limit_nusd > 0 ? held / (double)v->limit_nusd : held + 1;
 }
 
+/* Puts a view into its place. A full list lets go of its last account that stands for each tenant, before
+ * one that was declared by name. */
+static void list_put(struct list *list, const struct np_account_view *v)
+{
+    size_t place = list->n, out = list->n;
+    while (place > 0 && fullness(&list->out[place - 1]) < fullness(v)) {
+        place--;
+    }
+    if (list->n == list->max) {
+        while (out > 0 && !list->out[out - 1].each_tenant) {
+            out--;
+        }
+        bool named = out == 0;
+        out = named ? list->n : out;
+        /* Behind the last of its kind, or of another kind than all that are there. */
+        if (out == 0 || (place >= out && (named || v->each_tenant)) || (named && v->each_tenant)) {
+            return;
+        }
+        out--;
+        place -= place > out;
+    }
+    if (out > place) {
+        memmove(&list->out[place + 1], &list->out[place], (out - place) * sizeof *v);
+    } else {
+        memmove(&list->out[out], &list->out[out + 1], (place - out) * sizeof *v);
+    }
+    list->out[place] = *v;
+    list->n += list->n < list->max;
+}
+
 /* Puts the account that budget `at` gives `name` into its place, unless a budget before it did. */
 static void list_add(struct list *list, size_t at, const char *name, uint64_t id)
 {
@@ -229,17 +262,10 @@ static void list_add(struct list *list, size_t at, const char *name, uint64_t id
     }
     np_account_name(v.name, kind_prefix[b->kind], name, key.window);
     np_account_look(list->l, &key, list->wall_ms, &v);
-    size_t place = list->n;
-    while (place > 0 && fullness(&list->out[place - 1]) < fullness(&v)) {
-        place--;
-    }
-    if (place == list->max) {
-        return;
-    }
-    size_t behind = (list->n < list->max ? list->n : list->max - 1) - place;
-    memmove(&list->out[place + 1], &list->out[place], behind * sizeof v);
-    list->out[place] = v;
-    list->n += list->n < list->max;
+    v.window = key.window;
+    v.reject = b->reject;
+    v.each_tenant = b->kind == NP_ACCOUNT_EACH_TENANT;
+    list_put(list, &v);
 }
 
 static void list_tenants(struct list *list, size_t at)

@@ -48,7 +48,7 @@ class Tenants(case.Case):
         policies.model("slow", "p", context=10000)
         policies.endpoint("assistant", ["m"], max_tokens=200)
         policies.endpoint("late", ["slow"], max_tokens=200)
-        names = "open past future off one_path one_model few busy wordy tight"
+        names = "open past future off one_path one_model few busy wordy tight seen"
         policies.tenants = {name: {"keys": [hashed(name)]} for name in names.split()}
         policies.tenants["past"]["expires"] = HOURS_AGO
         policies.tenants["future"]["expires"] = IN_YEARS
@@ -59,6 +59,7 @@ class Tenants(case.Case):
         policies.tenants["busy"]["concurrency"] = 3
         policies.tenants["wordy"]["tokens_per_minute"] = 1000
         policies.tenants["tight"]["tokens_per_minute"] = 150
+        policies.tenants["seen"].update(requests_per_minute=90, tokens_per_minute=9000)
 
     def ask(self, name, path=wire.REPLY, body=None, **headers):
         headers = {"Authorization": f"Bearer {key(name)}", **headers}
@@ -94,6 +95,21 @@ class Tenants(case.Case):
         record = self.server.decision(statuses[-1])
         self.assertEqual(record["outcome"], "rate_limited")
         self.assertEqual(self.ask("open").status, 200)
+
+    def test_operators_see_what_is_used_of_each_limit(self):
+        room_in_the_minute()
+        for _ in range(2):
+            self.assertEqual(self.ask("open").status, 200)
+            self.assertEqual(self.ask("seen").status, 200)
+        rows = self.server.admin("GET", "/api/budgets").json()["tenants"]
+        rows = {row.pop("tenant"): row for row in rows}
+        self.assertEqual(set(rows), {"few", "busy", "wordy", "tight", "seen"})
+        self.assertEqual(rows["busy"], {"concurrency": {"limit": 3, "used": 0}})
+        self.assertEqual(rows["few"]["requestsPerMinute"]["limit"], 5)
+        self.assertEqual(rows["seen"]["requestsPerMinute"], {"limit": 90, "used": 2})
+        tokens = rows["seen"]["tokensPerMinute"]
+        self.assertEqual(tokens["limit"], 9000)
+        self.assertGreater(tokens["used"], 0)
 
     def test_calls_at_once_are_bounded_and_a_place_is_free_again_at_its_end(self):
         replies = []

@@ -117,7 +117,7 @@ START_TEST(the_list_has_every_account_once_fullest_first)
 }
 END_TEST
 
-START_TEST(a_short_list_has_the_fullest)
+START_TEST(a_short_list_lets_go_of_the_emptiest_tenants_and_then_of_the_emptiest)
 {
     budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_DAY, 1000);
     budget(NP_ACCOUNT_EACH_TENANT, "", NP_WINDOW_DAY, 100);
@@ -125,9 +125,14 @@ START_TEST(a_short_list_has_the_fullest)
     spend(1, 0, 50);
     struct np_account_view out[2];
     ck_assert_uint_eq(np_ledger_list(l, &catalog, NOON, out, 1), 1);
-    ck_assert_str_eq(out[0].name, "tenant:bolt/day");
+    ck_assert_str_eq(out[0].name, "global/day");
     ck_assert_uint_eq(np_ledger_list(l, &catalog, NOON, out, 2), 2);
-    ck_assert_str_eq(out[1].name, "tenant:acme/day");
+    ck_assert_str_eq(out[0].name, "tenant:bolt/day");
+    ck_assert_str_eq(out[1].name, "global/day");
+    budget(NP_ACCOUNT_MODEL, "claude", NP_WINDOW_DAY, 10);
+    ck_assert_uint_eq(np_ledger_list(l, &catalog, NOON, out, 2), 2);
+    ck_assert_str_eq(out[0].name, "global/day");
+    ck_assert_str_eq(out[1].name, "model:claude/day");
     ck_assert_uint_eq(np_ledger_list(l, &catalog, NOON, out, 0), 0);
 }
 END_TEST
@@ -186,7 +191,7 @@ int main(void)
     tcase_add_loop_test(t, what_has_no_budget_is_not_found, 0, 15);
     tcase_add_test(t, the_anonymous_tenant_is_found);
     tcase_add_test(t, the_list_has_every_account_once_fullest_first);
-    tcase_add_test(t, a_short_list_has_the_fullest);
+    tcase_add_test(t, a_short_list_lets_go_of_the_emptiest_tenants_and_then_of_the_emptiest);
     tcase_add_test(t, an_account_without_a_limit_left_is_the_fullest);
     tcase_add_test(t, without_tenants_the_list_has_the_anonymous_one);
     tcase_add_test(t, names_that_are_too_long_are_cut_and_told_apart);
