@@ -174,6 +174,18 @@ struct neap_ledger_options {
 enum neap_status neap_ledger_check(const struct neap_ledger_options *options, char **out,
                                    char why[NEAP_WHY]);
 
+/* What `neap explain` is told. */
+struct neap_request_options {
+    const char *id;        /* of a request, or the beginning of one */
+    const char *decisions; /* a file of decision records; its rotated ones are read too */
+    bool json;             /* the record as it stands */
+};
+
+/* A request as its decision record tells it. *out is a malloc'ed text, the caller's to free; lines have
+ * at most 80 columns. NEAP_NO: there is no such record, or more than one id begins so. */
+enum neap_status neap_request_explain(const struct neap_request_options *options, char **out,
+                                      char why[NEAP_WHY]);
+
 /* Makes a key: the text to give away ("neap_…", 256 random bits with a checksum) and its SHA-256 as
  * tenants.lua wants it ("sha256:…"). */
 void neap_key_new(char key[64], char hash[80]);

@@ -15,7 +15,8 @@ struct np_command {
 };
 
 extern const struct np_command np_cmd_serve, np_cmd_check, np_cmd_test, np_cmd_repl, np_cmd_mock,
-    np_cmd_key, np_cmd_ledger, np_cmd_version, np_cmd_init, np_cmd_types, np_cmd_status;
+    np_cmd_key, np_cmd_ledger, np_cmd_version, np_cmd_init, np_cmd_types, np_cmd_status,
+    np_cmd_explain;
 
 /* One flag of a command, with its environment twin (NEAP_ and the name in capitals). */
 struct np_flag {

@@ -8,8 +8,8 @@
 #include <string.h>
 
 static const struct np_command *const commands[] = {
-    &np_cmd_serve, &np_cmd_init,   &np_cmd_types, &np_cmd_check,  &np_cmd_test,    &np_cmd_repl,
-    &np_cmd_mock,  &np_cmd_status, &np_cmd_key,   &np_cmd_ledger, &np_cmd_version,
+    &np_cmd_serve, &np_cmd_init,   &np_cmd_types,   &np_cmd_check, &np_cmd_test,   &np_cmd_repl,
+    &np_cmd_mock,  &np_cmd_status, &np_cmd_explain, &np_cmd_key,   &np_cmd_ledger, &np_cmd_version,
 };
 
 #define N_COMMANDS (sizeof commands / sizeof *commands)

@@ -136,6 +136,21 @@ static void put_plan(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_end(w, ']');
 }
 
+static void put_count(struct np_json_w *w, const char *key, int64_t n)
+{
+    if (n > 0)
+        np_json_w_i64(w, key, n);
+}
+
+/* Attempts that were made before the n-th note. */
+static int64_t attempts_before(const struct np_exchange *x, size_t note)
+{
+    int64_t n = 0;
+    for (size_t i = 0; i < x->n_attempts; i++)
+        n += x->attempts[i].after_notes <= note;
+    return n;
+}
+
 static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
 {
     if (x->n_notes == 0)
@@ -151,15 +166,11 @@ static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
         put_span_unless_empty(w, "at", h->at);
         put_span_unless_empty(w, "returned", h->returned);
         put_span_unless_empty(w, "why", h->why);
+        put_span_unless_empty(w, "error", h->error);
+        put_count(w, "attempts", attempts_before(x, i));
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');
-}
-
-static void put_count(struct np_json_w *w, const char *key, int64_t n)
-{
-    if (n > 0)
-        np_json_w_i64(w, key, n);
 }
 
 static void put_tokens(struct np_json_w *w, const struct np_usage *u)
@@ -176,11 +187,13 @@ static void put_tokens(struct np_json_w *w, const struct np_usage *u)
     np_json_w_end(w, '}');
 }
 
-static void put_attempt(struct np_json_w *w, const struct np_attempt *a)
+static void put_attempt(struct np_json_w *w, const struct np_exchange *x,
+                        const struct np_attempt *a)
 {
     np_json_w_begin(w, '{');
     np_json_w_cstr(w, "provider", a->model->provider->name);
     np_json_w_cstr(w, "model", a->model->name);
+    np_json_w_i64(w, "atMs", passed_ms(x->accept_ns, a->start_ns));
     np_json_w_cstr(w, "class", np_class_name(a->class));
     put_count(w, "status", a->status);
     put_span_unless_empty(w, "error", a->error);
@@ -199,7 +212,7 @@ static void put_attempts(struct np_json_w *w, const struct np_exchange *x)
 {
     np_json_w_begin_key(w, "attempts", '[');
     for (size_t i = 0; i < x->n_attempts; i++)
-        put_attempt(w, &x->attempts[i]);
+        put_attempt(w, x, &x->attempts[i]);
     np_json_w_end(w, ']');
     if (x->n_skipped == 0)
         return;
@@ -208,6 +221,8 @@ static void put_attempts(struct np_json_w *w, const struct np_exchange *x)
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "model", x->skipped[i].model->name);
         np_json_w_cstr(w, "why", np_skip_name(x->skipped[i].why));
+        np_json_w_i64(w, "hooks", (int64_t)x->skipped[i].after_notes);
+        np_json_w_i64(w, "attempts", (int64_t)x->skipped[i].after_attempts);
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');

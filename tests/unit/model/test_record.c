@@ -74,6 +74,7 @@ static void setup(void)
                                          .start_ns = 1001 * MS,
                                          .end_ns = 1051 * MS,
                                          .retry_in_ms = 300,
+                                         .after_notes = 2,
                                          .ended = true};
     x->attempts[1] = (struct np_attempt){.number = 2,
                                          .model = &small,
@@ -86,6 +87,7 @@ static void setup(void)
                                          .cost_nusd = 478000,
                                          .settled = NP_SETTLED_EXACT,
                                          .retry_in_ms = -1,
+                                         .after_notes = 2,
                                          .ended = true};
     x->n_attempts = 2;
     x->cost_nusd = 478000;
@@ -164,13 +166,13 @@ START_TEST(a_decision_record_is_one_line_of_what_was_decided)
         "\"worstUsd\":0.00096},\"plan\":[\"gpt-4.1\",\"gpt-4.1-mini\"],"
         "\"hooks\":[{\"name\":\"admit\",\"us\":2,\"returned\":\"nothing\"},{\"name\":\"route\","
         "\"us\":4,\"returned\":\"gpt-4.1, gpt-4.1-mini\",\"why\":\"gold\"}],"
-        "\"attempts\":[{\"provider\":\"openai\",\"model\":\"gpt-4.1\",\"class\":\"rate_limited\","
+        "\"attempts\":[{\"provider\":\"openai\",\"model\":\"gpt-4.1\",\"atMs\":1,\"class\":\"rate_limited\","
         "\"status\":429,\"error\":\"slow \\\"down\\\"\",\"latencyMs\":50,\"costUsd\":0,"
         "\"settled\":\"void\",\"retryInMs\":300},{\"provider\":\"openai\","
-        "\"model\":\"gpt-4.1-mini\",\"class\":\"ok\",\"status\":200,\"ttftMs\":49,"
+        "\"model\":\"gpt-4.1-mini\",\"atMs\":351,\"class\":\"ok\",\"status\":200,\"ttftMs\":49,"
         "\"latencyMs\":560,\"tokens\":{\"prompt\":812,\"completion\":96,\"cached\":10},"
         "\"costUsd\":0.000478,\"settled\":\"exact\"}],"
-        "\"skipped\":[{\"model\":\"gpt-4.1\",\"why\":\"breaker\"}],"
+        "\"skipped\":[{\"model\":\"gpt-4.1\",\"why\":\"breaker\",\"hooks\":2,\"attempts\":2}],"
         "\"budget\":{\"accounts\":[\"global/day\",\"tenant:acme/day\",\"tenant:acme/month\","
         "\"endpoint:/api/assistant/reply/hour\",\"model:gpt-4.1-mini/none\","
         "\"provider:openai/week\"],\"reserved\":0.00096,\"settled\":0.000478},"

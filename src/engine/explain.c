@@ -1,0 +1,507 @@
+/* neap explain: one decision record, told as a person would tell it. Nothing is known here but what the
+ * record says; what it does not say is not told. */
+#include "engine/explain.h"
+
+#include "engine/fields.h"
+
+#include <stdio.h>
+
+#define COLUMNS 80
+#define INDENT 11
+#define ENTRY_BYTES ((size_t)64 << 10)
+
+/* --- words --------------------------------------------------------------------------------------- */
+
+struct word {
+    const char *name, *said;
+};
+
+static const struct word classes[] = {
+    {"network", "the connection failed"},
+    {"timeout", "it took too long and was cut"},
+    {"rate_limited", "the provider asked to slow down"},
+    {"quota", "the quota at the provider is used up"},
+    {"overloaded", "the provider is overloaded"},
+    {"server_error", "the provider failed"},
+    {"bad_reply", "the reply can't be used"},
+    {"cut", "the stream broke off after text had reached the client"},
+    {"credential", "the provider does not take the key"},
+    {"model_gone", "the provider does not have the model"},
+    {"too_long", "the request is too long for the model"},
+    {"filtered", "the provider's content filter refused"},
+    {"rejected", "the provider does not take such a request"},
+    {"cancelled", "the client went away"},
+    {"deadline", "the endpoint's time was over"},
+};
+
+static const struct word skips[] = {
+    {"budget", "a budget has no room for it"},
+    {"breaker", "its breaker is open"},
+    {"busy", "too many calls are in flight, or its retries are used up"},
+    {"quota", "its quota is used up, it is left alone for a while"},
+    {"deadline", "there is not enough time left for it"},
+};
+
+static const struct word reasons[] = {
+    {"budget", "no budget had room"},
+    {"breaker", "every breaker was open"},
+    {"deadline", "the endpoint's time was over"},
+    {"exhausted", "nothing in the plan gave an answer"},
+    {"filtered", "a content filter refused"},
+    {"shed", "neap or the providers were too busy"},
+    {"policy", "a policy wanted it so"},
+};
+
+static const struct word settlements[] = {
+    {"exact", "as the provider billed it"},
+    {"estimated", "estimated, the provider did not say"},
+    {"presumed", "presumed: how it ended is not known"},
+};
+
+#define SAID(table, name) said((table), sizeof(table) / sizeof *(table), (name))
+
+/* What stands for a name; NULL: nothing does. */
+static const char *said(const struct word *table, size_t n, struct np_span name)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (np_span_is(name, table[i].name))
+            return table[i].said;
+    }
+    return NULL;
+}
+
+/* --- lines --------------------------------------------------------------------------------------- */
+
+/* The length of the character of UTF-8 at p that would move the cursor, hide or turn text around; 0:
+ * it is harmless. C0, DEL, C1, U+200E/F, U+2028 to U+202E, U+2066 to U+2069. */
+static size_t harmful(const char *p, size_t n)
+{
+    unsigned char c = (unsigned char)p[0], d = n > 1 ? (unsigned char)p[1] : 0;
+    unsigned char e = n > 2 ? (unsigned char)p[2] : 0;
+    if (c < 0x20 || c == 0x7f)
+        return 1;
+    if (c == 0xc2 && d >= 0x80 && d < 0xa0)
+        return 2;
+    if (c != 0xe2)
+        return 0;
+    if (d == 0x80 && (e == 0x8e || e == 0x8f || (e >= 0xa8 && e <= 0xae)))
+        return 3;
+    return d == 0x81 && e >= 0xa6 && e <= 0xa9 ? 3 : 0;
+}
+
+/* Text of others, given as the inside of a JSON string: without its escapes, harmless. */
+static void put_text(struct np_buf *b, struct np_span inner)
+{
+    struct np_buf plain;
+    if (inner.n == 0)
+        return;
+    np_buf_init(&plain, ENTRY_BYTES);
+    /* The value with its quotes: inner is a view into it. */
+    (void)np_json_put_text(&plain, np_span_make(inner.p - 1, inner.n + 2));
+    for (size_t i = 0; i < plain.n; i++) {
+        size_t n = harmful(plain.p + i, plain.n - i);
+        for (size_t k = 0; k < n; k++)
+            (void)np_buf_printf(b, "\\x%02x", (unsigned)(unsigned char)plain.p[i + k]);
+        if (n == 0)
+            (void)np_buf_char(b, plain.p[i]);
+        else
+            i += n - 1;
+    }
+    np_buf_free(&plain);
+}
+
+/* Columns of a text: the characters of UTF-8 that begin in it. */
+static size_t columns_of(const char *p, size_t n)
+{
+    size_t columns = 0;
+    for (size_t i = 0; i < n; i++)
+        columns += ((unsigned char)p[i] & 0xc0) != 0x80;
+    return columns;
+}
+
+/* As many bytes of a word as fill the columns, at least one character. */
+static size_t bytes_in(const char *p, size_t n, size_t columns)
+{
+    size_t i = 0, seen = 0;
+    for (; i < n; i++) {
+        seen += ((unsigned char)p[i] & 0xc0) != 0x80;
+        if (seen > columns && i > 0)
+            break;
+    }
+    return i;
+}
+
+/* A label in its column and a text beside it, broken between words into lines of 80 columns. */
+static void put_entry(struct np_buf *out, const char *label, struct np_span text)
+{
+    size_t at = INDENT;
+    bool first = true;
+    (void)np_buf_printf(out, "%-*s", INDENT, label);
+    while (text.n > 0) {
+        const char *blank = memchr(text.p, ' ', text.n);
+        size_t n = blank ? (size_t)(blank - text.p) : text.n;
+        if (at > INDENT && at + 1 + columns_of(text.p, n) > COLUMNS) {
+            (void)np_buf_printf(out, "\n%*s", INDENT, "");
+            at = INDENT;
+            first = true;
+        }
+        if (columns_of(text.p, n) > COLUMNS - INDENT)
+            n = bytes_in(text.p, n, COLUMNS - INDENT);
+        if (!first)
+            (void)np_buf_char(out, ' ');
+        (void)np_buf_put(out, text.p, n);
+        at += columns_of(text.p, n) + !first;
+        first = false;
+        n += n < text.n && text.p[n] == ' ';
+        text = np_span_make(text.p + n, text.n - n);
+    }
+    (void)np_buf_char(out, '\n');
+}
+
+/* The text that was gathered in b, as an entry; empties b. */
+static void end_entry(struct np_buf *out, const char *label, struct np_buf *b)
+{
+    if (b->n > 0)
+        put_entry(out, label, np_buf_view(b));
+    np_buf_reset(b);
+}
+
+/* --- pieces -------------------------------------------------------------------------------------- */
+
+static struct np_span object_of(struct np_span object, const char *key)
+{
+    struct np_span value;
+    return np_json_get(object, key, &value) && np_json_kind(value) == NP_JSON_OBJECT
+               ? value
+               : NP_SPAN("{}");
+}
+
+static bool is_true(struct np_span object, const char *key)
+{
+    struct np_span value;
+    return np_json_get(object, key, &value) && np_json_kind(value) == NP_JSON_TRUE;
+}
+
+static void put_money(struct np_buf *b, struct np_span object, const char *key)
+{
+    struct np_span value;
+    if (np_json_get(object, key, &value) && np_json_kind(value) == NP_JSON_NUMBER)
+        (void)np_buf_printf(b, "$%.*s", (int)value.n, value.p);
+    else
+        (void)np_buf_puts(b, "$0");
+}
+
+static void put_ms(struct np_buf *b, double ms)
+{
+    if (ms >= 10000)
+        (void)np_buf_printf(b, "%.1f s", ms / 1000);
+    else
+        (void)np_buf_printf(b, "%.0f ms", ms);
+}
+
+/* A list of strings, told: "a, b, c". */
+static size_t put_list(struct np_buf *b, struct np_span object, const char *key,
+                       const char *between)
+{
+    struct np_span item;
+    size_t n = 0;
+    for (struct np_json_walk w = np_list_of(object, key); np_json_item(&w, &item);) {
+        if (np_json_kind(item) != NP_JSON_STRING)
+            continue;
+        (void)np_buf_puts(b, n++ ? between : "");
+        put_text(b, np_json_inner(item));
+    }
+    return n;
+}
+
+static void put_member(struct np_buf *b, const char *before, struct np_span object, const char *key)
+{
+    struct np_span value = np_text_of(object, key);
+    if (value.n == 0)
+        return;
+    (void)np_buf_puts(b, before);
+    put_text(b, value);
+}
+
+/* --- what happened, in order --------------------------------------------------------------------- */
+
+static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
+{
+    char label[32];
+    struct np_span name = np_text_of(h, "name"), returned = np_text_of(h, "returned");
+    (void)snprintf(label, sizeof label, "%.*s", name.n < 10 ? (int)name.n : 10, name.p);
+    if (returned.n > 0)
+        put_text(b, returned);
+    else
+        (void)np_buf_puts(b, "nothing");
+    put_member(b, ", because ", h, "why");
+    put_member(b, ": ", h, "error");
+    put_member(b, "  ", h, "at");
+    (void)np_buf_printf(b, "  %.0f us", np_number_of(h, "us") < 0 ? 0 : np_number_of(h, "us"));
+    end_entry(out, label, b);
+}
+
+static void tell_skipped(struct np_buf *out, struct np_buf *b, struct np_span s)
+{
+    struct np_span why = np_text_of(s, "why");
+    const char *words = SAID(skips, why);
+    put_member(b, "", s, "model");
+    put_member(b, ": ", s, "why");
+    if (words)
+        (void)np_buf_printf(b, ", %s", words);
+    end_entry(out, "skipped", b);
+}
+
+static void put_tokens(struct np_buf *b, struct np_span a)
+{
+    struct np_span tokens = object_of(a, "tokens");
+    double prompt = np_number_of(tokens, "prompt"), completion = np_number_of(tokens, "completion");
+    double cached = np_number_of(tokens, "cached");
+    if (prompt < 0)
+        return;
+    (void)np_buf_printf(b, ", %.0f tokens in", prompt);
+    if (cached > 0)
+        (void)np_buf_printf(b, " (%.0f from its cache)", cached);
+    (void)np_buf_printf(b, " and %.0f out", completion);
+}
+
+/* How it ended. */
+static void put_end(struct np_buf *b, struct np_span a)
+{
+    struct np_span class = np_text_of(a, "class");
+    const char *words = SAID(classes, class);
+    double status = np_number_of(a, "status");
+    if (status > 0 && !np_span_is(class, "ok"))
+        (void)np_buf_printf(b, "%.0f ", status);
+    put_text(b, class);
+    if (words)
+        (void)np_buf_printf(b, ", %s", words);
+    put_member(b, ": ", a, "error");
+}
+
+static void put_cost(struct np_buf *b, struct np_span a)
+{
+    struct np_span settled = np_text_of(a, "settled");
+    const char *words = SAID(settlements, settled);
+    if (np_span_is(settled, "void")) {
+        (void)np_buf_puts(b, "cost nothing");
+        return;
+    }
+    (void)np_buf_puts(b, "cost ");
+    put_money(b, a, "costUsd");
+    if (words)
+        (void)np_buf_printf(b, " (%s)", words);
+}
+
+static void tell_attempt(struct np_buf *out, struct np_buf *b, struct np_span a, unsigned number)
+{
+    char label[32];
+    double at = np_number_of(a, "atMs"), took = np_number_of(a, "latencyMs");
+    double first = np_number_of(a, "ttftMs"), wait = np_number_of(a, "retryInMs");
+    (void)snprintf(label, sizeof label, "attempt %u", number);
+    put_member(b, "", a, "model");
+    put_member(b, " of ", a, "provider");
+    if (at >= 0) {
+        (void)np_buf_puts(b, ", begun at ");
+        put_ms(b, at);
+    }
+    (void)np_buf_puts(b, ", took ");
+    put_ms(b, took);
+    if (first >= 0 && first < took) {
+        (void)np_buf_puts(b, ", first byte after ");
+        put_ms(b, first);
+    }
+    end_entry(out, label, b);
+    put_end(b, a);
+    put_tokens(b, a);
+    end_entry(out, "", b);
+    put_cost(b, a);
+    if (wait >= 0) {
+        (void)np_buf_puts(b, wait > 0 ? "; waited " : "; went on at once");
+        if (wait > 0)
+            put_ms(b, wait);
+    }
+    end_entry(out, "", b);
+}
+
+struct steps {
+    struct np_json_walk attempts, skipped;
+    struct np_span attempt, skip;
+    bool has_attempt, has_skip;
+    unsigned made;
+};
+
+/* Attempts and candidates passed over before a hook that was called after `until` attempts and is the
+ * n-th. */
+static void tell_before(struct np_buf *out, struct np_buf *b, struct steps *s, double until,
+                        double n)
+{
+    for (;;) {
+        bool skip_next = s->has_skip && np_number_of(s->skip, "attempts") <= (double)s->made &&
+                         np_number_of(s->skip, "hooks") <= n;
+        if (skip_next) {
+            tell_skipped(out, b, s->skip);
+            s->has_skip = np_json_item(&s->skipped, &s->skip);
+        } else if (s->has_attempt && (double)s->made < until) {
+            tell_attempt(out, b, s->attempt, ++s->made);
+            s->has_attempt = np_json_item(&s->attempts, &s->attempt);
+        } else {
+            return;
+        }
+    }
+}
+
+/* Older records do not say after which attempt a hook was called: retry and respond follow one. */
+static double attempts_before(struct np_span hook, unsigned made)
+{
+    struct np_span name = np_text_of(hook, "name");
+    double attempts = np_number_of(hook, "attempts");
+    bool follows = np_span_is(name, "retry") || np_span_is(name, "respond");
+    return attempts >= 0 ? attempts : follows ? made + 1 : made;
+}
+
+static void tell_steps(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    struct steps s = {.attempts = np_list_of(record, "attempts"),
+                      .skipped = np_list_of(record, "skipped")};
+    struct np_span hook;
+    double n = 0;
+    s.has_attempt = np_json_item(&s.attempts, &s.attempt);
+    s.has_skip = np_json_item(&s.skipped, &s.skip);
+    size_t before = out->n;
+    (void)np_buf_char(out, '\n');
+    for (struct np_json_walk w = np_list_of(record, "hooks"); np_json_item(&w, &hook); n++) {
+        tell_before(out, b, &s, attempts_before(hook, s.made), n);
+        tell_hook(out, b, hook);
+    }
+    tell_before(out, b, &s, 1e9, 1e9);
+    if (out->n == before + 1)
+        out->n = before;
+}
+
+/* --- the whole ----------------------------------------------------------------------------------- */
+
+static bool by_route(struct np_span record)
+{
+    struct np_span hook;
+    for (struct np_json_walk w = np_list_of(record, "hooks"); np_json_item(&w, &hook);) {
+        struct np_span returned = np_text_of(hook, "returned");
+        if (np_span_is(np_text_of(hook, "name"), "route") && returned.n > 0 &&
+            !np_span_is(returned, "nothing") && !np_span_starts(returned, "failed"))
+            return true;
+    }
+    return false;
+}
+
+static void tell_plan(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    struct np_span estimate = object_of(record, "estimate");
+    if (put_list(b, record, "plan", ", then ") == 0)
+        return;
+    (void)np_buf_puts(b, by_route(record) ? "; route wanted it so"
+                                          : "; the endpoint's own order, no route hook spoke");
+    end_entry(out, "plan", b);
+    if (np_number_of(estimate, "promptTokens") < 0)
+        return;
+    (void)np_buf_printf(b, "%.0f tokens in, at most %.0f out: about ",
+                        np_number_of(estimate, "promptTokens"),
+                        np_number_of(estimate, "maxTokens"));
+    put_money(b, estimate, "costUsd");
+    (void)np_buf_puts(b, ", at most ");
+    put_money(b, estimate, "worstUsd");
+    end_entry(out, "estimate", b);
+}
+
+/* The model whose attempt was good, as a value; "" where none was. */
+static void put_answering(struct np_buf *b, struct np_span record)
+{
+    struct np_span a, good = NP_SPAN("{}");
+    for (struct np_json_walk w = np_list_of(record, "attempts"); np_json_item(&w, &a);) {
+        if (np_span_is(np_text_of(a, "class"), "ok"))
+            good = a;
+    }
+    put_member(b, ", answered by ", good, "model");
+}
+
+static void tell_outcome(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    struct np_span outcome = np_text_of(record, "outcome"), reason = np_text_of(record, "reason");
+    const char *words = SAID(reasons, reason);
+    double status = np_number_of(record, "status");
+    bool ok = np_span_is(outcome, "ok");
+    put_text(b, outcome);
+    if (status > 0)
+        (void)np_buf_printf(b, " %.0f", status);
+    if (ok)
+        put_answering(b, record);
+    put_member(b, ", reason ", record, "reason");
+    if (words)
+        (void)np_buf_printf(b, ": %s", words);
+    put_member(b, ": ", record, "message");
+    put_member(b, ", at ", record, "param");
+    (void)np_buf_puts(b, ", after ");
+    put_ms(b, np_number_of(record, "latencyMs"));
+    (void)np_buf_puts(b, ", for ");
+    put_money(b, record, "costUsd");
+    end_entry(out, "outcome", b);
+}
+
+static void tell_head(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    put_member(b, "", record, "requestId");
+    end_entry(out, "request", b);
+    put_member(b, "", record, "at");
+    put_member(b, "  ", record, "endpoint");
+    put_member(b, "  tenant ", record, "tenant");
+    put_member(b, "  policy ", record, "policy");
+    end_entry(out, "", b);
+}
+
+static void tell_money(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    struct np_span budget = object_of(record, "budget");
+    if (np_number_of(budget, "settled") < 0)
+        return;
+    put_money(b, budget, "settled");
+    (void)np_buf_puts(b, " of ");
+    put_money(b, budget, "reserved");
+    (void)np_buf_puts(b, " held");
+    size_t before = b->n;
+    (void)np_buf_puts(b, ", from ");
+    if (put_list(b, budget, "accounts", ", ") == 0) {
+        b->n = before;
+        (void)np_buf_puts(b, "; no budget stands over it");
+    }
+    end_entry(out, "paid", b);
+}
+
+static void tell_times(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    double first = np_number_of(record, "firstTextMs"), own = np_number_of(record, "overheadUs");
+    put_ms(b, np_number_of(record, "latencyMs"));
+    if (own >= 0)
+        (void)np_buf_printf(b, ", %.3f ms of it in neap itself", own / 1000);
+    if (is_true(record, "stream"))
+        (void)np_buf_puts(b, "; streamed");
+    if (first >= 0) {
+        (void)np_buf_puts(b, ", first text at ");
+        put_ms(b, first);
+    }
+    end_entry(out, "time", b);
+}
+
+void np_explain_tell(struct np_buf *out, struct np_span record)
+{
+    struct np_buf b;
+    np_buf_init(&b, ENTRY_BYTES);
+    tell_head(out, &b, record);
+    tell_outcome(out, &b, record);
+    tell_plan(out, &b, record);
+    tell_steps(out, &b, record);
+    (void)np_buf_char(out, '\n');
+    tell_money(out, &b, record);
+    tell_times(out, &b, record);
+    if (put_list(&b, record, "dropped", ", ") > 0)
+        end_entry(out, "dropped", &b);
+    np_buf_free(&b);
+}
