@@ -76,17 +76,20 @@ static const char *said(const struct word *table, size_t n, struct np_span name)
  * it is harmless. C0, DEL, C1, U+200E/F, U+2028 to U+202E, U+2066 to U+2069. */
 static size_t harmful(const char *p, size_t n)
 {
-    unsigned char c = (unsigned char)p[0], d = n > 1 ? (unsigned char)p[1] : 0;
-    unsigned char e = n > 2 ? (unsigned char)p[2] : 0;
-    if (c < 0x20 || c == 0x7f)
+    const unsigned char *c = (const unsigned char *)p;
+    if (c[0] < 0x20 || c[0] == 0x7f)
         return 1;
-    if (c == 0xc2 && d >= 0x80 && d < 0xa0)
+    if (n >= 2 && c[0] == 0xc2 && c[1] < 0xa0)
         return 2;
-    if (c != 0xe2)
+    if (n < 3 || c[0] != 0xe2)
         return 0;
-    if (d == 0x80 && (e == 0x8e || e == 0x8f || (e >= 0xa8 && e <= 0xae)))
-        return 3;
-    return d == 0x81 && e >= 0xa6 && e <= 0xa9 ? 3 : 0;
+    static const unsigned char marks[][3] = {
+        {0x80, 0x8e, 0x8f}, {0x80, 0xa8, 0xae}, {0x81, 0xa6, 0xa9}};
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        if (c[1] == marks[i][0] && c[2] >= marks[i][1] && c[2] <= marks[i][2])
+            return 3;
+    }
+    return 0;
 }
 
 /* Text of others, given as the inside of a JSON string: without its escapes, harmless. */
