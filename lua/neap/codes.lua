@@ -6,7 +6,7 @@
 
 return {
   N101 = "The folder of the policy set can't be read whole: it is missing, closed to neap, or keeps changing.",
-  N102 = "A file can't be read: closed to neap, larger than 1 MiB, no plain file, or a link out of the folder.",
+  N102 = "A file can't be read: closed to neap, larger than 4 MiB, no plain file, or a link out of the folder.",
   N103 = "No file of a policy set has this name, so nothing would ever run it. Shared code goes to lib/ "
     .. "(letters, digits, _ and -), tests end in _test.lua.",
   N104 = "The file is not Lua: the compiler says what it met instead.",

@@ -18,7 +18,7 @@
 #include "script/load.h"
 
 #define MAX_FILES 10000
-#define MAX_FILE_BYTES ((size_t)1 << 20)
+#define MAX_FILE_BYTES ((size_t)4 << 20) /* tenants.lua with 20,000 tenants */
 #define MAX_SET_BYTES ((size_t)64 << 20)
 #define ARENA_BYTES (2 * MAX_SET_BYTES)
 #define MAX_NAME_BYTES 200
@@ -191,7 +191,7 @@ static struct np_span read_all(struct reader *r, const char *name, int fd, size_
         goto memory;
     for (;;) {
         if (b.n > MAX_FILE_BYTES) {
-            fail(r, name, "N102", "is larger than 1 MiB");
+            fail(r, name, "N102", "is larger than 4 MiB");
             goto out;
         }
         size_t room = MAX_FILE_BYTES + 1 - b.n < 65536 ? MAX_FILE_BYTES + 1 - b.n : 65536;

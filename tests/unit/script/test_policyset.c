@@ -144,15 +144,15 @@ START_TEST(links_within_the_folder_are_followed_as_a_config_map_has_them)
 }
 END_TEST
 
-START_TEST(a_file_over_a_mebibyte_is_refused)
+START_TEST(a_file_over_four_mebibytes_is_refused)
 {
-    char *big = malloc(((size_t)1 << 20) + 2);
-    memset(big, '-', ((size_t)1 << 20) + 1);
-    big[((size_t)1 << 20) + 1] = '\0';
+    char *big = malloc(((size_t)4 << 20) + 2);
+    memset(big, '-', ((size_t)4 << 20) + 1);
+    big[((size_t)4 << 20) + 1] = '\0';
     setkit_write(&k, "README.md", big);
     ck_assert_int_eq(setkit_load(&k), NP_E_IO);
-    ck_assert_str_eq(setkit_text(&k), "README.md: N102 is larger than 1 MiB\n");
-    big[(size_t)1 << 20] = '\0';
+    ck_assert_str_eq(setkit_text(&k), "README.md: N102 is larger than 4 MiB\n");
+    big[(size_t)4 << 20] = '\0';
     setkit_write(&k, "README.md", big);
     free(big);
     setkit_assert_loads(&k);
@@ -386,7 +386,7 @@ int main(void)
     tcase_add_test(c, a_library_that_no_require_can_name_is_an_error);
     tcase_add_test(c, a_link_out_of_the_folder_is_refused);
     tcase_add_test(c, links_within_the_folder_are_followed_as_a_config_map_has_them);
-    tcase_add_test(c, a_file_over_a_mebibyte_is_refused);
+    tcase_add_test(c, a_file_over_four_mebibytes_is_refused);
     tcase_add_test(c, a_pipe_is_no_file);
     tcase_add_test(c, a_file_that_others_may_write_is_refused_unless_the_folder_is_trusted);
     tcase_add_test(c, a_syntax_error_has_its_line);
