@@ -6,12 +6,16 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #define REQUESTS 10000
+#define SEEDS 40 /* NEAP_SEEDS says another number */
+#define OF_A_SEED 1000
 #define CAP_NUSD 4000000 /* max_cost_usd = 0.004 */
 
 struct run {
     struct kit kit;
+    int requests;
     size_t closed, degraded, gone, refused;
     uint64_t slowest_ns;
     int64_t dearest_nusd, sum_nusd;
@@ -72,7 +76,8 @@ static void play(struct run *r, uint64_t seed)
              "return { ['/api/test/reply'] = { models = { 'big', 'small' }, deadline_ms = 8000,\n"
              "  max_attempts = 4, max_tokens = 400, max_cost_usd = 0.004 } }\n");
     kit_file(&r->kit, "budgets.lua",
-             "return { { account = 'global', window = 'hour', limit_usd = 8 } }\n");
+             "return { { account = 'global', window = 'hour', limit_usd = 8 },\n"
+             "  { account = 'global', window = 'none', limit_usd = 100000 } }\n");
     kit_start(&r->kit);
     np_sim_free(r->kit.sim);
     struct np_sim_source source = {.call = chance_reply, .closed = chance_closed, .ctx = r};
@@ -81,7 +86,7 @@ static void play(struct run *r, uint64_t seed)
     struct np_rng rng;
     np_rng_seed(&rng, seed);
     uint64_t at_ns = np_sim_now_ns(r->kit.sim);
-    for (int i = 0; i < REQUESTS; i++) {
+    for (int i = 0; i < r->requests; i++) {
         at_ns += np_rng_below(&rng, 200) * NP_NS_PER_MS;
         struct np_sim_client client = {.body = NP_SPAN("{\"prompt\":\"hello\"}"),
                                        .endpoint = "/api/test/reply",
@@ -95,7 +100,7 @@ static void play(struct run *r, uint64_t seed)
 
 START_TEST(every_request_gets_one_reply_in_time_and_under_its_cap)
 {
-    struct run r = {0};
+    struct run r = {.requests = REQUESTS};
     play(&r, 7);
     printf("requests %d  degraded %zu  refused %zu  left %zu  slowest %.3f s  dearest %.6f USD\n",
            REQUESTS, r.degraded, r.refused, r.gone, (double)r.slowest_ns / 1e9,
@@ -118,7 +123,7 @@ END_TEST
 
 START_TEST(the_same_seed_gives_the_same_decisions)
 {
-    struct run a = {0}, b = {0}, c = {0};
+    struct run a = {.requests = REQUESTS}, b = a, c = a;
     play(&a, 3);
     play(&b, 3);
     play(&c, 4);
@@ -130,12 +135,56 @@ START_TEST(the_same_seed_gives_the_same_decisions)
 }
 END_TEST
 
+/* Counts of nano-dollars that two books of a run differ by. */
+static int64_t books_differ(struct run *r)
+{
+    struct np_ledger_totals t;
+    np_ledger_totals(np_sim_ledger(r->kit.sim), &t);
+    int64_t booked = t.settled_nusd[NP_SETTLED_EXACT] + t.settled_nusd[NP_SETTLED_ESTIMATED] +
+                     t.settled_nusd[NP_SETTLED_PRESUMED];
+    struct np_account_view global;
+    const struct np_catalog *c = np_policyset_catalog(r->kit.set);
+    ck_assert_int_eq(np_ledger_account(np_sim_ledger(r->kit.sim), c, NP_SPAN("global/none"),
+                                       np_sim_wall_ms(np_sim_now_ns(r->kit.sim)), &global),
+                     NP_OK);
+    ck_assert_uint_eq(t.open_reservations, 0);
+    ck_assert_uint_eq(t.double_ends, 0);
+    ck_assert_int_eq(global.reserved_nusd, 0);
+    int64_t a = booked - r->sum_nusd, b = booked - global.spent_nusd;
+    return (a < 0 ? -a : a) + (b < 0 ? -b : b);
+}
+
+START_TEST(the_books_agree_whatever_the_seed)
+{
+    const char *wanted = getenv("NEAP_SEEDS");
+    int seeds = wanted ? atoi(wanted) : SEEDS;
+    int64_t differ = 0, sum = 0;
+    size_t closed = 0;
+    for (int seed = 0; seed < seeds; seed++) {
+        struct run r = {.requests = OF_A_SEED};
+        play(&r, (uint64_t)seed);
+        int64_t d = books_differ(&r);
+        if (d != 0)
+            printf("seed %d differs by %lld nano-dollars\n", seed, (long long)d);
+        differ += d;
+        sum += r.sum_nusd;
+        closed += r.closed;
+        kit_free(&r.kit);
+    }
+    printf("seeds %d  exchanges %zu  paid %.9f USD  difference %lld nano-dollars\n", seeds, closed,
+           (double)sum / 1e9, (long long)differ);
+    ck_assert_int_eq(differ, 0);
+    ck_assert_uint_eq(closed, (size_t)seeds * OF_A_SEED);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("seeded");
     TCase *t = tcase_create("seeded");
-    tcase_set_timeout(t, 100);
+    tcase_set_timeout(t, getenv("NEAP_SEEDS") ? 3000 : 100);
     tcase_add_test(t, every_request_gets_one_reply_in_time_and_under_its_cap);
+    tcase_add_test(t, the_books_agree_whatever_the_seed);
     tcase_add_test(t, the_same_seed_gives_the_same_decisions);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
