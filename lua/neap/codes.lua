@@ -52,7 +52,7 @@ return {
   N305 = "Something is written that is read-only, here or altogether: it is an error each time.",
   N306 = "A function is given fewer arguments than it needs, or more than it takes.",
   N307 = "A library that is not there: require takes \"lib.NAME\" and finds lib/NAME.lua.",
-  N309 = "A function is given the name of a model, an endpoint or a template that the set does not have.",
+  N309 = "A function is given, or route returns, the name of a model, endpoint or template that the set does not have.",
   N310 = "A comparison that always comes out the same, because both sides can never be equal, or that is an error.",
   N311 = "A pattern with two unbounded repetitions: on a text of n bytes it can take n squared steps, and callers "
     .. "choose the texts. Anchored ones with a sign between that the first repetition can't take are good.",

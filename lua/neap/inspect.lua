@@ -40,6 +40,13 @@ local function globals_of(words, kind)
   return { there = there, sorted = sorted }
 end
 
+local function has(list, text)
+  for _, one in ipairs(list) do
+    if one == text then return true end
+  end
+  return false
+end
+
 local function guess(word, names)
   local near = type(word) == "string" and names and I.native.guess(word, names)
   return near and format("; did you mean %s?", near) or ""
@@ -184,6 +191,33 @@ local function check_named(node, entry)
     guess(arg.value, all)))
 end
 
+-- Names of models that are written down in what route returns.
+local function check_candidate(node)
+  if node.tag == "Table" then
+    for _, item in ipairs(node.items) do
+      if item.key and item.key.tag == "String" and item.key.value == "model" then node = item.value end
+    end
+  end
+  if node.tag ~= "String" or has(I.set.model, node.value) then return end
+  I.tell(node.at, "N309", true, format("models.lua has no %s%s", show(node.value), guess(node.value, I.set.model)))
+end
+
+local function check_plan(node, seen)
+  if node.tag == "Name" and node.var and node.var.writes == 0 then node = node.var.init or node end
+  if node.tag ~= "Table" or seen[node] then return end
+  seen[node] = true
+  for _, item in ipairs(node.items) do
+    if not item.key then check_candidate(item.value) end
+  end
+end
+
+local function check_plans(hook_fn)
+  local seen = {}
+  for _, back in ipairs(hook_fn and I.set.model and hook_fn.returns or {}) do
+    if back.values[1] then check_plan(back.values[1], seen) end
+  end
+end
+
 local function check_require(node)
   local arg = node.args[1]
   if #node.args ~= 1 or arg.tag ~= "String" then return end
@@ -226,13 +260,6 @@ local function names_of(type)
   for name in pairs(type.basic) do list[#list + 1] = name end
   table.sort(list)
   return table.concat(list, " or ")
-end
-
-local function has(list, text)
-  for _, one in ipairs(list) do
-    if one == text then return true end
-  end
-  return false
 end
 
 local function say(node)
@@ -334,7 +361,9 @@ local function look(modules, file, tokens, place)
   local each = modules.parse.each
   I.T.bind(chunk, each, I.hook)
   each(chunk, check_node)
-  modules.habits.look(file, chunk, I.tell, each, place, I.hook and modules.typing.returned(chunk))
+  local hook_fn = I.hook and modules.typing.returned(chunk)
+  if I.hook and I.hook.name == "route" then check_plans(hook_fn) end
+  modules.habits.look(file, chunk, I.tell, each, place, hook_fn)
 end
 
 local function inspect(modules, file)

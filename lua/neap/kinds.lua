@@ -47,17 +47,20 @@ end
 
 -- ---------------------------------------------------------------------------------- problems
 
-function M.tell(at, code, text, ...)
+local MOST = 2500 -- errors, and warnings: more than are shown
+
+local function add(warning, at, code, text, ...)
+  local problems, kind = run.problems, warning and "warnings" or "errors"
+  run[kind] = (run[kind] or 0) + 1
+  if run[kind] > MOST then return end
   local name = name_of(at)
   text = format(text, ...)
-  run.problems[#run.problems + 1] =
-    { at = at, code = code, text = name == "" and text or name .. " " .. text }
+  problems[#problems + 1] =
+    { at = at, code = code, text = name == "" and text or name .. " " .. text, warning = warning or nil }
 end
 
-function M.warn(at, code, text, ...)
-  M.tell(at, code, text, ...)
-  run.problems[#run.problems].warning = true
-end
+function M.tell(at, code, text, ...) add(false, at, code, text, ...) end
+function M.warn(at, code, text, ...) add(true, at, code, text, ...) end
 
 -- A value in a message: short, in one line, never a secret.
 function M.show(value)

@@ -1,10 +1,10 @@
 -- Decides where in a data file's text a key of its table stands, so that a problem has line and column.
 --
--- locate(source, path) reads as much of Lua as a table constructor needs: names, strings, numbers,
--- comments, brackets. It finds the table that the file returns (directly, or by the name of a local),
--- then follows the path, {"openai", "timeout_ms"}, as far as it is written down; what is made by other
--- means (a loop, a library) has the place of the nearest key above it. Returns line and column (in
--- bytes, from 1), or nothing.
+-- locate(source, path) answers one question, reader(source) gives a function(path) that answers many. It
+-- reads as much of Lua as a table constructor needs: names, strings, numbers, comments, brackets. It finds
+-- the table that the file returns (directly, or by the name of a local), then follows the path, {"openai",
+-- "timeout_ms"}, as far as it is written down; what is made by other means (a loop, a library) has the place
+-- of the nearest key above it. Returns line and column (in bytes, from 1), or nothing.
 
 local find, sub, match = string.find, string.sub, string.match
 
@@ -87,13 +87,15 @@ local function next_token(source, at)
   return sign, nil, at, at + #sign
 end
 
+local MAX_TOKENS = 500000 -- of 1 MiB, more than people write; keys behind them have the place of what is above
+
 -- All tokens of a source, as parallel lists.
 local function tokens_of(source)
   local t = { kind = {}, value = {}, at = {}, n = 0 }
   local at = 1
   while true do
     local kind, value, first, behind = next_token(source, at)
-    if not kind then return t end
+    if not kind or t.n == MAX_TOKENS then return t end
     t.n = t.n + 1
     t.kind[t.n], t.value[t.n], t.at[t.n] = kind, value, first
     at = behind
@@ -137,9 +139,10 @@ local function key_of(t, i)
   return nil, i
 end
 
--- In the constructor whose bracket is token i: the tokens of the key's field and of its value.
-local function field(t, i, key)
-  local position = 0
+-- What stands in the constructor whose bracket is token i: by key, the tokens of its field and of its value.
+-- Of a key that is there twice the first counts.
+local function fields_of(t, i)
+  local fields, values, position = {}, {}, 0
   i = i + 1
   while i <= t.n and t.kind[i] ~= "}" do
     local name, value = key_of(t, i)
@@ -147,11 +150,11 @@ local function field(t, i, key)
       position = position + 1
       name = position
     end
-    if name == key then return i, value end
+    if not fields[name] then fields[name], values[name] = i, value end
     i = skip_value(t, value)
     if t.kind[i] == "," or t.kind[i] == ";" then i = i + 1 end
   end
-  return nil
+  return { fields = fields, values = values }
 end
 
 -- The token of the bracket of the table that the file returns.
@@ -171,28 +174,44 @@ local function root(t)
   return returned
 end
 
-local function line_and_column(source, at)
-  local line, start = 1, 1
+-- Where each line begins.
+local function lines_of(source)
+  local starts, at = { 1 }, 1
   while true do
-    local newline = find(source, "\n", start, true)
-    if not newline or newline >= at then return line, at - start + 1 end
-    line, start = line + 1, newline + 1
+    local newline = find(source, "\n", at, true)
+    if not newline then return starts end
+    at = newline + 1
+    starts[#starts + 1] = at
   end
 end
 
-function M.locate(source, path)
-  local t = tokens_of(source)
-  local table_at = root(t)
-  if not table_at then return nil end
-  local at = table_at
-  for _, key in ipairs(path) do
-    if t.kind[table_at] ~= "{" then break end
-    local key_at, value_at = field(t, table_at, key)
-    if not key_at then break end
-    at, table_at = key_at, value_at
+local function line_and_column(starts, at)
+  local low, high = 1, #starts
+  while low < high do
+    local middle = (low + high + 1) // 2
+    if starts[middle] <= at then low = middle else high = middle - 1 end
   end
-  if not t.at[at] then return nil end
-  return line_and_column(source, t.at[at])
+  return low, at - starts[low] + 1
 end
+
+function M.reader(source)
+  local t, starts, known = tokens_of(source), lines_of(source), {}
+  local top = root(t)
+  return function(path)
+    local at, table_at = top, top
+    if not top then return nil end
+    for _, key in ipairs(path) do
+      if t.kind[table_at] ~= "{" then break end
+      known[table_at] = known[table_at] or fields_of(t, table_at)
+      local there = known[table_at]
+      if not there.fields[key] then break end
+      at, table_at = there.fields[key], there.values[key]
+    end
+    if not t.at[at] then return nil end
+    return line_and_column(starts, t.at[at])
+  end
+end
+
+function M.locate(source, path) return M.reader(source)(path) end
 
 return M

@@ -514,12 +514,16 @@ local file_order = {
   ["budgets.lua"] = 5, ["alerts.lua"] = 6,
 }
 
--- Gives each problem its line, and sorts them as they are read.
+-- Gives each problem its line, and sorts them as they are read. A file is read once for all of its own.
 local function place_problems(k, problems, native, locate)
+  local readers = {}
   for i, p in ipairs(problems) do
     p.file, p.order = p.at.file, i
-    local source = native.source(p.file)
-    if source then p.line, p.column = locate.locate(source, k.path_of(p.at)) end
+    if readers[p.file] == nil then
+      local source = native.source(p.file)
+      readers[p.file] = source and locate.reader(source) or false
+    end
+    if readers[p.file] then p.line, p.column = readers[p.file](k.path_of(p.at)) end
     p.at = nil
   end
   table.sort(problems, function(a, b)

@@ -18,7 +18,8 @@ struct finding {
 
 static size_t warnings_of(const struct finding *f)
 {
-    return f->problems->n > f->problems->errors ? f->problems->n - f->problems->errors : 0;
+    size_t all = f->problems->n + f->problems->left_out;
+    return all > f->problems->errors ? all - f->problems->errors : 0;
 }
 
 static void put_text(const struct finding *f, struct np_buf *out)
@@ -29,11 +30,14 @@ static void put_text(const struct finding *f, struct np_buf *out)
     if (f->version)
         np_buf_printf(out, "version %s, ", f->version);
     if (errors > 0)
-        np_buf_printf(out, "%zu error%s", errors, errors == 1 ? "" : "s");
+        np_buf_printf(out, "%s%zu error%s", f->problems->left_out > 0 ? "at least " : "", errors,
+                      errors == 1 ? "" : "s");
     else
         np_buf_puts(out, "no errors");
     if (warnings > 0)
         np_buf_printf(out, ", %zu warning%s", warnings, warnings == 1 ? "" : "s");
+    if (f->problems->left_out > 0)
+        np_buf_puts(out, "; 1,000 of them are shown");
     np_buf_puts(out, f->problems->n > 0 ? " (neap check --explain CODE says more)\n" : "\n");
 }
 

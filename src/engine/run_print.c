@@ -79,7 +79,7 @@ void np_run_print_hook(struct np_buf *b, const struct np_hook_note *h)
     size_t from = b->n;
     (void)np_buf_printf(b, "%-9s%4u us", np_hook_name(h->hook), h->us);
     if (h->steps > 0)
-        (void)np_buf_printf(b, "%6lld steps", (long long)h->steps);
+        (void)np_buf_printf(b, " %5lld steps", (long long)h->steps);
     pad(b, from, RETURNED_COLUMN);
     put_returned(b, h);
     if (h->at.n > 0) {

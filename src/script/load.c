@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "script/sandbox.h"
@@ -407,8 +408,19 @@ static void tell_loose(struct loader *l)
                 "serve with --trust-folder");
 }
 
+/* Some editors put a byte order mark before UTF-8. It is a part of the version, not of the code. */
+static void skip_marks(struct np_policyset *set)
+{
+    for (size_t i = 0; i < set->n_files; i++) {
+        struct np_span *s = &set->files[i].source;
+        if (s->n >= 3 && memcmp(s->p, "\xef\xbb\xbf", 3) == 0)
+            *s = np_span_make(s->p + 3, s->n - 3);
+    }
+}
+
 static enum np_err load(struct loader *l, size_t errors_before)
 {
+    skip_marks(l->set);
     tell_loose(l);
     compile_all(l);
     bool good = run_data(l) && check_data(l);

@@ -34,14 +34,15 @@ struct np_problems {
     struct np_arena *arena;
     struct np_problem *list;
     size_t n, cap;
-    size_t errors; /* of n, those that are no warnings */
+    size_t errors;   /* how many there were that are no warnings */
+    size_t left_out; /* how many there were beyond those in the list */
     struct np_allowance *allowed;
     size_t n_allowed;
 };
 
 void np_problems_init(struct np_problems *p);
 void np_problems_free(struct np_problems *p);
-/* Keeps copies; at most 1,000 are kept. */
+/* Keeps copies; at most 1,000 are kept, errors rather than warnings. */
 void np_problems_add(struct np_problems *p, const char *file, unsigned line, unsigned column,
                      const char *code, bool warning, const char *fmt, ...) NP_PRINTF(7, 8);
 /* Keeps copies of a comment that allows something; at most 1,000 are kept. */

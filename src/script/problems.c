@@ -51,18 +51,31 @@ static void make_plain(char *p, size_t n)
     }
 }
 
+/* Where the next one goes: behind the others, or, where the list is full, an error in the place of the last
+ * warning. NULL when it is left out. */
+static struct np_problem *place_for(struct np_problems *p, bool warning)
+{
+    if (p->n < MAX_PROBLEMS)
+        return make_room(p) ? &p->list[p->n] : NULL;
+    p->left_out++;
+    for (size_t i = p->n; !warning && i > 0; i--)
+        if (p->list[i - 1].warning)
+            return &p->list[i - 1];
+    return NULL;
+}
+
 /* Errors are counted even when there is no memory to keep their words. */
 void np_problems_add(struct np_problems *p, const char *file, unsigned line, unsigned column,
                      const char *code, bool warning, const char *fmt, ...)
 {
     if (!warning)
         p->errors++;
-    if (p->n >= MAX_PROBLEMS || !make_room(p))
+    struct np_problem *place = place_for(p, warning);
+    if (!place)
         return;
-    struct np_problem *q = &p->list[p->n];
-    *q = (struct np_problem){.line = line, .column = column, .warning = warning};
-    q->file = np_arena_strdup(p->arena, file);
-    q->code = np_arena_strdup(p->arena, code);
+    struct np_problem q = {.line = line, .column = column, .warning = warning};
+    q.file = np_arena_strdup(p->arena, file);
+    q.code = np_arena_strdup(p->arena, code);
     struct np_buf text;
     np_buf_init(&text, 4096);
     va_list ap;
@@ -72,9 +85,12 @@ void np_problems_add(struct np_problems *p, const char *file, unsigned line, uns
     if (!err)
         make_plain(text.p, text.n);
     struct np_span view = err ? NP_SPAN("(no memory for the words)") : np_buf_view(&text);
-    q->text = np_arena_dup(p->arena, view).p;
+    q.text = np_arena_dup(p->arena, view).p;
     np_buf_free(&text);
-    if (q->file && q->code && q->text)
+    if (!q.file || !q.code || !q.text)
+        return;
+    *place = q;
+    if (place == &p->list[p->n])
         p->n++;
 }
 

@@ -154,6 +154,38 @@ class Check(unittest.TestCase):
             self.assertEqual(status, 1, body)
             self.assertIn("budgets.lua:1:", out)
 
+    def test_a_file_with_thousands_of_problems_has_each_at_its_place(self):
+        lines = ["  t%d = { kyes = 1 }," % i for i in range(1, 9001)]
+        self.set.files["tenants.lua"] = "return {\n" + "\n".join(lines) + "\n}\n"
+        status, out, err = self.check()
+        self.assertEqual((status, err), (1, ""))
+        told = out.splitlines()
+        self.assertNotIn("N199", out)
+        self.assertEqual(len(told), 1001)
+        for line in told[:999]:
+            self.assertRegex(line, r"^tenants\.lua:\d+:\d+: N2\d\d t\d+[ .]")
+            self.assertEqual(int(line.split(":")[1]), int(line.split(" t")[1].split(".")[0].split(" ")[0]) + 1)
+        self.assertRegex(told[-1], r"at least \d{4,} errors.*; 1,000 of them are shown")
+
+    def test_a_byte_order_mark_is_no_part_of_the_code(self):
+        self.set.files["route.lua"] = '\ufeffreturn function(req) return { req.promt } end\n'
+        self.assertEqual(self.lines(), (1, ['route.lua:1:35: N304 req has no field "promt"']))
+
+    def test_models_that_route_returns_are_held_against_the_set_where_no_request_leads(self):
+        self.set.files["route.lua"] = (
+            'local CHEAP = { "n" }\n'
+            "return function(req)\n"
+            '  if req.tenant == "vip" then return { "m", { model = "mm", timeout_ms = 9 } } end\n'
+            '  if req.tenant == "poor" then return CHEAP end\n'
+            '  return { "m" }\n'
+            "end\n"
+        )
+        self.assertEqual(
+            self.lines(),
+            (0, ['route.lua:1:17: N309 warning: models.lua has no "n"',
+                 'route.lua:3:55: N309 warning: models.lua has no "mm"']),
+        )
+
     def test_a_wrong_command_is_no_answer(self):
         self.assertEqual(self.check("--format", "xml")[0], 2)
         status, _, err = procs.run("check", "--explain", "N999")[:3]

@@ -74,6 +74,11 @@ class Testing(case.Case):
             self.run_tests(status=1),
             r"respond +\d+ us +\d+ steps  failed: error +respond\.lua:3 +attempt to index a nil value")
 
+    def test_a_hook_that_never_ends_keeps_the_columns_of_the_run(self):
+        self.put("route.lua", "return function() while true do end end\n")
+        self.put("a_test.lua", 'test("t", function() expect(play({ request = { prompt = "hi" } }).text, "x") end)\n')
+        self.assertRegex(self.run_tests(status=1), r"route +\d+ us +\d{7} steps  failed: time +route\.lua:1 +stopped")
+
     def test_verbose_tells_the_steps_of_each_hook_and_they_stay_the_same(self):
         self.put("a_test.lua",
                  'test("t", function() play { request = { prompt = "hi" } } end)\n')
