@@ -43,6 +43,21 @@ static void record(const struct np_account_env *env, const struct np_exchange *x
     np_buf_free(&b);
 }
 
+void np_account_refusal(const struct np_account_env *env, const struct np_refusal *r,
+                        const char *request_id, const struct np_endpoint *endpoint,
+                        uint64_t took_ns)
+{
+    struct np_buf b;
+    if (!env->decisions)
+        return;
+    np_buf_init(&b, RECORD_MAX_BYTES);
+    np_record_refusal(&b, r, request_id, np_clock_wall_ms(&np_clock_live),
+                      endpoint ? endpoint->path : NULL, took_ns);
+    if (!np_buf_failed(&b))
+        (void)np_ring_put(env->decisions, NP_RING_TAG_DECISION, np_buf_view(&b));
+    np_buf_free(&b);
+}
+
 static void log_line(const struct np_exchange *x)
 {
     const struct np_attempt *last = x->n_attempts ? &x->attempts[x->n_attempts - 1] : NULL;

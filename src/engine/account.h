@@ -17,5 +17,9 @@ struct np_account_env {
 
 /* x->end_ns is set, its driver is idle. Frees x. */
 void np_account_close(const struct np_account_env *env, struct np_exchange *x);
+/* The record of a call that was refused before it became an exchange. endpoint NULL: not known. */
+void np_account_refusal(const struct np_account_env *env, const struct np_refusal *r,
+                        const char *request_id, const struct np_endpoint *endpoint,
+                        uint64_t took_ns);
 
 #endif

@@ -280,6 +280,11 @@ static void put_end(struct np_buf *b, struct np_span a)
     if (words)
         (void)np_buf_printf(b, ", %s", words);
     put_member(b, ": ", a, "error");
+    if (np_number_of(a, "retryAfterMs") > 0) {
+        (void)np_buf_puts(b, "; it asks for ");
+        put_ms(b, np_number_of(a, "retryAfterMs"));
+    }
+    put_member(b, "; its request id is ", a, "providerRequestId");
 }
 
 static void put_cost(struct np_buf *b, struct np_span a)
@@ -292,7 +297,14 @@ static void put_cost(struct np_buf *b, struct np_span a)
     }
     (void)np_buf_puts(b, "cost ");
     put_money(b, a, "costUsd");
-    if (words)
+    if (np_number_of(a, "reservedUsd") > 0) {
+        (void)np_buf_puts(b, " of ");
+        put_money(b, a, "reservedUsd");
+        (void)np_buf_puts(b, " held");
+    }
+    if (is_true(a, "usageImpossible"))
+        (void)np_buf_puts(b, " (estimated, what the provider reported is impossible)");
+    else if (words)
         (void)np_buf_printf(b, " (%s)", words);
 }
 
@@ -304,6 +316,9 @@ static void tell_attempt(struct np_buf *out, struct np_buf *b, struct np_span a,
     (void)snprintf(label, sizeof label, "attempt %u", number);
     put_member(b, "", a, "model");
     put_member(b, " of ", a, "provider");
+    put_member(b, " with the key ", a, "key");
+    if (is_true(a, "probe"))
+        (void)np_buf_puts(b, ", a probe for its breaker");
     if (at >= 0) {
         (void)np_buf_puts(b, ", begun at ");
         put_ms(b, at);
@@ -485,7 +500,8 @@ static void tell_times(struct np_buf *out, struct np_buf *b, struct np_span reco
     if (own >= 0)
         (void)np_buf_printf(b, ", %.3f ms of it in neap itself", own / 1000);
     if (is_true(record, "stream"))
-        (void)np_buf_puts(b, "; streamed");
+        (void)np_buf_puts(b,
+                          is_true(record, "brokeOff") ? "; a stream that broke off" : "; streamed");
     if (first >= 0) {
         (void)np_buf_puts(b, ", first text at ");
         put_ms(b, first);

@@ -58,6 +58,8 @@ static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_
     count_refusal(w, c, type, endpoint);
     np_log(NP_LOG_INFO, "refused", NP_KVS("request", id), NP_KVI("status", r.status),
            NP_KVS("type", np_refusal_name(type)));
+    uint64_t now_ns = np_loop_refresh_ns(w->loop);
+    np_account_refusal(&w->account, &r, id, endpoint, now_ns - np_http_accept_ns(c));
     np_http_refuse(c, &r, id, type == NP_REFUSAL_method_not_allowed ? "POST" : NULL);
 }
 

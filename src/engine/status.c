@@ -171,6 +171,12 @@ static void process_metrics(struct neap_engine *e, const char *version, struct n
     np_prom_i64(out, "neap_build_info", labels->p, 1);
     np_prom_head(out, "neap_store_up", "gauge", "Whether the ledger's store can be reached");
     np_prom_i64(out, "neap_store_up", NULL, totals.store_up);
+    uint64_t dropped = 0;
+    for (size_t i = 0; i < e->n_workers; i++)
+        dropped += np_ring_dropped(np_worker_ring(e->workers[i]));
+    np_prom_head(out, "neap_log_dropped_total", "counter",
+                 "Log lines and decision records dropped because the disk was too slow");
+    np_prom_i64(out, "neap_log_dropped_total", NULL, (int64_t)dropped);
     np_prom_head(out, "neap_store_epoch_changes_total", "counter",
                  "How often the store began anew under a running instance");
     np_prom_i64(out, "neap_store_epoch_changes_total", NULL, (int64_t)totals.epoch_changes);

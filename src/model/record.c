@@ -193,14 +193,25 @@ static void put_attempt(struct np_json_w *w, const struct np_exchange *x,
     np_json_w_begin(w, '{');
     np_json_w_cstr(w, "provider", a->model->provider->name);
     np_json_w_cstr(w, "model", a->model->name);
+    if (a->key && a->model->provider->n_keys > 1)
+        np_json_w_cstr(w, "key", a->key->label);
     np_json_w_i64(w, "atMs", passed_ms(x->accept_ns, a->start_ns));
     np_json_w_cstr(w, "class", np_class_name(a->class));
     put_count(w, "status", a->status);
     put_span_unless_empty(w, "error", a->error);
+    if (a->class != NP_CLASS_ok)
+        put_span_unless_empty(w, "providerRequestId", a->provider_request_id);
+    put_count(w, "retryAfterMs", a->retry_after_ms);
+    if (a->probe)
+        np_json_w_bool(w, "probe", true);
     if (a->first_byte_ns > 0)
         np_json_w_i64(w, "ttftMs", passed_ms(a->start_ns, a->first_byte_ns));
     np_json_w_i64(w, "latencyMs", passed_ms(a->start_ns, a->end_ns));
     put_tokens(w, &a->usage);
+    if (a->usage_flagged)
+        np_json_w_bool(w, "usageImpossible", true);
+    if (a->reservation.amount_nusd > 0)
+        put_money(w, "reservedUsd", a->reservation.amount_nusd);
     put_money(w, "costUsd", a->cost_nusd);
     np_json_w_cstr(w, "settled", np_settled_name(a->settled));
     if (a->retry_in_ms >= 0)
@@ -315,6 +326,14 @@ static void put_bodies(struct np_json_w *w, const struct np_exchange *x)
         np_json_w_str(w, "reply", x->outcome.text);
 }
 
+/* Words of neap's own. What is said of an invalid request quotes it, and hooks may quote it too. */
+static void put_message(struct np_json_w *w, const struct np_refusal *r)
+{
+    put_span_unless_empty(w, "param", r->param);
+    if (r->type != NP_REFUSAL_invalid_request && r->type_text.n == 0)
+        put_span_unless_empty(w, "message", r->message);
+}
+
 static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
 {
     const struct np_outcome *o = &x->outcome;
@@ -326,9 +345,15 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
         np_json_w_cstr(w, "outcome", o->degraded ? "degraded" : "ok");
     if (o->degraded)
         np_json_w_cstr(w, "reason", np_reason_name(o->reason));
+    put_count(w, "status", o->status);
+    if (o->refused || o->broken)
+        put_message(w, &o->refusal);
+    put_count(w, "retryAfterS", o->retry_after_s);
     put_money(w, "costUsd", x->cost_nusd);
     if (x->request.stream)
         np_json_w_bool(w, "stream", true);
+    if (o->broken)
+        np_json_w_bool(w, "brokeOff", true);
     if (x->first_text_ns)
         np_json_w_i64(w, "firstTextMs", passed_ms(x->accept_ns, x->first_text_ns));
     np_json_w_i64(w, "latencyMs", passed_ms(x->accept_ns, x->end_ns));
@@ -360,6 +385,30 @@ void np_record_decision(struct np_buf *b, const struct np_exchange *x, bool bodi
     put_outcome(&w, x);
     if (bodies)
         put_bodies(&w, x);
+    np_json_w_end(&w, '}');
+    np_buf_char(b, '\n');
+}
+
+void np_record_refusal(struct np_buf *b, const struct np_refusal *r, const char *request_id,
+                       int64_t at_wall_ms, const char *endpoint, uint64_t took_ns)
+{
+    char at[32];
+    np_clock_format_utc(at_wall_ms, at, sizeof at);
+    struct np_json_w w;
+    np_json_w_init(&w, b);
+    np_json_w_begin(&w, '{');
+    np_json_w_cstr(&w, "requestId", request_id);
+    np_json_w_cstr(&w, "at", at);
+    if (endpoint)
+        np_json_w_cstr(&w, "endpoint", endpoint);
+    np_json_w_begin_key(&w, "attempts", '[');
+    np_json_w_end(&w, ']');
+    np_json_w_str(&w, "outcome", refusal_type(r));
+    np_json_w_i64(&w, "status", r->status);
+    put_message(&w, r);
+    put_money(&w, "costUsd", 0);
+    np_json_w_i64(&w, "latencyMs", (int64_t)(took_ns / NP_NS_PER_MS));
+    np_json_w_i64(&w, "overheadUs", (int64_t)(took_ns / 1000));
     np_json_w_end(&w, '}');
     np_buf_char(b, '\n');
 }

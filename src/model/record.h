@@ -13,5 +13,8 @@ void np_record_stream_end(struct np_buf *b, const struct np_exchange *x);
 void np_record_error(struct np_buf *b, const struct np_refusal *r, const char *request_id);
 /* One line of decisions, with its newline; prompt and reply only with bodies. */
 void np_record_decision(struct np_buf *b, const struct np_exchange *x, bool bodies);
+/* The same of a call that was refused before it became an exchange. endpoint NULL: not known. */
+void np_record_refusal(struct np_buf *b, const struct np_refusal *r, const char *request_id,
+                       int64_t at_wall_ms, const char *endpoint, uint64_t took_ns);
 
 #endif
