@@ -1,5 +1,6 @@
 /* The operators' socket: who may ask, the table of what can be asked, and the thread that answers. */
 #include "engine/engine_impl.h"
+#include "engine/requests.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -198,12 +199,29 @@ static void start_reload(struct np_admin *a, struct np_http_call *c, enum np_rel
     np_keeper_reload(a->engine->keeper, kind, NP_TRIGGER_OPERATOR, on_verdict, wait);
 }
 
+/* --- requests ------------------------------------------------------------------------------------ */
+
+static void requests(struct np_admin *a, struct np_http_call *c)
+{
+    enum np_refusal_type type;
+    char why[NP_REQUESTS_WHY] = "";
+    struct answer answer = {.status = 200, .content_type = "application/json"};
+    np_buf_init(&answer.out, ANSWER_MAX_BYTES);
+    if (np_requests_answer(np_writer_recent(a->engine->writer), np_http_path(c), np_http_query(c),
+                           &answer.out, &type, why)) {
+        give(a, c, &answer);
+        return;
+    }
+    np_buf_free(&answer.out);
+    refuse(a, c, type, why, NULL);
+}
+
 /* --- the table ----------------------------------------------------------------------------------- */
 
 static const struct route {
     const char *path;
     const char *method;
-    void (*answer)(struct neap_engine *e, struct answer *a); /* NULL: reload */
+    void (*answer)(struct neap_engine *e, struct answer *a); /* NULL: reload, or requests */
     enum np_reload_kind kind;
     bool open; /* no token is asked for */
 } routes[] = {
@@ -214,12 +232,15 @@ static const struct route {
     {"/api/breakers", "GET", breakers, 0, false},
     {"/api/budgets", "GET", budgets, 0, false},
     {"/api/policies", "GET", policies, 0, false},
+    {NP_REQUESTS_PATH, "GET", NULL, 0, false}, /* and what is below it */
     {"/api/policies/reload", "POST", NULL, NP_RELOAD_ANEW, false},
     {"/api/policies/rollback", "POST", NULL, NP_RELOAD_ROLLBACK, false},
 };
 
 static const struct route *find_route(struct np_span path)
 {
+    if (np_requests_is(path))
+        path = np_span_of(NP_REQUESTS_PATH);
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
         if (np_span_is(path, routes[i].path))
             return &routes[i];
@@ -266,7 +287,7 @@ static void on_head(void *ctx, struct np_http_call *c)
                r ? r->method : "GET, POST");
         return;
     }
-    if (!r->answer && !np_span_is(np_http_header(c, "x-neap-admin"), "1")) {
+    if (strcmp(r->method, "POST") == 0 && !np_span_is(np_http_header(c, "x-neap-admin"), "1")) {
         refuse(a, c, NP_REFUSAL_forbidden, "a POST needs the header X-Neap-Admin: 1", NULL);
         return;
     }
@@ -278,6 +299,10 @@ static void on_whole(void *ctx, struct np_http_call *c)
     struct np_admin *a = ctx;
     const struct route *r = find_route(np_http_path(c));
     np_require(r);
+    if (np_requests_is(np_http_path(c))) {
+        requests(a, c);
+        return;
+    }
     if (!r->answer) {
         start_reload(a, c, r->kind);
         return;

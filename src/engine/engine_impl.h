@@ -26,6 +26,7 @@ struct np_worker;
 struct np_keeper;
 struct np_admin;
 struct np_writer;
+struct np_recent;
 
 struct neap_engine {
     struct neap_options options; /* with defaults filled in */
@@ -131,6 +132,8 @@ void np_status_policies(struct neap_engine *e, struct np_buf *out);
 struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why,
                                 size_t size);
 enum np_err np_writer_start(struct np_writer *w) NP_MUST_CHECK;
+/* The newest records; lives as long as the writer. */
+struct np_recent *np_writer_recent(struct np_writer *w);
 void np_writer_reopen(struct np_writer *w);
 /* Drains every ring a last time, then ends. After the workers' threads have ended. */
 void np_writer_stop(struct np_writer *w);

@@ -146,7 +146,7 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                      .keep_texts = e->options.record_bodies};
     w->account = (struct np_account_env){.guard = e->guard,
                                          .meters = w->meters,
-                                         .decisions = e->options.decisions ? w->ring : NULL,
+                                         .decisions = w->ring,
                                          .bodies = e->options.record_bodies};
     set_gate(w);
     w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};

@@ -1,7 +1,8 @@
-/* The writer thread: drains the workers' rings into the log and the file of decision records, so that
- * no worker ever waits for a disk. Files that pass --log-max-mb begin anew; five old ones are kept. */
+/* The writer thread: drains the workers' rings into the log, the file of decision records and the
+ * records that are kept in memory, so that no worker ever waits for a disk. Files that pass --log-max-mb begin anew; five old ones are kept. */
 #include "base/log.h"
 #include "engine/engine_impl.h"
+#include "engine/recent.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,6 +21,7 @@ struct np_writer {
     const char *path; /* of the decision records; NULL: none */
     int fd;
     struct np_buf log, decisions; /* gathered in this round */
+    struct np_recent *recent;
     _Atomic bool stop, reopen;
     uint64_t dropped; /* told so far */
     bool failing;     /* the last write failed; told once */
@@ -44,8 +46,15 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
     w->max_bytes = (uint64_t)e->options.log_max_mb << 20;
     np_buf_init(&w->log, BATCH_BYTES);
     np_buf_init(&w->decisions, BATCH_BYTES * 8);
+    w->recent = np_recent_new(NP_RECENT_RECORDS, NP_RECENT_BYTES);
+    if (!w->recent) {
+        (void)snprintf(why, size, "no memory");
+        free(w);
+        return NULL;
+    }
     if (decisions && (w->fd = open_file(decisions)) < 0) {
         (void)snprintf(why, size, "--decisions %s: %s", decisions, strerror(errno));
+        np_recent_free(w->recent);
         free(w);
         return NULL;
     }
@@ -91,7 +100,10 @@ static void drain_ring(struct np_writer *w, struct np_ring *r)
         struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
         if (b->n + record.n > b->max)
             flush(w);
-        (void)np_buf_span(b, record);
+        if (tag == NP_RING_TAG_DECISION)
+            np_recent_add(w->recent, record);
+        if (tag != NP_RING_TAG_DECISION || w->fd >= 0)
+            (void)np_buf_span(b, record);
         np_ring_pop(r);
     }
 }
@@ -169,6 +181,11 @@ enum np_err np_writer_start(struct np_writer *w)
     return w->running ? NP_OK : NP_E_NOMEM;
 }
 
+struct np_recent *np_writer_recent(struct np_writer *w)
+{
+    return w->recent;
+}
+
 void np_writer_reopen(struct np_writer *w)
 {
     atomic_store(&w->reopen, true);
@@ -187,5 +204,6 @@ void np_writer_stop(struct np_writer *w)
         (void)close(w->fd);
     np_buf_free(&w->log);
     np_buf_free(&w->decisions);
+    np_recent_free(w->recent);
     free(w);
 }

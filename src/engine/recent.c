@@ -1,0 +1,208 @@
+/* A circle of records: the oldest goes when there are too many or they are too large. What lists filter
+ * by is read once, when a record comes. */
+#include "engine/recent.h"
+
+#include "engine/fields.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct entry {
+    char *text;
+    size_t n;
+    struct np_span id, endpoint, tenant, outcome; /* within text, escapes kept */
+};
+
+struct np_recent {
+    pthread_mutex_t lock;
+    struct entry *entry; /* a circle of max */
+    size_t max, first, n;
+    size_t bytes, max_bytes;
+};
+
+struct np_recent *np_recent_new(size_t max_records, size_t max_bytes)
+{
+    struct np_recent *r = calloc(1, sizeof *r);
+    struct entry *entries = calloc(max_records, sizeof *entries);
+    if (!r || !entries) {
+        free(r);
+        free(entries);
+        return NULL;
+    }
+    (void)pthread_mutex_init(&r->lock, NULL);
+    r->entry = entries;
+    r->max = max_records;
+    r->max_bytes = max_bytes;
+    return r;
+}
+
+static void drop_oldest(struct np_recent *r)
+{
+    struct entry *e = &r->entry[r->first];
+    r->bytes -= e->n;
+    free(e->text);
+    *e = (struct entry){0};
+    r->first = (r->first + 1) % r->max;
+    r->n--;
+}
+
+void np_recent_free(struct np_recent *r)
+{
+    if (!r)
+        return;
+    while (r->n > 0)
+        drop_oldest(r);
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r->entry);
+    free(r);
+}
+
+/* The i-th, the newest is 0. */
+static const struct entry *at(const struct np_recent *r, size_t i)
+{
+    return &r->entry[(r->first + r->n - 1 - i) % r->max];
+}
+
+void np_recent_add(struct np_recent *r, struct np_span record)
+{
+    while (record.n > 0 && record.p[record.n - 1] == '\n')
+        record.n--;
+    char *text = record.n > 0 && record.n <= r->max_bytes ? malloc(record.n) : NULL;
+    if (!text)
+        return;
+    memcpy(text, record.p, record.n);
+    struct np_span whole = np_span_make(text, record.n);
+    const struct entry e = {.text = text,
+                            .n = record.n,
+                            .id = np_text_of(whole, "requestId"),
+                            .endpoint = np_text_of(whole, "endpoint"),
+                            .tenant = np_text_of(whole, "tenant"),
+                            .outcome = np_text_of(whole, "outcome")};
+    (void)pthread_mutex_lock(&r->lock);
+    while (r->n > 0 && (r->n == r->max || r->bytes + e.n > r->max_bytes))
+        drop_oldest(r);
+    r->entry[(r->first + r->n) % r->max] = e;
+    r->n++;
+    r->bytes += e.n;
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+/* --- rows ---------------------------------------------------------------------------------------- */
+
+static void copy_member(struct np_json_w *w, struct np_span record, const char *key)
+{
+    struct np_span value;
+    if (np_json_get(record, key, &value))
+        np_json_w_raw(w, key, value);
+}
+
+/* The model that answered, or was tried last, and how many attempts there were. */
+static void put_attempts(struct np_json_w *w, struct np_span record)
+{
+    struct np_span item, last = NP_SPAN("{}");
+    int64_t n = 0;
+    for (struct np_json_walk k = np_list_of(record, "attempts"); np_json_item(&k, &item); n++)
+        last = item;
+    copy_member(w, last, "provider");
+    copy_member(w, last, "model");
+    np_json_w_i64(w, "attempts", n);
+}
+
+static void put_row(struct np_json_w *w, struct np_span record)
+{
+    static const char *const before[] = {"requestId", "at", "endpoint", "tenant", "policy"};
+    static const char *const behind[] = {"outcome",   "reason",  "status",
+                                         "latencyMs", "costUsd", "stream"};
+    np_json_w_begin(w, '{');
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++)
+        copy_member(w, record, before[i]);
+    put_attempts(w, record);
+    for (size_t i = 0; i < sizeof behind / sizeof *behind; i++)
+        copy_member(w, record, behind[i]);
+    np_json_w_end(w, '}');
+}
+
+static bool fits(struct np_span have, struct np_span wanted)
+{
+    return wanted.n == 0 || np_span_eq(have, wanted);
+}
+
+static bool matches(const struct entry *e, const struct np_recent_query *q)
+{
+    return fits(e->endpoint, q->endpoint) && fits(e->tenant, q->tenant) &&
+           fits(e->outcome, q->outcome);
+}
+
+/* Where a list begins; r->n: `before` is not kept. */
+static size_t begin(const struct np_recent *r, struct np_span before)
+{
+    if (before.n == 0)
+        return 0;
+    for (size_t i = 0; i < r->n; i++) {
+        if (np_span_eq(at(r, i)->id, before))
+            return i + 1;
+    }
+    return SIZE_MAX;
+}
+
+enum np_err np_recent_list(struct np_recent *r, const struct np_recent_query *q, struct np_buf *out)
+{
+    struct np_json_w w;
+    struct np_span last = NP_SPAN_NONE;
+    size_t rows = 0;
+    (void)pthread_mutex_lock(&r->lock);
+    size_t i = begin(r, q->before);
+    if (i == SIZE_MAX) {
+        (void)pthread_mutex_unlock(&r->lock);
+        return NP_E_INVALID;
+    }
+    np_json_w_init(&w, out);
+    np_json_w_begin(&w, '{');
+    np_json_w_begin_key(&w, "requests", '[');
+    bool more = false;
+    for (; i < r->n && !more; i++) {
+        const struct entry *e = at(r, i);
+        if (!matches(e, q))
+            continue;
+        more = rows == q->limit;
+        if (more)
+            break;
+        put_row(&w, np_span_make(e->text, e->n));
+        last = e->id;
+        rows++;
+    }
+    np_json_w_end(&w, ']');
+    if (more)
+        np_json_w_str(&w, "next", last);
+    else
+        np_json_w_null(&w, "next");
+    np_json_w_end(&w, '}');
+    (void)pthread_mutex_unlock(&r->lock);
+    (void)np_buf_char(out, '\n');
+    return NP_OK;
+}
+
+/* --- one ----------------------------------------------------------------------------------------- */
+
+unsigned np_recent_get(struct np_recent *r, struct np_span id, struct np_buf *out)
+{
+    const struct entry *found = NULL;
+    bool whole = false, other = false;
+    (void)pthread_mutex_lock(&r->lock);
+    for (size_t i = 0; i < r->n && !whole; i++) {
+        const struct entry *e = at(r, i);
+        if (id.n == 0 || e->id.n < id.n || memcmp(e->id.p, id.p, id.n) != 0)
+            continue;
+        whole = e->id.n == id.n;
+        other = other || (found && !np_span_eq(found->id, e->id));
+        if (!found || whole)
+            found = e;
+    }
+    unsigned n = !found ? 0 : other && !whole ? 2 : 1;
+    if (n == 1) {
+        (void)np_buf_put(out, found->text, found->n);
+        (void)np_buf_char(out, '\n');
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    return n;
+}
