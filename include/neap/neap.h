@@ -177,12 +177,15 @@ enum neap_status neap_ledger_check(const struct neap_ledger_options *options, ch
 /* What `neap explain` is told. */
 struct neap_request_options {
     const char *id;        /* of a request, or the beginning of one */
-    const char *decisions; /* a file of decision records; its rotated ones are read too */
+    const char *decisions; /* a file of decision records; its rotated ones are read too. NULL: */
+    const char *admin;     /* of a running instance: "http://127.0.0.1:9090", or ADDR:PORT */
+    const char *token;     /* its bearer token; NULL: none */
     bool json;             /* the record as it stands */
 };
 
 /* A request as its decision record tells it. *out is a malloc'ed text, the caller's to free; lines have
- * at most 80 columns. NEAP_NO: there is no such record, or more than one id begins so. */
+ * at most 80 columns. NEAP_NO: there is no such record, or more than one id begins so.
+ * NEAP_USAGE: that is no id. */
 enum neap_status neap_request_explain(const struct neap_request_options *options, char **out,
                                       char why[NEAP_WHY]);
 

@@ -1,7 +1,10 @@
-/* neap explain: where the record of an id is found. In files, the newest is read first. */
+/* neap explain: where the record of an id is found: in files, the newest first, or in the memory of a
+ * running instance. */
 #include <neap/neap.h>
 
 #include "engine/explain.h"
+#include "engine/fields.h"
+#include "provider/fetch.h"
 
 #include "base/json.h"
 #include "base/log.h"
@@ -115,6 +118,52 @@ static enum neap_status in_files(struct found *f, const char *path, char why[NEA
     return NEAP_NO;
 }
 
+/* --- a running instance -------------------------------------------------------------------------- */
+
+/* What it says of an error; "" without. */
+static void put_refusal(const struct np_buf *body, char why[NEAP_WHY])
+{
+    struct np_json_fault fault;
+    struct np_span error, whole = np_buf_view(body);
+    if (np_json_check(whole, NP_JSON_DEPTH, &fault) || np_json_kind(whole) != NP_JSON_OBJECT ||
+        !np_json_get(whole, "error", &error) || np_json_kind(error) != NP_JSON_OBJECT)
+        return;
+    struct np_span message = np_text_of(error, "message");
+    if (message.n > 0)
+        (void)snprintf(why, NEAP_WHY, "%.*s", (int)message.n, message.p);
+}
+
+static enum neap_status in_instance(struct found *f, const struct neap_request_options *o,
+                                    char why[NEAP_WHY])
+{
+    char url[1024];
+    unsigned status = 0;
+    const char *scheme = strstr(o->admin, "://") ? "" : "http://";
+    size_t n = strlen(o->admin);
+    while (n > 0 && o->admin[n - 1] == '/')
+        n--;
+    (void)snprintf(url, sizeof url, "%s%.*s/api/requests/%s", scheme, (int)n, o->admin, o->id);
+    if (np_fetch_get(url, o->token, &f->record, &status, why, NEAP_WHY)) {
+        while (f->record.n > 0 && f->record.p[f->record.n - 1] == '\n')
+            f->record.n--;
+        return NEAP_GOOD;
+    }
+    if (status != 404 && status != 409)
+        return NEAP_FAILED;
+    put_refusal(&f->record, why);
+    return NEAP_NO;
+}
+
+/* --- the answer ---------------------------------------------------------------------------------- */
+
+/* Only ids that may be one go into a URL. */
+static bool is_id(const char *id)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    return id[0] && strlen(id) <= 128 && strspn(id, letters) == strlen(id);
+}
+
 /* The record as text for people, or as it stands. */
 static enum neap_status tell(const struct found *f, bool json, char **out, char why[NEAP_WHY])
 {
@@ -124,6 +173,10 @@ static enum neap_status tell(const struct found *f, bool json, char **out, char 
     if (np_json_check(record, NP_JSON_DEPTH, &fault) != NP_OK) {
         (void)snprintf(why, NEAP_WHY, "the record is damaged at byte %zu: %s", fault.offset,
                        fault.what);
+        return NEAP_FAILED;
+    }
+    if (np_json_kind(record) != NP_JSON_OBJECT) {
+        (void)snprintf(why, NEAP_WHY, "what answers there is no neap");
         return NEAP_FAILED;
     }
     np_buf_init(&text, TEXT_BYTES);
@@ -148,7 +201,12 @@ enum neap_status neap_request_explain(const struct neap_request_options *o, char
     *out = NULL;
     np_buf_init(&f.record, TEXT_BYTES);
     np_buf_init(&f.other, 256);
-    enum neap_status status = in_files(&f, o->decisions, why);
+    if (!is_id(o->id)) {
+        (void)snprintf(why, NEAP_WHY, "an id has 1 to 128 letters, digits, dots, - and _");
+        return NEAP_USAGE;
+    }
+    enum neap_status status =
+        o->decisions ? in_files(&f, o->decisions, why) : in_instance(&f, o, why);
     if (status == NEAP_GOOD && !f.whole && f.other.n > 0) {
         struct np_span one = id_of(np_buf_view(&f.record));
         (void)snprintf(why, NEAP_WHY,
