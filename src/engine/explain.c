@@ -144,6 +144,8 @@ static void put_entry(struct np_buf *out, const char *label, struct np_span text
         const char *blank = memchr(text.p, ' ', text.n);
         size_t n = blank ? (size_t)(blank - text.p) : text.n;
         if (at > INDENT && at + 1 + columns_of(text.p, n) > COLUMNS) {
+            while (out->n > 0 && out->p[out->n - 1] == ' ')
+                out->n--;
             (void)np_buf_printf(out, "\n%*s", INDENT, "");
             at = INDENT;
             first = true;

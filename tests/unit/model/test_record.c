@@ -176,8 +176,8 @@ START_TEST(a_decision_record_is_one_line_of_what_was_decided)
         "\"budget\":{\"accounts\":[\"global/day\",\"tenant:acme/day\",\"tenant:acme/month\","
         "\"endpoint:/api/assistant/reply/hour\",\"model:gpt-4.1-mini/none\","
         "\"provider:openai/week\"],\"reserved\":0.00096,\"settled\":0.000478},"
-        "\"dropped\":[\"kb-\\u0034\"],\"outcome\":\"ok\",\"costUsd\":0.000478,\"latencyMs\":911,"
-        "\"overheadUs\":200}\n");
+        "\"dropped\":[\"kb-\\u0034\"],\"outcome\":\"ok\",\"status\":200,"
+        "\"costUsd\":0.000478,\"latencyMs\":911,\"overheadUs\":200}\n");
     struct np_json_fault fault;
     ck_assert(!np_json_check(np_buf_view(&b), NP_JSON_DEPTH, &fault));
 }
@@ -204,7 +204,7 @@ START_TEST(outcomes_have_their_names)
         struct np_span type_text;
         const char *part;
     } rows[] = {
-        {false, false, false, {NULL, 0}, "\"outcome\":\"ok\",\"costUsd\""},
+        {false, false, false, {NULL, 0}, "\"outcome\":\"ok\",\"status\":200,\"costUsd\""},
         {true, false, false, {NULL, 0}, "\"outcome\":\"degraded\",\"reason\":\"budget\","},
         {false, true, false, {NULL, 0}, "\"outcome\":\"budget_exceeded\","},
         {false, true, false, {"no_gold", 7}, "\"outcome\":\"no_gold\","},
@@ -222,6 +222,29 @@ START_TEST(outcomes_have_their_names)
         np_buf_char(&b, '\0');
         ck_assert_msg(strstr(b.p, rows[i].part) != NULL, "row %zu: %s", i, b.p);
     }
+}
+END_TEST
+
+START_TEST(a_call_that_was_refused_at_the_door_has_a_short_record_without_what_it_quotes)
+{
+    struct np_refusal r = {.type = NP_REFUSAL_unauthorized,
+                           .status = 401,
+                           .message = NP_SPAN("a key is required"),
+                           .retry_after_s = -1};
+    np_record_refusal(&b, &r, "req_3", 0, "/api/assistant/reply", 2 * MS + 5000);
+    expect("{\"requestId\":\"req_3\",\"at\":\"1970-01-01T00:00:00.000Z\","
+           "\"endpoint\":\"/api/assistant/reply\",\"attempts\":[],\"outcome\":\"unauthorized\","
+           "\"status\":401,\"message\":\"a key is required\",\"costUsd\":0,\"latencyMs\":2,"
+           "\"overheadUs\":2005}\n");
+    np_buf_reset(&b);
+    r = (struct np_refusal){.type = NP_REFUSAL_invalid_request,
+                            .status = 400,
+                            .message = NP_SPAN("got \"secret\""),
+                            .param = NP_SPAN("maxTokens")};
+    np_record_refusal(&b, &r, "req_3", 0, NULL, 0);
+    expect("{\"requestId\":\"req_3\",\"at\":\"1970-01-01T00:00:00.000Z\",\"attempts\":[],"
+           "\"outcome\":\"invalid_request\",\"status\":400,\"param\":\"maxTokens\",\"costUsd\":0,"
+           "\"latencyMs\":0,\"overheadUs\":0}\n");
 }
 END_TEST
 
@@ -315,6 +338,8 @@ int main(void)
     tcase_add_test(t, a_decision_record_is_one_line_of_what_was_decided);
     tcase_add_test(t, a_plain_request_takes_less_than_a_kilobyte);
     tcase_add_test(t, outcomes_have_their_names);
+    tcase_add_test(t,
+                   a_call_that_was_refused_at_the_door_has_a_short_record_without_what_it_quotes);
     tcase_add_test(t, what_never_happened_is_left_out);
     tcase_add_test(t, bodies_are_in_the_record_only_where_they_are_wanted);
     tcase_add_test(t, a_body_that_was_not_understood_is_recorded_as_text);

@@ -1,0 +1,168 @@
+"""What operators may ask of the newest decision records, and what records hold of calls that failed."""
+
+import case
+import procs
+
+QUICK = {"first_ms": 1, "total_ms": 2}
+TOKEN = {"NEAP_ADMIN_TOKEN": "records-token"}
+
+
+class Records(case.Case):
+    env = {**case.Case.env, **TOKEN}
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p", breaker={"failures": 1000, "rate": 0, "open_ms": 100})
+        policies.model("m", "p", usd_per_million={"input": 1000, "output": 2000})
+        for name in ("assistant", "one", "two", "lost", "odd"):
+            policies.endpoint(name, ["m"], max_attempts=1)
+        policies.budgets = [{"account": "global", "window": "day", "limit_usd": 50}]
+
+    def ask(self, name, **kw):
+        reply = self.server.ask("hello", f"/api/{name}/reply", **kw)
+        self.server.decision(reply)
+        return reply.get("X-Request-Id")
+
+    def listed(self, query=""):
+        reply = self.server.admin("GET", "/api/requests" + query)
+        self.assertEqual(reply.status, 200, reply)
+        return reply.json()
+
+    def explain(self, request_id, *flags, env=None):
+        admin = f"127.0.0.1:{self.server.admin_port}"
+        return procs.run("explain", request_id, "--admin", admin, *flags, env=TOKEN if env is None else env)
+
+    # -- the list
+
+    def test_the_newest_stand_first_and_before_leads_on(self):
+        ids = [self.ask("one") for _ in range(5)]
+        ids.reverse()
+        page = self.listed("?endpoint=%2Fapi%2Fone%2Freply&limit=3")
+        self.assertEqual([r["requestId"] for r in page["requests"]], ids[:3])
+        self.assertEqual(page["next"], ids[2])
+        page = self.listed(f"?endpoint=/api/one/reply&limit=3&before={ids[2]}")
+        self.assertEqual([r["requestId"] for r in page["requests"]], ids[3:])
+        self.assertIsNone(page["next"])
+
+    def test_a_row_is_short(self):
+        request_id = self.ask("two")
+        row = self.listed("?limit=1&endpoint=/api/two/reply")["requests"][0]
+        self.assertEqual(row["requestId"], request_id)
+        self.assertEqual((row["tenant"], row["outcome"], row["status"]), ("anonymous", "ok", 200))
+        self.assertEqual((row["provider"], row["model"], row["attempts"]), ("p", "m", 1))
+        self.assertGreater(row["costUsd"], 0)
+        self.assertNotIn("hooks", row)
+
+    def test_rows_are_chosen_by_outcome_and_tenant(self):
+        self.mock.control(m={"status": 503, **QUICK})
+        request_id = self.ask("lost")
+        self.mock.control()
+        rows = self.listed("?outcome=degraded&tenant=anonymous")["requests"]
+        self.assertIn(request_id, [r["requestId"] for r in rows])
+        self.assertEqual({r["outcome"] for r in rows}, {"degraded"})
+        self.assertEqual(self.listed("?tenant=nobody"), {"requests": [], "next": None})
+
+    def test_a_query_that_makes_no_sense_is_refused_with_what_would_be_right(self):
+        for query, words in (
+            ("?limit=0", "from 1 to 1000"),
+            ("?limit=1001", "from 1 to 1000"),
+            ("?limit=many", "from 1 to 1000"),
+            ("?limit", "from 1 to 1000"),
+            ("?since=1", "limit, endpoint, tenant, outcome and before"),
+            ("?tenant=%zz", "tenant is malformed"),
+            ("?tenant=" + "x" * 600, "longer than 511 bytes"),
+            ("?before=req_nobody", "kept in memory"),
+        ):
+            error = self.assertError(self.server.admin("GET", "/api/requests" + query), 400, "invalid_request")
+            self.assertIn(words, error["message"], query)
+
+    # -- one
+
+    def test_a_request_is_the_record_in_the_file(self):
+        request_id = self.ask("two")
+        record = dict(self.server.decision(request_id))
+        del record["bytes"]
+        self.assertEqual(self.server.admin("GET", f"/api/requests/{request_id}").json(), record)
+
+    def test_a_request_that_is_not_there_says_where_it_may_be(self):
+        error = self.assertError(self.server.admin("GET", "/api/requests/req_nobody"), 404, "not_found")
+        self.assertIn("--decisions", error["message"])
+        self.assertError(self.server.admin("GET", "/api/requests/"), 404, "not_found")
+
+    def test_the_token_is_asked_for(self):
+        for path in ("/api/requests", f"/api/requests/{self.ask('two')}"):
+            self.assertError(self.server.admin("GET", path, token=False), 401, "unauthorized")
+
+    def test_a_running_instance_explains(self):
+        request_id = self.ask("two", headers={"X-Request-Id": "asked-one"})
+        self.ask("two", headers={"X-Request-Id": "asked-two"})
+        code, text, said = self.explain("asked-o")
+        self.assertEqual((code, said), (0, ""))
+        self.assertIn(request_id, text)
+        self.assertRegex(text, r"outcome +ok 200, answered by m")
+        self.assertRegex(text, r"cost \$0\.\d+ of \$\d+\.\d+ held \(as the provider billed it\)")
+        self.assertIn("more than one id begins so", self.explain("asked-")[2])
+        self.assertEqual(self.explain("asked-")[0], 1)
+        code, _, said = self.explain("req_nobody")
+        self.assertEqual(code, 1)
+        self.assertIn("no such request is kept in memory", said)
+        code, _, said = self.explain(request_id, env={})
+        self.assertEqual(code, 3)
+        self.assertIn("NEAP_ADMIN_TOKEN", said)
+
+    # -- what records hold
+
+    def test_a_call_that_is_refused_at_the_door_has_a_record(self):
+        kept = (
+            (self.server.ask("x", "/nowhere"), "not_found", None),
+            (self.server.ask("x", headers={"Content-Type": "text/plain"}), "unsupported_media_type", "message"),
+            (self.server.ask(b"{", "/api/odd/reply"), "invalid_request", None),
+            (self.server.ask({"prompt": "secret", "maxTokens": "many"}), "invalid_request", "param"),
+        )
+        for reply, outcome, member in kept:
+            record = self.server.decision(reply)
+            self.assertEqual((record["outcome"], record["status"]), (outcome, reply.status), record)
+            self.assertEqual((record["attempts"], record["costUsd"]), ([], 0), record)
+            self.assertLess(record["bytes"], 1000)
+            if member:
+                self.assertTrue(record[member], record)
+            if outcome == "invalid_request":
+                self.assertNotIn("message", record)
+            code, text, _ = self.explain(reply.get("X-Request-Id"))
+            self.assertEqual(code, 0)
+            self.assertIn(f"{outcome} {reply.status}", text)
+
+    def test_an_attempt_says_what_was_held_and_what_the_provider_wished(self):
+        self.mock.control(m={"status": 429, "retry_after_s": 7, **QUICK})
+        record = self.server.decision(self.ask("odd"))
+        self.mock.control()
+        attempt = record["attempts"][0]
+        self.assertEqual(attempt["class"], "rate_limited")
+        self.assertGreater(attempt["reservedUsd"], 0)
+        self.assertGreaterEqual(attempt["atMs"], 0)
+        self.assertEqual(attempt["retryAfterMs"], 7000)
+
+    def test_every_class_of_an_attempt_is_told(self):
+        for spec, name in (
+            ({"status": 500}, "server_error"),
+            ({"status": 503}, "overloaded"),
+            ({"status": 402}, "quota"),
+            ({"status": 401}, "credential"),
+            ({"status": 400}, "rejected"),
+            ({"status": 405}, "bad_reply"),
+        ):
+            self.mock.control(m={**spec, **QUICK})
+            record = self.server.decision(self.ask("lost"))
+            self.mock.control()
+            if not record["attempts"]:
+                continue
+            self.assertEqual(self.classes(record), [name])
+            _, text, _ = self.explain(record["requestId"])
+            self.assertIn(f"{spec['status']} {name}, ", text)
+
+    def test_nothing_was_dropped(self):
+        self.assertEqual(self.server.metrics().get("neap_log_dropped_total"), 0)
+
+
+if __name__ == "__main__":
+    case.main()
