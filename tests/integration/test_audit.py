@@ -48,7 +48,7 @@ class Audit(case.Case):
 
     def check(self, *more):
         code, out, err = procs.run(
-            *("ledger", "check", "--state", self.state),
+            *("ledger", "check", "--store", "sqlite:neap.db", "--state", self.state),
             *("--decisions", self.kept, *more),
         )
         return code, out + err
@@ -141,7 +141,7 @@ class Audit(case.Case):
         self.assertIn("presumed for a death", said)
 
     def test_what_cannot_be_read_is_told_with_what_would_be_right(self):
-        code, _, err = procs.run("ledger", "check", "--state", "nowhere")
+        code, _, err = procs.run("ledger", "check", "--store", "sqlite:neap.db", "--state", "nowhere")
         self.assertEqual(code, 3)
         self.assertIn("--store and --state are to be those of neap serve", err)
         code, _, err = procs.run("ledger", "check", "--store", "memory:")
