@@ -190,6 +190,11 @@ static void refuse_budget(struct np_drive_env *env, struct np_exchange *x, struc
     } else {
         (void)np_buf_printf(&text, "a shared budget (%s) is used up", b->account);
     }
+    if (b->resets_wall_ms < INT64_MAX) {
+        char at[32];
+        np_clock_format_utc(b->resets_wall_ms, at, sizeof at);
+        (void)np_buf_printf(&text, "; it resets at %s", at);
+    }
     struct np_refusal r = {.type = NP_REFUSAL_budget_exceeded,
                            .status = np_refusal_status(NP_REFUSAL_budget_exceeded),
                            .message = np_arena_dup(x->arena, np_buf_view(&text)),

@@ -80,6 +80,7 @@ class Budgets(case.Case):
         error = self.assertError(reply, 429, "budget_exceeded")
         self.assertTrue(0 < int(reply.get("Retry-After")) <= 86400)
         self.assertIn("endpoint:/api/reject/reply/day", error["message"])
+        self.assertRegex(error["message"], r"resets at \d{4}-\d\d-\d\dT00:00:00")
         self.assertNotIn("0.02", error["message"])
 
     def test_a_tenant_hears_the_figures_of_its_own_budget(self):

@@ -27,9 +27,8 @@ ROUNDS = int(os.environ.get("NEAP_FLEET_ROUNDS", "20"))
 FAULTS = """
 return { seed = 11, models = {
   ["*"] = function(call)
-    local dice = call.n % 20
-    if dice == 3 then return { status = 503, first_ms = 0, total_ms = 0 } end
-    if dice == 7 then return { status = 429, first_ms = 0, total_ms = 0 } end
+    if call.number % 23 == 3 then return { status = 503, first_ms = 0, total_ms = 0 } end
+    if call.number % 97 == 7 then return { status = 429, first_ms = 0, total_ms = 0 } end
     return { first_ms = 0, total_ms = 1 }
   end,
 } }
@@ -95,11 +94,13 @@ class Books(case.Case):
             thread.join()
         time.sleep(1)
         code, said, err = self.check("--admin", f"http://127.0.0.1:{server.admin_port}")
+        server_cost = server.metrics().get("llm_cost_usd_total")
         server.stop()
         with open(self.decisions, encoding="utf-8") as f:
             attempts = sum(line.count('"settled":"') for line in f)
         case.say(f"{sum(done)} calls, {attempts} attempts, the provider's: {self.mock.calls()}\n{said}{err}")
         self.assertEqual(code, 0)
+        self.assertGreater(server_cost, 0)
 
 
 class Kills(case.Case):
