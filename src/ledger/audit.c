@@ -29,6 +29,8 @@ static const char TABLES[] =
     " cost_nusd INTEGER NOT NULL);"
     "CREATE TEMP TABLE paid (account TEXT NOT NULL, start_ms INTEGER NOT NULL, cost INTEGER NOT NULL,"
     " maybe INTEGER NOT NULL, PRIMARY KEY (account, start_ms)) WITHOUT ROWID;"
+    "CREATE TEMP TABLE both (request TEXT PRIMARY KEY, row_nusd INTEGER, record_nusd INTEGER,"
+    " at_ms INTEGER) WITHOUT ROWID;"
     "BEGIN;";
 
 /* --- opening -------------------------------------------------------------------------------------- */
@@ -310,24 +312,27 @@ enum np_err np_audit_accounts(struct np_audit *a, bool records, size_t *faults,
 
 /* --- requests ------------------------------------------------------------------------------------- */
 
+/* Every request once, by its key: joining two lists of a million would take the product of them. */
+static const char GATHER[] =
+    "INSERT INTO temp.both SELECT request, sum(cost_nusd), 0, min(at_ms) FROM settlements"
+    " WHERE at_ms >= " FIRST " GROUP BY request;"
+    "INSERT INTO temp.both SELECT substr(request, 1, 128), 0, sum(cost_nusd), min(at_ms)"
+    " FROM temp.records WHERE at_ms >= (SELECT coalesce(min(started_ms), 0) FROM boots) GROUP BY 1"
+    " ON CONFLICT DO UPDATE SET record_nusd = excluded.record_nusd, at_ms = excluded.at_ms;";
 static const char REQUESTS[] =
-    "WITH r AS (SELECT request, sum(cost_nusd) AS cost, min(at_ms) AS at FROM settlements"
-    "  WHERE at_ms >= " FIRST " GROUP BY request),"
-    " d AS (SELECT substr(request, 1, 128) AS request, sum(cost_nusd) AS cost, min(at_ms) AS at"
-    "  FROM temp.records WHERE at_ms >= (SELECT coalesce(min(started_ms), 0) FROM boots) GROUP BY 1)"
-    " SELECT request, coalesce(r.cost, 0), coalesce(d.cost, 0), EXISTS (SELECT 1 FROM boots b"
-    "   WHERE b.ended_ms IS NULL AND (b.boot < (SELECT boot FROM self) OR ?1)"
-    "   AND b.started_ms <= coalesce(r.at, d.at) AND NOT EXISTS (SELECT 1 FROM boots c"
-    "   WHERE c.boot > b.boot AND c.started_ms < coalesce(d.at, r.at)))"
-    " FROM r FULL JOIN d USING (request) WHERE coalesce(r.cost, 0) <> coalesce(d.cost, 0)"
-    " ORDER BY 4, coalesce(d.at, r.at)";
+    "SELECT request, row_nusd, record_nusd, EXISTS (SELECT 1 FROM boots b"
+    "  WHERE b.ended_ms IS NULL AND (b.boot < (SELECT boot FROM self) OR ?1)"
+    "  AND b.started_ms <= at_ms AND NOT EXISTS (SELECT 1 FROM boots c"
+    "   WHERE c.boot = b.boot + 1 AND c.started_ms < at_ms))"
+    " FROM temp.both WHERE row_nusd <> record_nusd ORDER BY 4, at_ms";
 
 enum np_err np_audit_requests(struct np_audit *a, size_t max, size_t *faults, size_t *lost,
                               void (*tell)(void *ctx, const struct np_audit_request *r), void *ctx)
 {
     sqlite3_stmt *s = NULL;
     *faults = *lost = 0;
-    if (sqlite3_prepare_v2(a->db, REQUESTS, -1, &s, NULL)) {
+    if (sqlite3_exec(a->db, GATHER, NULL, NULL, NULL) ||
+        sqlite3_prepare_v2(a->db, REQUESTS, -1, &s, NULL)) {
         return NP_E_IO;
     }
     (void)sqlite3_bind_int(s, 1, !np_audit_alive(a));
