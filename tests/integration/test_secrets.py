@@ -81,7 +81,7 @@ class Secrets(case.Case):
     def everything(self):
         """All that was said to anybody but the provider and the client that asked."""
         said = {name: self.server.read(name) for name in ("neap.log", "decisions", "stderr", "stdout")}
-        for path in ("/metrics", "/api/status", "/api/breakers", "/api/budgets", "/api/policies"):
+        for path in ("/metrics", "/api/status", "/api/breakers", "/api/budgets", "/api/policies", "/api/requests?limit=1000"):
             said[path] = self.server.admin("GET", path).body.decode()
         return said
 
