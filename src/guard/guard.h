@@ -75,6 +75,9 @@ size_t np_key_pick(struct np_guard *g, const struct np_provider *p, uint32_t tri
 void np_key_report(struct np_guard *g, const struct np_provider *p, size_t key, uint64_t now_ns,
                    enum np_class c, int64_t retry_after_ms);
 
+/* Whether the key is held because a provider did not take it (401, 403). */
+bool np_key_refused(struct np_guard *g, const struct np_secret *key, uint64_t now_ns);
+
 /* --- sliding statistics: the last 5 minutes ---------------------------------------------------- */
 
 /* An attempt's latency, good ones only. */
@@ -115,6 +118,10 @@ const char *np_burn_window_name(enum np_burn_window w); /* 5m … */
 /* 0 when nothing was seen. P95: share of slow replies over 5 %; cost: mean cost over the objective. */
 double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
                    enum np_burn_window w, uint64_t now_ns);
+
+/* How many replies of the window were bad by the objective; by cost: how many there were. */
+uint64_t np_slo_bad(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
+                    enum np_burn_window w, uint64_t now_ns);
 
 /* One minute of an endpoint, for keeping over a restart; wall_minute counts from 1970. */
 struct np_slo_minute {

@@ -18,6 +18,12 @@ static uint64_t held_until(struct np_guard *g, const struct np_secret *key)
                : 0;
 }
 
+bool np_key_refused(struct np_guard *g, const struct np_secret *key, uint64_t now_ns)
+{
+    return key->slot < NP_GUARD_KEYS && held_until(g, key) > now_ns &&
+           atomic_load_explicit(&g->key[key->slot].strikes, memory_order_relaxed) > 0;
+}
+
 size_t np_key_pick(struct np_guard *g, const struct np_provider *p, uint32_t tried, uint64_t now_ns,
                    uint64_t *wait_ns)
 {

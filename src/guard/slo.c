@@ -130,6 +130,18 @@ double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_obje
     }
 }
 
+uint64_t np_slo_bad(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
+                    enum np_burn_window w, uint64_t now_ns)
+{
+    np_require(e->slot < NP_MAX_ENDPOINTS && (unsigned)w < NP_BURN_COUNT);
+    struct np_slo_book *book = &g->slo[e->slot];
+    pthread_mutex_lock(&book->lock);
+    struct np_slo_sums s = sums_of(book, w, now_ns);
+    pthread_mutex_unlock(&book->lock);
+    const uint64_t counts[NP_OBJ_COUNT] = {s.slow, s.bad, s.degraded, s.total};
+    return counts[o];
+}
+
 /* --- over restarts ------------------------------------------------------------------------------- */
 
 static int64_t wall_minute(int64_t wall_ms)

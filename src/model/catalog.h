@@ -152,6 +152,25 @@ struct np_budget {
     bool unknown_worst; /* what a call whose usage never came is booked at: false p95 */
 };
 
+/* Where alerts are sent. */
+struct np_sink {
+    const char
+        *label;      /* what may be shown: "env:ALERT_WEBHOOK", or "sinks[2]" for one written out */
+    const char *url; /* as secret as a key; NULL: not set, on the simulated ground only */
+    bool slack;      /* false: JSON */
+};
+
+/* alerts.lua; all zero without it. */
+struct np_alert_rules {
+    const struct np_sink *sinks;
+    size_t n_sinks;
+    const double *budget; /* parts of a limit */
+    size_t n_budget;
+    double p95_jump; /* 0: not watched */
+    bool burn, breaker, reload;
+    int32_t report_minute; /* of the day, UTC; -1: no report */
+};
+
 struct np_template {
     const char *name; /* file name without .txt */
     struct np_span text;
@@ -170,6 +189,7 @@ struct np_catalog {
     const struct np_tenant *anonymous;
     const struct np_budget *budgets;
     size_t n_budgets;
+    struct np_alert_rules alerts;
     const struct np_template *templates;
     size_t n_templates;
     const struct np_key_entry *key_index; /* sorted by hash; made by np_catalog_index */

@@ -416,6 +416,62 @@ static void build_budgets(lua_State *L, struct np_build *b)
     done(L);
 }
 
+static void build_sinks(lua_State *L, struct np_build *b, struct np_alert_rules *r)
+{
+    r->n_sinks = open_list(L, "sinks");
+    struct np_sink *list = take_array(L, b, r->n_sinks, sizeof *list);
+    r->sinks = list;
+    for (size_t i = 0; i < r->n_sinks; i++) {
+        open_item(L, i);
+        list[i].slack = is_text(L, "format", "slack");
+        lua_getfield(L, -1, "webhook");
+        bool secret = lua_istable(L, -1);
+        if (secret)
+            list[i].url = secret_value(L, b, &list[i].label);
+        done(L);
+        if (!secret) {
+            list[i].url = text(L, b, "webhook");
+            list[i].label = np_arena_printf(b->catalog->arena, "sinks[%zu]", i + 1);
+            if (!list[i].label)
+                no_memory(L);
+        }
+        done(L);
+    }
+    done(L);
+}
+
+static void build_alerts(lua_State *L, struct np_build *b)
+{
+    struct np_alert_rules *r = &b->catalog->alerts;
+    r->report_minute = -1;
+    lua_getfield(L, -1, "alerts");
+    if (lua_istable(L, -1)) {
+        build_sinks(L, b, r);
+        r->n_budget = open_list(L, "budget");
+        double *parts = take_array(L, b, r->n_budget, sizeof *parts);
+        r->budget = parts;
+        for (size_t i = 0; i < r->n_budget; i++) {
+            open_item(L, i);
+            parts[i] = luaL_checknumber(L, -1);
+            done(L);
+        }
+        done(L);
+        r->burn = truth(L, "burn");
+        r->breaker = truth(L, "breaker");
+        r->reload = truth(L, "reload");
+        lua_getfield(L, -1, "p95_jump");
+        r->p95_jump = lua_tonumber(L, -1);
+        done(L);
+        lua_getfield(L, -1, "daily_report");
+        const char *at = lua_tostring(L, -1);
+        if (at)
+            r->report_minute =
+                ((at[0] - '0') * 10 + at[1] - '0') * 60 + (at[3] - '0') * 10 + at[4] - '0';
+        done(L);
+    }
+    done(L);
+}
+
 /* The catalogue lives as long as the set, so the texts stay where they are. One newline at the end
  * belongs to the file, not to the reply. */
 static void build_templates(lua_State *L, struct np_build *b)
@@ -447,6 +503,7 @@ int np_catalog_build(lua_State *L)
     build_endpoints(L, b);
     build_tenants(L, b);
     build_budgets(L, b);
+    build_alerts(L, b);
     build_templates(L, b);
     return 0;
 }

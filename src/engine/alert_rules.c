@@ -1,0 +1,235 @@
+/* When something is worth telling: budgets, burn rates, breakers, reloads, the store, money whose
+ * amount is not known. */
+#include "engine/alerts.h"
+
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BAD_EVENTS_MIN 10
+#define PRESUMED_SHARE 0.02
+#define PRESUMED_MIN_NUSD \
+    (NP_NUSD_PER_USD / 100)    /* booked in an hour: below, a share says nothing */
+#define PROJECTED_MIN_PART 0.1 /* of a window, before its run says anything */
+
+struct sight {
+    const struct np_alert_scene *s;
+    struct np_alert_memory *m;
+    struct np_alert_facts *out;
+};
+
+__attribute__((format(printf, 7, 8))) static void say(const struct sight *v, const char *alert,
+                                                      const char *subject, const char *severity,
+                                                      double value, double threshold,
+                                                      const char *format, ...)
+{
+    struct np_alert_fact f = {.value = value, .threshold = threshold};
+    va_list args;
+    (void)snprintf(f.alert, sizeof f.alert, "%s", alert);
+    (void)snprintf(f.subject, sizeof f.subject, "%s", subject);
+    (void)snprintf(f.severity, sizeof f.severity, "%s", severity);
+    va_start(args, format);
+    (void)vsnprintf(f.text, sizeof f.text, format, args);
+    va_end(args);
+    np_alert_say(v->out, &f);
+}
+
+static double usd(int64_t nusd)
+{
+    return (double)nusd / (double)NP_NUSD_PER_USD; /* shown, never reckoned with */
+}
+
+/* --- budgets ---------------------------------------------------------------------------------------- */
+
+/* "tenant:acme/day": the window; NONE where it has none that begins and ends. */
+static enum np_window window_of(const char *account)
+{
+    const char *slash = strrchr(account, '/');
+    for (int w = 0; slash && w < NP_WINDOW_NONE; w++) {
+        if (strcmp(slash + 1, np_window_name((enum np_window)w)) == 0)
+            return (enum np_window)w;
+    }
+    return NP_WINDOW_NONE;
+}
+
+/* At the pace of the window so far the limit will be crossed before its end. */
+static void projected(const struct sight *v, const struct np_account_view *a)
+{
+    enum np_window w = window_of(a->name);
+    if (w == NP_WINDOW_NONE || w == NP_WINDOW_MINUTE || a->spent_nusd >= a->limit_nusd)
+        return;
+    int64_t start = np_window_start(w, v->s->wall_ms), end = np_window_end(w, v->s->wall_ms);
+    double part = (double)(v->s->wall_ms - start) / (double)(end - start);
+    if (part < PROJECTED_MIN_PART)
+        return;
+    double at_end = (double)a->spent_nusd / part;
+    if (at_end > (double)a->limit_nusd)
+        say(v, "projected", a->name, "ticket", at_end / (double)a->limit_nusd, 1.0,
+            "%s will cross its limit of $%.2f: $%.2f at the pace so far", a->name,
+            usd(a->limit_nusd), at_end / (double)NP_NUSD_PER_USD);
+}
+
+static void budgets(const struct sight *v)
+{
+    const struct np_alert_rules *r = &v->s->catalog->alerts;
+    for (size_t i = 0; i < v->s->n_accounts && r->n_budget > 0; i++) {
+        const struct np_account_view *a = &v->s->accounts[i];
+        if (a->limit_nusd <= 0)
+            continue;
+        double part = (double)a->spent_nusd / (double)a->limit_nusd;
+        for (size_t p = 0; p < r->n_budget; p++) {
+            if (part >= r->budget[p])
+                say(v, "budget", a->name, r->budget[p] >= 1 ? "page" : "ticket", part, r->budget[p],
+                    "%s has spent $%.2f of $%.2f (%.0f %%)", a->name, usd(a->spent_nusd),
+                    usd(a->limit_nusd), part * 100);
+        }
+        projected(v, a);
+    }
+}
+
+/* --- burn rates ------------------------------------------------------------------------------------- */
+
+/* Google's SRE workbook: a long window so that it matters, a short one so that it is still so. */
+static const struct burn_rule {
+    double rate;
+    enum np_burn_window longer, shorter;
+    const char *severity;
+} burn_rules[] = {{14.4, NP_BURN_1H, NP_BURN_5M, "page"},
+                  {6, NP_BURN_6H, NP_BURN_30M, "page"},
+                  {1, NP_BURN_3D, NP_BURN_6H, "ticket"}};
+
+static void burn_one(const struct sight *v, const struct np_endpoint *e, enum np_objective o,
+                     const struct burn_rule *r)
+{
+    struct np_guard *g = v->s->guard;
+    char subject[96];
+    double burn = np_slo_burn(g, e, o, r->longer, v->s->now_ns);
+    if (burn < r->rate || np_slo_burn(g, e, o, r->shorter, v->s->now_ns) < r->rate ||
+        np_slo_bad(g, e, o, r->longer, v->s->now_ns) < BAD_EVENTS_MIN)
+        return;
+    (void)snprintf(subject, sizeof subject, "%s %s", e->path, np_objective_name(o));
+    say(v, "burn", subject, r->severity, burn, r->rate,
+        "%s burns its objective %s at %.1f times what is allowed, over %s and %s", e->path,
+        np_objective_name(o), burn, np_burn_window_name(r->longer),
+        np_burn_window_name(r->shorter));
+}
+
+static void burns(const struct sight *v)
+{
+    const struct np_catalog *c = v->s->catalog;
+    for (size_t i = 0; c->alerts.burn && i < c->n_endpoints; i++) {
+        for (int o = 0; o < NP_OBJ_COUNT; o++) {
+            for (size_t r = 0; r < sizeof burn_rules / sizeof *burn_rules; r++)
+                burn_one(v, &c->endpoints[i], (enum np_objective)o, &burn_rules[r]);
+        }
+    }
+}
+
+/* --- breakers --------------------------------------------------------------------------------------- */
+
+/* One that probes is not well yet. */
+static void breakers(const struct sight *v)
+{
+    const struct np_catalog *c = v->s->catalog;
+    for (size_t i = 0; i < c->n_models; i++) {
+        const struct np_model *m = &c->models[i];
+        enum np_breaker_state state = np_breaker_get(v->s->guard, m, v->s->now_ns);
+        bool *opened = &v->m->opened[m->slot];
+        char subject[96];
+        *opened = state == NP_BREAKER_OPEN || (*opened && state == NP_BREAKER_HALF_OPEN);
+        if (!*opened || !c->alerts.breaker)
+            continue;
+        (void)snprintf(subject, sizeof subject, "%s/%s", m->provider->name, m->name);
+        say(v, "breaker", subject, "ticket", (double)state, NP_BREAKER_OPEN,
+            "the breaker of %s at %s is %s", m->name, m->provider->name,
+            np_breaker_state_name(state));
+    }
+}
+
+static void keys(const struct sight *v)
+{
+    const struct np_catalog *c = v->s->catalog;
+    for (size_t i = 0; i < c->n_providers; i++) {
+        const struct np_provider *p = &c->providers[i];
+        for (size_t k = 0; k < p->n_keys; k++) {
+            char subject[96];
+            if (!np_key_refused(v->s->guard, &p->keys[k], v->s->now_ns))
+                continue;
+            (void)snprintf(subject, sizeof subject, "%s %s", p->name, p->keys[k].label);
+            say(v, "key_refused", subject, "page", 1, 1, "%s does not take the key %s", p->name,
+                p->keys[k].label);
+        }
+    }
+}
+
+/* --- reloads, the store, money ------------------------------------------------------------------------ */
+
+static void reloads(const struct sight *v)
+{
+    if (!v->s->catalog->alerts.reload)
+        return;
+    if (v->s->rejected)
+        say(v, "reload_rejected", "", "ticket", 1, 1, "policies were rejected: %s", v->s->rejected);
+    if (v->s->rolled_back)
+        say(v, "reload_rolled_back", "", "ticket", 1, 1, "policies were rolled back: %s",
+            v->s->rolled_back);
+}
+
+/* The oldest totals of the last hour; those of now are noted where a minute begins. */
+static const struct np_alert_minute *an_hour_ago(const struct sight *v)
+{
+    const struct np_ledger_totals *t = v->s->totals;
+    uint64_t minute = v->s->now_ns / (60 * NP_NS_PER_S) + 1;
+    struct np_alert_minute *at = &v->m->minutes[minute % NP_ALERT_MINUTES];
+    const struct np_alert_minute *oldest = at;
+    if (at->minute != minute)
+        *at = (struct np_alert_minute){.minute = minute,
+                                       .booked_nusd = t->settled_nusd[NP_SETTLED_EXACT] +
+                                                      t->settled_nusd[NP_SETTLED_ESTIMATED] +
+                                                      t->settled_nusd[NP_SETTLED_PRESUMED],
+                                       .presumed_nusd = t->settled_nusd[NP_SETTLED_PRESUMED],
+                                       .excess_nusd = t->excess_nusd,
+                                       .clock_jumps = t->clock_jumps};
+    for (size_t i = 0; i < NP_ALERT_MINUTES; i++) {
+        const struct np_alert_minute *m = &v->m->minutes[i];
+        if (m->minute > 0 && m->minute + NP_ALERT_MINUTES > minute && m->minute < oldest->minute)
+            oldest = m;
+    }
+    return oldest;
+}
+
+static void money(const struct sight *v)
+{
+    const struct np_ledger_totals *t = v->s->totals;
+    const struct np_alert_minute *before = an_hour_ago(v);
+    int64_t presumed = t->settled_nusd[NP_SETTLED_PRESUMED] - before->presumed_nusd;
+    int64_t booked = t->settled_nusd[NP_SETTLED_EXACT] + t->settled_nusd[NP_SETTLED_ESTIMATED] +
+                     t->settled_nusd[NP_SETTLED_PRESUMED] - before->booked_nusd;
+    if (booked >= PRESUMED_MIN_NUSD && (double)presumed > PRESUMED_SHARE * (double)booked)
+        say(v, "presumed", "", "ticket", (double)presumed / (double)booked, PRESUMED_SHARE,
+            "%.1f %% of the money of the last hour is presumed: providers did not say what was used",
+            100 * (double)presumed / (double)booked);
+    int64_t excess = t->excess_nusd - before->excess_nusd;
+    if (excess > 0)
+        say(v, "excess", "", "ticket", usd(excess), 0,
+            "providers billed $%.6f more than was reserved, in the last hour", usd(excess));
+    if (t->clock_jumps > before->clock_jumps)
+        say(v, "clock_jump", "", "ticket", (double)(t->clock_jumps - before->clock_jumps), 0,
+            "the machine's clock has jumped by more than 5 s");
+    if (!t->store_up)
+        say(v, "store_lost", "", "page", 0, 1, "the ledger's store can't be reached");
+}
+
+void np_alert_rules_run(const struct np_alert_scene *s, struct np_alert_memory *m,
+                        struct np_alert_facts *out)
+{
+    const struct sight v = {s, m, out};
+    budgets(&v);
+    burns(&v);
+    breakers(&v);
+    keys(&v);
+    reloads(&v);
+    money(&v);
+}

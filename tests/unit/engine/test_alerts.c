@@ -1,0 +1,406 @@
+/* What is told to operators, and when, on virtual time. */
+#include "engine/alerts.h"
+
+#include "base/clock.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOON_MS INT64_C(1790078400000) /* 2026-09-22T12:00:00Z */
+#define USD NP_NUSD_PER_USD
+#define LOOK_NS (10 * NP_NS_PER_S)
+
+static struct np_guard *g;
+static struct np_provider provider;
+static struct np_secret key;
+static struct np_model model;
+static struct np_endpoint endpoint;
+static struct np_catalog catalog;
+static struct np_account_view account;
+static struct np_ledger_totals totals;
+static struct np_alert_scene scene;
+static struct np_alert_memory memory;
+static struct np_alert_facts facts;
+static struct np_alerts table;
+static const double parts[] = {0.8, 1.0};
+static unsigned fired, resolved;
+static char last[512];
+
+static void setup(void)
+{
+    g = np_guard_new(1);
+    ck_assert_ptr_nonnull(g);
+    key = (struct np_secret){.label = "env:K", .value = "x", .slot = 5};
+    provider = (struct np_provider){
+        .name = "east",
+        .slot = 2,
+        .keys = &key,
+        .n_keys = 1,
+        .breaker = {.failures = 3, .window_ms = 30000, .min_calls = 20, .open_ms = 20000}};
+    model = (struct np_model){.name = "small", .slot = 7, .provider = &provider};
+    endpoint = (struct np_endpoint){.path = "/api/a/reply", .slot = 3, .slo = {.error_rate = 0.01}};
+    account = (struct np_account_view){.name = "global/day", .limit_nusd = 10 * USD};
+    totals = (struct np_ledger_totals){.store_up = true};
+    catalog = (struct np_catalog){.providers = &provider,
+                                  .n_providers = 1,
+                                  .models = &model,
+                                  .n_models = 1,
+                                  .endpoints = &endpoint,
+                                  .n_endpoints = 1,
+                                  .alerts = {.budget = parts,
+                                             .n_budget = 2,
+                                             .burn = true,
+                                             .breaker = true,
+                                             .reload = true,
+                                             .report_minute = -1}};
+    scene = (struct np_alert_scene){.catalog = &catalog,
+                                    .guard = g,
+                                    .now_ns = UINT64_C(600000) * NP_NS_PER_S,
+                                    .wall_ms = NOON_MS,
+                                    .accounts = &account,
+                                    .n_accounts = 1,
+                                    .totals = &totals};
+    memory = (struct np_alert_memory){0};
+    table.n = 0;
+    table.lost = 0;
+    fired = resolved = 0;
+    last[0] = '\0';
+}
+
+static void teardown(void)
+{
+    np_guard_free(g);
+}
+
+static void tell(void *ctx, const struct np_alert *a)
+{
+    (void)ctx;
+    if (a->resolved_wall_ms)
+        resolved++;
+    else
+        fired++;
+    (void)snprintf(last, sizeof last, "%s %s %s %g: %s", a->fact.severity, a->fact.alert,
+                   a->fact.subject, a->fact.threshold, a->fact.text);
+}
+
+static void pass(uint64_t ns)
+{
+    scene.now_ns += ns;
+    scene.wall_ms += (int64_t)(ns / NP_NS_PER_MS);
+}
+
+/* One look of the monitor, ten seconds after the one before. */
+static void look(void)
+{
+    facts.n = facts.lost = 0;
+    pass(LOOK_NS);
+    np_alert_rules_run(&scene, &memory, &facts);
+    np_alerts_update(&table, &facts, scene.now_ns, scene.wall_ms, tell, NULL);
+}
+
+static void look_times(unsigned n)
+{
+    while (n-- > 0)
+        look();
+}
+
+static void assert_told(unsigned want_fired, unsigned want_resolved)
+{
+    ck_assert_msg(fired == want_fired && resolved == want_resolved,
+                  "told %u and %u, not %u and %u; last: %s", fired, resolved, want_fired,
+                  want_resolved, last);
+}
+
+static void requests(unsigned n, unsigned bad)
+{
+    for (unsigned i = 0; i < n; i++)
+        np_stat_exchange(g, &endpoint, scene.now_ns, NP_NS_PER_MS, i < bad, true, false, 0);
+}
+
+START_TEST(nothing_is_told_where_nothing_is_wrong)
+{
+    requests(1000, 0);
+    account.spent_nusd = USD;
+    look_times(20);
+    assert_told(0, 0);
+}
+END_TEST
+
+START_TEST(each_part_of_a_budget_is_told_once_and_ends_with_its_window)
+{
+    scene.wall_ms = NOON_MS + 11 * 3600000; /* so late that the pace says nothing more */
+    account.spent_nusd = 8 * USD - 1;
+    look_times(3);
+    assert_told(0, 0);
+    account.spent_nusd = 8 * USD;
+    look_times(3);
+    assert_told(1, 0);
+    ck_assert_str_eq(last, "ticket budget global/day 0.8: global/day has spent $8.00 of $10.00 "
+                           "(80 %)");
+    account.spent_nusd = 10 * USD;
+    look_times(3);
+    assert_told(2, 0);
+    ck_assert_ptr_nonnull(strstr(last, "page budget global/day 1:"));
+    account.spent_nusd = 0;
+    look_times(20);
+    assert_told(2, 2);
+    account.spent_nusd = 9 * USD;
+    look();
+    assert_told(3, 2);
+}
+END_TEST
+
+START_TEST(an_account_whose_pace_crosses_its_limit_is_told_before_it_does)
+{
+    account.spent_nusd = 4 * USD; /* at noon: 8 by midnight */
+    look();
+    assert_told(0, 0);
+    account.spent_nusd = 6 * USD;
+    look();
+    assert_told(1, 0);
+    ck_assert_ptr_nonnull(strstr(last, "ticket projected global/day 1: global/day will cross its "
+                                       "limit of $10.00: $11.9"));
+}
+END_TEST
+
+START_TEST(the_first_tenth_of_a_window_projects_nothing)
+{
+    scene.wall_ms = NOON_MS - 11 * 3600000;
+    account.spent_nusd = 5 * USD;
+    look();
+    assert_told(0, 0);
+}
+END_TEST
+
+START_TEST(a_fast_burn_is_told_in_three_speeds_and_ends_with_its_short_window)
+{
+    requests(100, 15); /* 15 times what is allowed */
+    look();
+    assert_told(3, 0);
+    look_times(10);
+    assert_told(3, 0);
+    pass(6 * 60 * NP_NS_PER_S); /* out of the five minutes, not out of thirty */
+    look_times(7);
+    assert_told(3, 1);
+    pass(30 * 60 * NP_NS_PER_S);
+    look_times(7);
+    assert_told(3, 2);
+    pass(UINT64_C(360) * 60 * NP_NS_PER_S);
+    look_times(7);
+    assert_told(3, 3);
+}
+END_TEST
+
+START_TEST(a_burn_of_few_bad_events_is_not_told)
+{
+    requests(20, 9);
+    look();
+    assert_told(0, 0);
+    requests(1, 1);
+    look();
+    assert_told(3, 0);
+}
+END_TEST
+
+START_TEST(a_burn_needs_both_windows)
+{
+    requests(100, 50);
+    pass(10 * 60 * NP_NS_PER_S);
+    requests(10000, 0); /* the hour still burns below 1 */
+    look();
+    assert_told(0, 0);
+}
+END_TEST
+
+START_TEST(a_breaker_that_flaps_is_one_alert_until_it_was_closed_for_a_minute)
+{
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++)
+            np_breaker_report(g, &model, scene.now_ns, NP_CLASS_server_error, -1, false);
+        look_times(3); /* half open by now */
+        ck_assert_int_eq(np_breaker_get(g, &model, scene.now_ns), NP_BREAKER_HALF_OPEN);
+        assert_told(1, 0);
+        for (int i = 0; i < 2; i++) {
+            ck_assert_int_eq(np_breaker_ask(g, &model, scene.now_ns), NP_PASS_PROBE);
+            np_breaker_report(g, &model, scene.now_ns, NP_CLASS_ok, -1, true);
+        }
+        look_times(2);
+        assert_told(1, 0);
+    }
+    look_times(6);
+    assert_told(1, 1);
+    ck_assert_ptr_nonnull(strstr(last, "ticket breaker east/small"));
+}
+END_TEST
+
+START_TEST(a_key_that_a_provider_does_not_take_is_told_by_its_label)
+{
+    np_key_report(g, &provider, 0, scene.now_ns, NP_CLASS_credential, -1);
+    look();
+    assert_told(1, 0);
+    ck_assert_str_eq(last, "page key_refused east env:K 1: east does not take the key env:K");
+}
+END_TEST
+
+START_TEST(a_rejected_reload_is_told_until_the_folder_is_good_again)
+{
+    scene.rejected = "route.lua:3: unexpected symbol";
+    look_times(3);
+    assert_told(1, 0);
+    ck_assert_str_eq(last, "ticket reload_rejected  1: policies were rejected: route.lua:3: "
+                           "unexpected symbol");
+    scene.rejected = NULL;
+    scene.rolled_back = "hooks failed";
+    look_times(7);
+    assert_told(2, 1);
+    scene.rolled_back = NULL;
+    look_times(7);
+    assert_told(2, 2);
+}
+END_TEST
+
+START_TEST(a_lost_store_is_told_whatever_alerts_lua_says)
+{
+    catalog.alerts = (struct np_alert_rules){.report_minute = -1};
+    totals.store_up = false;
+    look_times(2);
+    assert_told(1, 0);
+    totals.store_up = true;
+    look_times(7);
+    assert_told(1, 1);
+}
+END_TEST
+
+START_TEST(presumed_money_over_two_percent_of_an_hour_is_told)
+{
+    look();
+    totals.settled_nusd[NP_SETTLED_EXACT] = 98 * USD;
+    totals.settled_nusd[NP_SETTLED_PRESUMED] = 2 * USD;
+    look();
+    assert_told(0, 0);
+    totals.settled_nusd[NP_SETTLED_PRESUMED] += 1;
+    look();
+    assert_told(1, 0);
+    for (int i = 0; i < 61; i++) { /* an hour without any */
+        pass(50 * NP_NS_PER_S);
+        look();
+    }
+    look_times(7);
+    assert_told(1, 1);
+}
+END_TEST
+
+START_TEST(a_few_presumed_calls_of_next_to_nothing_are_not_told)
+{
+    look();
+    totals.settled_nusd[NP_SETTLED_PRESUMED] = USD / 100 - 1;
+    look();
+    assert_told(0, 0);
+}
+END_TEST
+
+START_TEST(excess_and_jumps_of_the_clock_are_told)
+{
+    look();
+    totals.excess_nusd = 1000;
+    totals.clock_jumps = 1;
+    look();
+    assert_told(2, 0);
+}
+END_TEST
+
+START_TEST(what_alerts_lua_does_not_ask_for_is_not_told)
+{
+    catalog.alerts = (struct np_alert_rules){.report_minute = -1};
+    scene.rejected = scene.rolled_back = "x";
+    account.spent_nusd = 10 * USD;
+    requests(100, 50);
+    for (int i = 0; i < 3; i++)
+        np_breaker_report(g, &model, scene.now_ns, NP_CLASS_server_error, -1, false);
+    look();
+    assert_told(0, 0);
+}
+END_TEST
+
+START_TEST(a_silenced_fact_is_gone_and_others_stay)
+{
+    struct np_alert_fact f = {.alert = "breaker", .subject = "east/small"};
+    facts.n = facts.lost = 0;
+    np_alert_say(&facts, &f);
+    (void)strcpy(f.subject, "west/small");
+    np_alert_say(&facts, &f);
+    (void)strcpy(f.alert, "burn");
+    np_alert_say(&facts, &f);
+    np_alert_silence(&facts, "breaker", "east/small");
+    ck_assert_uint_eq(facts.n, 2);
+    np_alert_silence(&facts, "breaker", "");
+    ck_assert_uint_eq(facts.n, 1);
+    ck_assert_str_eq(facts.list[0].alert, "burn");
+}
+END_TEST
+
+START_TEST(a_full_table_gives_up_what_has_resolved_and_counts_what_it_can_not_take)
+{
+    for (unsigned n = 0; n < 2 * NP_ALERTS + 100; n++) {
+        struct np_alert_fact f = {.alert = "x"};
+        (void)snprintf(f.subject, sizeof f.subject, "%u", n);
+        facts = (struct np_alert_facts){.n = 0};
+        np_alert_say(&facts, &f);
+        if (n == NP_ALERTS)
+            ck_assert_uint_eq(table.n, NP_ALERTS);
+        if (n == NP_ALERTS + 1) /* the table was full and all fired */
+            ck_assert_uint_eq(table.lost, 1);
+        if (n == NP_ALERTS + 1)
+            pass(NP_ALERT_QUIET_NS);
+        np_alerts_update(&table, &facts, scene.now_ns, scene.wall_ms, tell, NULL);
+    }
+    ck_assert_uint_eq(table.n, NP_ALERTS);
+}
+END_TEST
+
+START_TEST(what_resolved_a_day_ago_is_forgotten)
+{
+    totals.store_up = false;
+    look();
+    totals.store_up = true;
+    look_times(7);
+    ck_assert_uint_eq(table.n, 1);
+    pass(UINT64_C(86400) * NP_NS_PER_S);
+    look();
+    ck_assert_uint_eq(table.n, 0);
+    assert_told(1, 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("alerts");
+    TCase *c = tcase_create("alerts");
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, nothing_is_told_where_nothing_is_wrong);
+    tcase_add_test(c, each_part_of_a_budget_is_told_once_and_ends_with_its_window);
+    tcase_add_test(c, an_account_whose_pace_crosses_its_limit_is_told_before_it_does);
+    tcase_add_test(c, the_first_tenth_of_a_window_projects_nothing);
+    tcase_add_test(c, a_fast_burn_is_told_in_three_speeds_and_ends_with_its_short_window);
+    tcase_add_test(c, a_burn_of_few_bad_events_is_not_told);
+    tcase_add_test(c, a_burn_needs_both_windows);
+    tcase_add_test(c, a_breaker_that_flaps_is_one_alert_until_it_was_closed_for_a_minute);
+    tcase_add_test(c, a_key_that_a_provider_does_not_take_is_told_by_its_label);
+    tcase_add_test(c, a_rejected_reload_is_told_until_the_folder_is_good_again);
+    tcase_add_test(c, a_lost_store_is_told_whatever_alerts_lua_says);
+    tcase_add_test(c, presumed_money_over_two_percent_of_an_hour_is_told);
+    tcase_add_test(c, a_few_presumed_calls_of_next_to_nothing_are_not_told);
+    tcase_add_test(c, excess_and_jumps_of_the_clock_are_told);
+    tcase_add_test(c, what_alerts_lua_does_not_ask_for_is_not_told);
+    tcase_add_test(c, a_silenced_fact_is_gone_and_others_stay);
+    tcase_add_test(c, a_full_table_gives_up_what_has_resolved_and_counts_what_it_can_not_take);
+    tcase_add_test(c, what_resolved_a_day_ago_is_forgotten);
+    suite_add_tcase(s, c);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
