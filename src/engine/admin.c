@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "engine/monitor.h"
 #include "http/dialect.h"
 
 #include <stdlib.h>
@@ -98,6 +99,11 @@ static void budgets(struct neap_engine *e, struct answer *a)
 static void policies(struct neap_engine *e, struct answer *a)
 {
     np_status_policies(e, &a->out);
+}
+
+static void alerts(struct neap_engine *e, struct answer *a)
+{
+    np_monitor_json(e->monitor, &a->out);
 }
 
 /* --- refusals ------------------------------------------------------------------------------------ */
@@ -233,6 +239,7 @@ static const struct route {
     {"/api/budgets", "GET", budgets, 0, false},
     {"/api/policies", "GET", policies, 0, false},
     {NP_REQUESTS_PATH, "GET", NULL, 0, false}, /* and what is below it */
+    {"/api/alerts", "GET", alerts, 0, false},
     {"/api/policies/reload", "POST", NULL, NP_RELOAD_ANEW, false},
     {"/api/policies/rollback", "POST", NULL, NP_RELOAD_ROLLBACK, false},
 };

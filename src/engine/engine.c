@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "engine/gate.h"
+#include "engine/monitor.h"
 #include "http/dialect.h"
 
 #include <errno.h>
@@ -206,7 +207,8 @@ static enum neap_status make_rest(struct neap_engine *e, struct np_generation *g
     if (!e->writer)
         return NEAP_FAILED;
     e->keeper = np_keeper_new(e, gen);
-    e->admin = e->keeper ? np_admin_new(e, e->admin_fd) : NULL;
+    e->monitor = e->keeper ? np_monitor_new(e, np_policyset_catalog(gen->set)) : NULL;
+    e->admin = e->monitor ? np_admin_new(e, e->admin_fd) : NULL;
     return e->admin ? NEAP_GOOD : out_of_memory(why);
 }
 
@@ -217,6 +219,8 @@ static enum neap_status start_threads(struct neap_engine *e, char why[NEAP_WHY])
         err = np_worker_start(e->workers[i]);
     if (!err)
         err = np_keeper_start(e->keeper);
+    if (!err)
+        err = np_monitor_start(e->monitor);
     if (!err)
         err = np_admin_start(e->admin);
     return err ? out_of_memory(why) : NEAP_GOOD;
@@ -342,6 +346,7 @@ void neap_engine_stop(struct neap_engine *e)
     if (!e)
         return;
     np_admin_join(e->admin);
+    np_monitor_join(e->monitor);
     np_keeper_join(e->keeper);
     for (size_t i = 0; i < e->n_workers; i++) {
         if (e->workers[i])
@@ -352,8 +357,10 @@ void neap_engine_stop(struct neap_engine *e)
             np_worker_close(e->workers[i]);
     }
     np_writer_stop(e->writer);
+    np_monitor_save(e->monitor);
     for (size_t i = 0; i < e->n_workers; i++)
         np_worker_free(e->workers[i]);
+    np_monitor_free(e->monitor);
     np_keeper_free(e->keeper);
     np_admin_free(e->admin);
     neap_mock_stop(e->mock);

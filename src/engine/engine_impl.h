@@ -27,6 +27,7 @@ struct np_keeper;
 struct np_admin;
 struct np_writer;
 struct np_recent;
+struct np_monitor;
 
 struct neap_engine {
     struct neap_options options; /* with defaults filled in */
@@ -47,6 +48,7 @@ struct neap_engine {
     struct np_keeper *keeper;
     struct np_admin *admin;
     struct np_writer *writer;
+    struct np_monitor *monitor;
     int listen_fds[NP_MAX_WORKERS], admin_fd;
     unsigned port, admin_port;
     int64_t started_wall_ms;

@@ -3,6 +3,7 @@
 #include "engine/quota.h"
 
 #include "base/json.h"
+#include "engine/monitor.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -194,6 +195,7 @@ void np_status_metrics(struct neap_engine *e, struct np_buf *out)
     slo_metrics(e, c, out, &labels);
     budget_metrics(e, c, out, &labels);
     process_metrics(e, np_policyset_version(set), out, &labels);
+    np_monitor_metrics(e->monitor, out);
     np_buf_free(&labels);
     np_policyset_drop(set);
 }

@@ -1,0 +1,92 @@
+"""Alerts as operators see them, and burn rates over a restart."""
+
+import os
+import tempfile
+
+import case
+import policies as sets
+import procs
+
+LOOK_S = 25  # the monitor looks every ten seconds
+
+
+class Alerts(case.Case):
+    """Each test has a server and a set of its own."""
+
+    def setUp(self):
+        self.mock.control()
+        self.files = sets.Policies(self.mock.url)
+        self.files.provider("p", breaker={"failures": 2, "open_ms": 600000})
+        self.files.model("m", "p")
+        self.files.endpoint("assistant", ["m"], slo={"error_rate": 0.01, "cost_usd": 0.01})
+        self.files.alerts = {"breaker": True, "reload": True, "burn": True}
+        self.state = tempfile.mkdtemp(prefix="neap-alerts-")
+
+    def begin(self, store="memory:"):
+        server = self.serve(
+            self.files, env={"NEAP_TEST_KEY": "k"}, flags=("--state", self.state), store=store
+        )
+        self.started = [server]
+        self.addCleanup(server.stop)
+        return server
+
+    def alerts(self, server, name, seconds=LOOK_S):
+        def find():
+            said = server.admin("GET", "/api/alerts").json()
+            return [a for a in said["alerts"] if a["alert"] == name]
+
+        return procs.wait_for(find, seconds)
+
+    def test_what_is_wrong_is_told_in_the_log_the_api_and_the_metrics(self):
+        server = self.begin()
+        self.assertEqual(server.admin("GET", "/api/alerts").json()["resolved"], [])
+        self.assertFalse(server.metrics().has("neap_alert_firing"))
+        self.mock.control(every={"status": 500})
+        for _ in range(3):
+            server.ask("hi")
+        self.files.files["route.lua"] = "return function( end\n"
+        self.files.write()
+        self.assertEqual(server.reload().status, 422)
+        (breaker,) = self.alerts(server, "breaker")
+        self.assertEqual(
+            (breaker["subject"], breaker["severity"], breaker["sentTo"]), ("p/m", "ticket", ["log"])
+        )
+        self.assertIn("the breaker of m at p is open", breaker["text"])
+        self.assertRegex(breaker["since"], r"^20\d\d-\d\d-\d\dT")
+        (rejected,) = self.alerts(server, "reload_rejected")
+        self.assertIn("route.lua:1", rejected["text"])
+        metrics = server.metrics()
+        self.assertEqual(metrics.get("neap_alert_firing", alert="breaker", severity="ticket"), 1)
+        self.assertEqual(metrics.get("neap_alert_firing", alert="reload_rejected"), 1)
+        self.assertEqual(server.log().count("warn alert alert=breaker severity=ticket"), 1)
+        status, text, _ = procs.run("status", "--admin", f"http://127.0.0.1:{server.admin_port}")
+        self.assertEqual(status, 0)
+        self.assertRegex(text, r"ticket +breaker +the breaker of m at p is open")
+
+    def burns(self, server):
+        return {
+            window: server.metrics().get(
+                "neap_slo_burn_rate", objective="cost_usd", window=window
+            )
+            for window in ("1h", "3d")
+        }
+
+    def test_burn_rates_survive_a_restart(self):
+        server = self.begin(store="sqlite:neap.db")
+        for _ in range(5):
+            self.assertEqual(server.ask("hi").status, 200)
+        before = procs.wait_for(lambda: self.burns(server)["1h"] > 0 and self.burns(server))
+        server.stop()
+        self.assertEqual(os.stat(os.path.join(self.state, "neap.slo")).st_mode & 0o777, 0o600)
+        again = self.begin(store="sqlite:neap.db")
+        self.assertEqual(self.burns(again), before)
+
+    def test_a_ledger_in_memory_leaves_no_file(self):
+        server = self.begin()
+        self.assertEqual(server.ask("hi").status, 200)
+        server.stop()
+        self.assertEqual(os.listdir(self.state), [])
+
+
+if __name__ == "__main__":
+    case.main()
