@@ -71,9 +71,9 @@ local hooks = {
     text = "Decides what a caller reads when no model could answer.",
     example = 'return function(_, reason)\n  if reason == "shed" then return { retry_after_s = 2 } end\nend' },
   { name = "alert", called = "every 10 s", params = "stats: neap.lib.stats", returns = "neap.alarm[]?",
-    default = "the rules of alerts.lua", text = "Decides what operators are told. It is not called yet.",
+    default = "the rules of alerts.lua", text = "Decides what operators are told beside the rules, or not.",
     example = 'return function(stats)\n  if (stats.p95("gpt-4.1") or 0) > 5000 then\n'
-      .. '    return { { alert = "slow", severity = "warning", text = "gpt-4.1 is slow" } }\n  end\nend' },
+      .. '    return { { alert = "slow", severity = "ticket", text = "gpt-4.1 is slow" } }\n  end\nend' },
 }
 
 -- F: name, type, sentence, example, and what else there is to say.
@@ -194,8 +194,10 @@ local classes = {
     F("retry_after_s", "integer?", "When to come again.", nil, { unit = "s" }) } },
   { name = "neap.alarm", text = "Something that operators are told.", fields = {
     F("alert", "string", "Its name: once a name and subject is told."),
-    F("severity", "string", 'How bad it is: "info", "warning" or "critical".'),
-    F("text", "string", "What people read.") } },
+    F("subject", "string?", "What it is about; a silence without one is for all of that name."),
+    F("severity", "string?", 'How bad it is: "page", "ticket" or "info".'),
+    F("text", "string?", "What people read."),
+    F("silence", "boolean?", "Alerts of this name are not told now; then neither severity nor text is needed.") } },
   -- What functions take.
   { name = "neap.backoff_options", text = "How long to wait.", fields = {
     F("base_ms", "number?", "The first wait; 250 unless said.", nil, ms),

@@ -3,7 +3,7 @@
 #include "engine/monitor.h"
 
 #include "base/log.h"
-#include "engine/alerts.h"
+#include "engine/alert_hook.h"
 #include "engine/slokeep.h"
 
 #include <stdio.h>
@@ -23,6 +23,7 @@ struct np_monitor {
     struct np_alert_memory memory;
     struct np_alert_facts facts;
     struct np_alerts table;
+    struct np_alert_hook hook;
     struct np_account_view accounts[NP_ALERT_ACCOUNTS];
     /* What others see. */
     pthread_mutex_t lock;
@@ -100,8 +101,9 @@ static void read_reloads(struct neap_engine *e, char rejected[512], char rolled_
     }
 }
 
-static void look(struct np_monitor *m, const struct np_catalog *c)
+static void look(struct np_monitor *m, struct np_policyset *set)
 {
+    const struct np_catalog *c = np_policyset_catalog(set);
     struct neap_engine *e = m->engine;
     struct np_ledger_totals totals;
     char rejected[512], rolled_back[512];
@@ -118,6 +120,7 @@ static void look(struct np_monitor *m, const struct np_catalog *c)
     scene.n_accounts = np_ledger_list(e->ledger, c, scene.wall_ms, m->accounts, NP_ALERT_ACCOUNTS);
     m->facts.n = m->facts.lost = 0;
     np_alert_rules_run(&scene, &m->memory, &m->facts);
+    np_alert_hook_run(&m->hook, e, set, &m->facts);
     np_alerts_update(&m->table, &m->facts, scene.now_ns, scene.wall_ms, tell, m);
     pthread_mutex_lock(&m->lock);
     m->shown = m->table;
@@ -128,7 +131,7 @@ static void on_look(void *ctx, uint64_t now_ns)
 {
     struct np_monitor *m = ctx;
     struct np_policyset *set = np_keeper_current(m->engine->keeper);
-    look(m, np_policyset_catalog(set));
+    look(m, set);
     np_policyset_drop(set);
     np_timer_set(np_loop_timers(m->loop), &m->look, now_ns + LOOK_NS);
 }
@@ -286,6 +289,7 @@ void np_monitor_free(struct np_monitor *m)
 {
     if (!m)
         return;
+    np_alert_hook_close(&m->hook);
     if (m->loop)
         np_loop_free(m->loop);
     pthread_mutex_destroy(&m->lock);

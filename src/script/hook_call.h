@@ -14,6 +14,7 @@ struct np_hook_call {
     int64_t room_tokens;
     struct np_refusal *refusal;
     struct np_verdict *verdict;
+    struct np_alarms *alarms;
     /* What came of it. */
     bool gave;
     struct np_span returned, why;
@@ -24,6 +25,8 @@ struct np_hook_call {
 /* Takes the hook's answer at index 2 into the exchange or the verdict; the handle req is at 1.
  * Raises errors of kind type, before anything was changed; they name the place of the hook. */
 typedef void np_judge(lua_State *L, struct np_hook_call *call);
+
+np_judge np_judge_alert;
 
 extern np_judge *const np_judges[NP_HOOK_COUNT];
 

@@ -190,12 +190,24 @@ static void take_why(lua_State *L, struct np_hook_call *call)
     call->why = np_arena_dup(call->x->arena, s);
 }
 
-/* Protected and limited: 1 req, 2 what the hook returned, 3 why. */
+/* What the hook gets first: req, or stats where there is no request. */
+static void push_first(lua_State *L, const struct np_hook_call *call)
+{
+    if (call->hook != NP_HOOK_alert) {
+        np_req_push(L, call->s);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->s->state.env);
+    lua_getfield(L, -1, "stats");
+    lua_remove(L, -2);
+}
+
+/* Protected and limited: 1 req or stats, 2 what the hook returned, 3 why. */
 static int run_hook(lua_State *L)
 {
     struct np_hook_call *call = lua_touserdata(L, 1);
     lua_settop(L, 0);
-    np_req_push(L, call->s);
+    push_first(L, call);
     lua_rawgeti(L, LUA_REGISTRYINDEX, call->s->hook[call->hook]);
     lua_pushvalue(L, 1);
     int n = push_argument(L, call);
@@ -379,4 +391,14 @@ void np_hook_degrade(struct np_script *s, struct np_exchange *x, enum np_reason 
     s->reason = reason;
     run(&call, rep);
     s->reason = NP_REASON_none;
+}
+
+void np_hook_alert(struct np_script *s, struct np_exchange *x, struct np_alarms *out,
+                   struct np_hook_report *rep)
+{
+    struct np_hook_call call = {.s = s, .x = x, .hook = NP_HOOK_alert, .alarms = out};
+    out->n = 0;
+    run(&call, rep);
+    if (rep->result != NP_HOOK_GAVE)
+        out->n = 0;
 }

@@ -83,6 +83,21 @@ void np_hook_respond(struct np_script *s, struct np_exchange *x, struct np_verdi
 void np_hook_degrade(struct np_script *s, struct np_exchange *x, enum np_reason reason,
                      struct np_hook_report *rep);
 
+/* What the alert hook says: something to tell, or names of alerts that are not to be told now. */
+#define NP_ALARMS 64
+struct np_alarms {
+    struct np_alarm {
+        char alert[40], subject[96]; /* subject "": of a silence every one */
+        char severity[8];            /* page ticket info */
+        char text[256];
+        bool silence;
+    } list[NP_ALARMS];
+    size_t n;
+};
+/* x is of no request: endpoint, tenant and catalogue are what the policy set has first. */
+void np_hook_alert(struct np_script *s, struct np_exchange *x, struct np_alarms *out,
+                   struct np_hook_report *rep);
+
 /* The version of Lua as loaded. */
 void np_script_version(char *out, size_t size);
 

@@ -402,5 +402,5 @@ np_judge *const np_judges[NP_HOOK_COUNT] = {
     [NP_HOOK_admit] = judge_admit,       [NP_HOOK_route] = judge_route,
     [NP_HOOK_truncate] = judge_truncate, [NP_HOOK_budget] = judge_budget,
     [NP_HOOK_retry] = judge_retry,       [NP_HOOK_respond] = judge_respond,
-    [NP_HOOK_degrade] = judge_degrade,
+    [NP_HOOK_degrade] = judge_degrade,   [NP_HOOK_alert] = np_judge_alert,
 };

@@ -63,6 +63,37 @@ class Alerts(case.Case):
         self.assertEqual(status, 0)
         self.assertRegex(text, r"ticket +breaker +the breaker of m at p is open")
 
+    def test_the_alert_hook_adds_and_silences(self):
+        self.files.hook(
+            "alert",
+            """(stats)
+  if stats.burn("/api/assistant/reply") == nil then error("no figures") end
+  return { { alert = "slow", subject = "m", severity = "page", text = "m is slow" },
+    { alert = "breaker", silence = true } }""",
+        )
+        self.mock.control(every={"status": 500})
+        server = self.begin()
+        for _ in range(3):
+            server.ask("hi")
+        self.files.files["route.lua"] = "return function( end\n"
+        self.files.write()
+        self.assertEqual(server.reload().status, 422)
+        self.assertTrue(self.alerts(server, "reload_rejected"))
+        (slow,) = self.alerts(server, "slow")
+        self.assertEqual((slow["subject"], slow["severity"]), ("m", "page"))
+        self.assertEqual(self.alerts(server, "breaker", 0), [])
+        self.assertNotIn("hook failed", server.log())
+
+    def test_an_alert_hook_that_fails_is_told_once_and_the_rules_stay(self):
+        self.files.hook("alert", "(stats)\n  return { { alert = 'x', severity = 'loud', text = 't' } }")
+        self.mock.control(every={"status": 500})
+        server = self.begin()
+        for _ in range(3):
+            server.ask("hi")
+        self.assertTrue(self.alerts(server, "breaker"))
+        self.assertEqual(server.log().count("hook failed"), 1)
+        self.assertIn("alarm 1 needs a text and a severity", server.log())
+
     def burns(self, server):
         return {
             window: server.metrics().get(
