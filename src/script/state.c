@@ -9,16 +9,23 @@
 #include "script/lock.h"
 #include "script/sandbox.h"
 
-/* After the strike only small blocks are given: enough to unwind, too little to go on. */
-#define STRUCK_BLOCK_BYTES 4096
+/* What a call that is over, for time or memory, may still have: blocks grow by little, so that it does not
+ * go on; but new ones may be larger. As its levels end, Lua 5.4.4 copies its stack into a smaller block at
+ * each; were that refused, it would collect all garbage each time, and the end of a deep call would take
+ * a second. */
+#define OVER_GROWN_BYTES ((size_t)4 << 10)
+#define OVER_NEW_BYTES ((size_t)1 << 20)
 /* When the collector is stepped between requests. */
 #define COLLECT_BYTES ((size_t)64 << 10)
 #define SCRATCH_KEEP_BYTES ((size_t)256 << 10)
 
-static bool may_grow(const struct np_state *st, size_t block, size_t grow)
+static bool may_grow(const struct np_state *st, bool made, size_t block, size_t grow)
 {
+    if (st->struck || st->no_memory)
+        return block <= (made ? OVER_NEW_BYTES : OVER_GROWN_BYTES) &&
+               st->used_bytes + grow <= st->total_max + OVER_NEW_BYTES;
     return block <= st->block_max && st->used_bytes + grow <= st->total_max &&
-           st->call_bytes + grow <= st->call_max && !(st->struck && block > STRUCK_BLOCK_BYTES);
+           st->call_bytes + grow <= st->call_max;
 }
 
 /* The lua_Alloc of every state. Shrinking never fails, as Lua wants it. */
@@ -31,7 +38,7 @@ static void *allocate(void *ud, void *p, size_t old_bytes, size_t bytes)
         st->used_bytes -= old;
         return NULL;
     }
-    if (bytes > old && !may_grow(st, bytes, bytes - old)) {
+    if (bytes > old && !may_grow(st, !p, bytes, bytes - old)) {
         /* A block that grows may be Lua's own stack, whose pointers Lua 5.4.7 takes apart before it
          * asks: then nobody may look at it. */
         if (st->limited && !p)

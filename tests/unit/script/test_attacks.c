@@ -107,10 +107,39 @@ START_TEST(every_attack_is_stopped_in_time)
 }
 END_TEST
 
+static const char keeper[] =
+    "local kept = {}\n"
+    "return function(req)\n"
+    "  if req.metadata.kind == 'harmless' then\n"
+    "    for i = 1, 5000 do kept[#kept + 1] = { i } end\n"
+    "    return\n"
+    "  end\n"
+    "  local function f(n) if n > 0 then pcall(f, n - 1) pcall(f, n - 1) end end\n"
+    "  f(180)\n"
+    "end";
+
+/* Were blocks refused while the levels end, each level would collect the whole heap. */
+START_TEST(a_deep_call_ends_as_soon_beside_a_full_heap)
+{
+    struct kit k;
+    kit_open(&k, true, (const char *const[]){"route.lua", keeper, NULL});
+    ck_assert_ptr_nonnull(kit_script(&k));
+    struct attack fill = {"harmless", "filling", 0}, deep = {"endless", "deep", 0};
+    for (int i = 0; i < 20; i++)
+        let_loose(&k, &fill);
+    ck_assert_uint_gt(np_script_bytes(k.s), 7u << 20);
+    let_loose(&k, &deep);
+    printf("a deep call beside %zu KiB of kept values: %.1f ms\n", np_script_bytes(k.s) >> 10,
+           deep.ms);
+    kit_close(&k);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("attacks");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, every_attack_is_stopped_in_time);
+    tcase_add_test(tc, a_deep_call_ends_as_soon_beside_a_full_heap);
     return kit_run(tc);
 }
