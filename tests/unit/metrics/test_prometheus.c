@@ -1,5 +1,6 @@
 /* The text that Prometheus scrapes, line by line, and what promtool says of it. */
 #include "metrics/meters.h"
+#include "metrics/meters_impl.h"
 
 #include "support/fail_alloc.h"
 
@@ -307,9 +308,11 @@ static void one_of_each(void)
             if (hist[f]) {
                 np_meter_observe(m[a], (enum np_family)f, a, 0, MS(7));
             } else {
-                bool three = f == NP_FAMILY_llm_retry || f == NP_FAMILY_requests;
-                bool one = f == NP_FAMILY_shed || f == NP_FAMILY_http_refused;
-                np_meter_add(m[a], (enum np_family)f, a, one ? 0 : a, three ? a : 0, 1);
+                /* A number of a label that the family has not would be a second series of one name. */
+                uint32_t l[3];
+                for (unsigned i = 0; i < 3; i++)
+                    l[i] = np_meter_families[f].labels[i].kind == NP_LABEL_NONE ? 0 : a;
+                np_meter_add(m[a], (enum np_family)f, l[0], l[1], l[2], 1);
             }
         }
     }
