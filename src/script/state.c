@@ -149,9 +149,13 @@ void np_state_collect(struct np_state *st, bool force)
         np_buf_free(&st->scratch);
     if (!force && st->idle_bytes < COLLECT_BYTES)
         return;
+    /* A step pays what it is told and the debt that Lua has counted. From 5.4.5 on Lua forgets the
+     * debt while the collector stands still, as it does within a call: so it is told all of it. */
+    int kb = 1;
+    if (LUA_VERSION_RELEASE_NUM >= 50405)
+        kb += (int)(st->idle_bytes >> 10);
     st->idle_bytes = 0;
-    /* Pays the debt that has grown since the last step; 0 would be one step of fixed size. */
-    lua_gc(st->L, LUA_GCSTEP, 1);
+    lua_gc(st->L, LUA_GCSTEP, kb);
 }
 
 static int run_embedded(lua_State *L)

@@ -2,6 +2,7 @@
 -- crash, stop and lose replies, on a store that is lost or goes back to an old snapshot. What they really
 -- spent is held against the limit.
 --
+-- ctest: timeout 180
 -- NEAP_SEEDS=2000 runs that many fleets of each size; 25 unless said.
 
 local harness = require "lib.harness"
