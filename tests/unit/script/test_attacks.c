@@ -10,6 +10,14 @@
 #define ATTACKS 400
 #define LONGEST_SHOWN 5
 
+/* The limit of 5 ms and the 20 ms by which a stop may be late. ASan's strlen, called twice a byte where
+ * Lua compares texts of zeros, makes of 10 ms that nothing can stop more than 30. */
+#if defined(__SANITIZE_ADDRESS__)
+#define LONGEST_MS 75.0
+#else
+#define LONGEST_MS 25.0
+#endif
+
 struct attack {
     char kind[16], name[64];
     double ms;
@@ -71,7 +79,7 @@ static void let_loose(struct kit *k, struct attack *a)
     if (a->kind[0] == 'e')
         ck_assert_msg(k->rep.failure == KIT_TIME || k->rep.failure == KIT_MEMORY, "%s: %s", a->name,
                       k->rep.error);
-    ck_assert_msg(!k->rep.stalled, "%s took %.1f ms of CPU", a->name, a->ms);
+    ck_assert_msg(a->ms < LONGEST_MS, "%s took %.1f ms of CPU", a->name, a->ms);
     if (np_script_spoiled(k->s)) {
         np_script_free(k->s);
         ck_assert_ptr_nonnull(kit_script(k));
