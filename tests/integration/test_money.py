@@ -69,7 +69,7 @@ class Budgets(case.Case):
         account = self.account("endpoint:/api/wall/reply/none")
         self.assertEqual((account["spentUsd"], account["reservedUsd"]), (0.04, 0))
         record = self.server.decision(next(r for r in replies if r not in good))
-        self.assertEqual(record["skipped"], [{"model": "wall", "why": "budget"}])
+        self.assertEqual(case.skips(record), [{"model": "wall", "why": "budget"}])
         self.assertEqual(record["reason"], "budget")
 
     def test_a_budget_that_rejects_gives_429_and_says_until_when(self):
@@ -98,7 +98,7 @@ class Budgets(case.Case):
         reply = self.ask("model")
         self.assertGood(reply, model="spare")
         record = self.server.decision(reply)
-        self.assertEqual(record["skipped"], [{"model": "model", "why": "budget"}])
+        self.assertEqual(case.skips(record), [{"model": "model", "why": "budget"}])
 
     def test_the_three_books_agree(self):
         self.mock.control(books=[QUICK, {"status": 500, **QUICK}, {"reset_at": 300}, QUICK])

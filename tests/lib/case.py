@@ -17,6 +17,11 @@ end } }
 """
 
 
+def skips(record):
+    """What a record says of the candidates that were passed over: model and why."""
+    return [{"model": s["model"], "why": s["why"]} for s in record["skipped"]]
+
+
 class Case(unittest.TestCase):
     """Tests that share one mock and one server, made by prepare() before the first of them. When a
     test fails, what the processes said is shown; after the last one they must end well."""
