@@ -56,10 +56,8 @@ static bool fill_standard_streams(void)
     return true;
 }
 
-int main(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    if (!fill_standard_streams())
-        return NEAP_FAILED;
     if (argc < 2) {
         usage(stderr);
         return NEAP_USAGE;
@@ -79,4 +77,16 @@ int main(int argc, char **argv)
         return NEAP_GOOD;
     }
     return unknown(argv[1]);
+}
+
+/* A verdict that nobody could read is no verdict. */
+int main(int argc, char **argv)
+{
+    if (!fill_standard_streams())
+        return NEAP_FAILED;
+    int status = run(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)fputs("neap: standard output could not be written\n", stderr);
+    return NEAP_FAILED;
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import unittest
 
 import case
@@ -185,6 +186,15 @@ class Check(unittest.TestCase):
             (0, ['route.lua:1:17: N309 warning: models.lua has no "n"',
                  'route.lua:3:55: N309 warning: models.lua has no "mm"']),
         )
+
+    def test_what_could_not_be_written_is_no_verdict(self):
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run(
+                [procs.NEAP, "check", self.set.write().path],
+                stdout=full, stderr=subprocess.PIPE, timeout=30, check=False, env=procs.environment(()),
+            )
+        self.assertEqual(done.returncode, 3)
+        self.assertIn(b"standard output could not be written", done.stderr)
 
     def test_a_wrong_command_is_no_answer(self):
         self.assertEqual(self.check("--format", "xml")[0], 2)
