@@ -93,3 +93,16 @@ void np_alerts_update(struct np_alerts *t, const struct np_alert_facts *facts, u
         }
     }
 }
+
+void np_alerts_sent(struct np_alerts *t, const struct np_alert *a, const char *label)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        struct np_alert *at = &t->list[i];
+        size_t n = strlen(at->sent_to), more = strlen(label);
+        if (at->since_wall_ms != a->since_wall_ms || !same(&at->fact, &a->fact) ||
+            strstr(at->sent_to, label) || n + more + 2 > sizeof at->sent_to)
+            continue;
+        memcpy(at->sent_to + n, label, more);
+        memcpy(at->sent_to + n + more, "\n", 2);
+    }
+}

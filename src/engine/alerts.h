@@ -72,6 +72,7 @@ struct np_alert {
     int64_t since_wall_ms;
     int64_t resolved_wall_ms; /* 0: it fires */
     uint64_t seen_ns;         /* when it was last so */
+    char sent_to[160];        /* labels of sinks that have it, each with a newline behind it */
 };
 
 struct np_alerts {
@@ -84,5 +85,8 @@ struct np_alerts {
 void np_alerts_update(struct np_alerts *t, const struct np_alert_facts *facts, uint64_t now_ns,
                       int64_t wall_ms, void (*tell)(void *ctx, const struct np_alert *a),
                       void *ctx);
+
+/* A sink has it: noted where the same alert stands in the table still. */
+void np_alerts_sent(struct np_alerts *t, const struct np_alert *a, const char *label);
 
 #endif

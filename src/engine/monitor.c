@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/alert_hook.h"
+#include "engine/sinks.h"
 #include "engine/slokeep.h"
 
 #include <stdio.h>
@@ -24,6 +25,8 @@ struct np_monitor {
     struct np_alert_facts facts;
     struct np_alerts table;
     struct np_alert_hook hook;
+    struct np_sinks *sinks;
+    const struct np_alert_rules *rules; /* of the look that is under way */
     struct np_account_view accounts[NP_ALERT_ACCOUNTS];
     /* What others see. */
     pthread_mutex_t lock;
@@ -76,7 +79,8 @@ static void on_save(void *ctx, uint64_t now_ns)
 
 static void tell(void *ctx, const struct np_alert *a)
 {
-    (void)ctx;
+    struct np_monitor *m = ctx;
+    np_sinks_send(m->sinks, m->rules, a);
     bool over = a->resolved_wall_ms != 0;
     bool page = strcmp(a->fact.severity, "page") == 0, info = strcmp(a->fact.severity, "info") == 0;
     np_log(over || info ? NP_LOG_INFO
@@ -85,6 +89,15 @@ static void tell(void *ctx, const struct np_alert *a)
            over ? "alert resolved" : "alert", NP_KVS("alert", a->fact.alert),
            NP_KVS("severity", a->fact.severity), NP_KVS("subject", a->fact.subject),
            NP_KVS("text", a->fact.text));
+}
+
+static void on_sent(void *ctx, const struct np_alert *a, const char *label)
+{
+    struct np_monitor *m = ctx;
+    np_alerts_sent(&m->table, a, label);
+    pthread_mutex_lock(&m->lock);
+    np_alerts_sent(&m->shown, a, label);
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* Why the last reload was refused, and why one was taken back; "" where it was not. */
@@ -120,6 +133,7 @@ static void look(struct np_monitor *m, struct np_policyset *set)
     scene.n_accounts = np_ledger_list(e->ledger, c, scene.wall_ms, m->accounts, NP_ALERT_ACCOUNTS);
     m->facts.n = m->facts.lost = 0;
     np_alert_rules_run(&scene, &m->memory, &m->facts);
+    m->rules = &c->alerts;
     np_alert_hook_run(&m->hook, e, set, &m->facts);
     np_alerts_update(&m->table, &m->facts, scene.now_ns, scene.wall_ms, tell, m);
     pthread_mutex_lock(&m->lock);
@@ -176,6 +190,8 @@ static void list_json(struct np_json_w *w, const struct np_alerts *t, const char
             time_field(w, "resolvedAt", a->resolved_wall_ms);
         np_json_w_begin_key(w, "sentTo", '[');
         np_json_w_cstr(w, NULL, "log");
+        for (const char *p = a->sent_to, *nl; (nl = strchr(p, '\n')) != NULL; p = nl + 1)
+            np_json_w_str(w, NULL, np_span_make(p, (size_t)(nl - p)));
         np_json_w_end(w, ']');
         np_json_w_end(w, '}');
     }
@@ -241,7 +257,10 @@ struct np_monitor *np_monitor_new(struct neap_engine *e, const struct np_catalog
     m->engine = e;
     np_require(pthread_mutex_init(&m->lock, NULL) == 0);
     m->loop = np_loop_new(&np_clock_live);
-    if (!m->loop) {
+    m->sinks = m->loop ? np_sinks_new(m->loop, e->options.ca_file,
+                                      &(struct np_sinks_ops){.sent = on_sent, .ctx = m})
+                       : NULL;
+    if (!m->sinks) {
         np_monitor_free(m);
         return NULL;
     }
@@ -290,6 +309,7 @@ void np_monitor_free(struct np_monitor *m)
     if (!m)
         return;
     np_alert_hook_close(&m->hook);
+    np_sinks_free(m->sinks);
     if (m->loop)
         np_loop_free(m->loop);
     pthread_mutex_destroy(&m->lock);

@@ -1,11 +1,14 @@
 """Alerts as operators see them, and burn rates over a restart."""
 
+import json
 import os
 import tempfile
+import threading
 
 import case
 import policies as sets
 import procs
+import stub
 
 LOOK_S = 25  # the monitor looks every ten seconds
 
@@ -93,6 +96,57 @@ class Alerts(case.Case):
         self.assertTrue(self.alerts(server, "breaker"))
         self.assertEqual(server.log().count("hook failed"), 1)
         self.assertIn("alarm 1 needs a text and a severity", server.log())
+
+    def receiver(self, answers):
+        """A webhook that answers with these statuses in turn, the last one for ever; None: never."""
+        left = list(answers)
+
+        def handle(call):
+            status = left.pop(0) if len(left) > 1 else left[0]
+            if status is None:
+                self.hang.wait(60)
+                return None
+            return b"HTTP/1.1 %d X\r\nContent-Length: 2\r\n\r\nok" % status
+
+        got = stub.Stub(handle)
+        self.addCleanup(got.stop)
+        return got
+
+    def test_webhooks_get_each_alert_once_and_one_that_hangs_holds_nothing_up(self):
+        self.hang = threading.Event()
+        self.addCleanup(self.hang.set)
+        hangs, plain, slack = map(self.receiver, ([None], [500, 200], [200]))
+        self.files.alerts["sinks"] = [
+            {"webhook": hangs.url + "/h"},
+            {"webhook": plain.url + "/hook/secret-part"},
+            {"webhook": slack.url + "/s", "format": "slack"},
+        ]
+        server = self.begin()
+        self.mock.control(every={"status": 500})
+        for _ in range(3):
+            server.ask("hi")
+        self.assertTrue(procs.wait_for(lambda: len(plain.calls) == 2 and slack.calls, LOOK_S))
+        first, again = (json.loads(call.body) for call in plain.calls)
+        self.assertEqual(first, again)
+        self.assertEqual(
+            [first[k] for k in ("alert", "subject", "severity", "state")],
+            ["breaker", "p/m", "ticket", "firing"],
+        )
+        self.assertEqual(plain.calls[0].get("Content-Type"), "application/json")
+        self.assertEqual(
+            json.loads(slack.calls[0].body),
+            {"text": "[ticket] *breaker*: the breaker of m at p is open"},
+        )
+
+        def sent():
+            (alert,) = self.alerts(server, "breaker")
+            return len(alert["sentTo"]) == 3 and sorted(alert["sentTo"])
+
+        self.assertEqual(procs.wait_for(sent), ["log", "sinks[2]", "sinks[3]"])
+        self.assertEqual(len(hangs.calls), 1)
+        self.assertEqual(server.ask("hi", path="/healthz").status // 100, 4)
+        self.assertNotIn("secret-part", server.log())
+        self.assertEqual((len(plain.calls), len(slack.calls)), (2, 1))
 
     def burns(self, server):
         return {
