@@ -145,6 +145,12 @@ size_t np_reply_header(char *p, size_t size, size_t n, void *ctx)
 
 /* ------------------------------------------------------------------------------------------- body */
 
+/* What libcurl gathered while a call was paused (it reads on a little) comes in pieces of up to
+ * CURL_MAX_WRITE_SIZE. One that could never be taken would be offered for ever, and libcurl would
+ * read and keep more with every offer. */
+_Static_assert(CURL_MAX_WRITE_SIZE <= NP_CALL_TURN_BYTES, "a piece fits into a turn");
+_Static_assert(CURL_MAX_WRITE_SIZE <= NP_SCRATCH_BYTES / 2, "a piece fits into scratch");
+
 /* Appends to the call's pending bytes; false when scratch is full. */
 static bool store(struct np_call *call, const char *p, uint32_t n)
 {
