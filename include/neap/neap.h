@@ -31,6 +31,8 @@ struct neap_options {
     const char *decisions; /* file; none */
     bool record_bodies;
     unsigned log_max_mb;    /* 100 */
+    const char *log_level;  /* debug, info, warn or error: what the log leaves out is less; info */
+    unsigned keep_records;  /* newest decision records in memory; 10,000; UINT_MAX: none */
     unsigned drain_seconds; /* 30; UINT_MAX: 0 */
     bool simulate;
     const char *scenario;    /* of the imitation providers; NULL: the built-in one */

@@ -69,6 +69,8 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
         {"--decisions", NP_FLAG_TEXT, &o->decisions, 0, 0},
         {"--record-bodies", NP_FLAG_SWITCH, &o->record_bodies, 0, 0},
         {"--log-max-mb", NP_FLAG_NUMBER, &o->log_max_mb, 1, 1048576},
+        {"--log-level", NP_FLAG_TEXT, &o->log_level, 0, 0},
+        {"--keep-records", NP_FLAG_NUMBER, &o->keep_records, 0, 1000000},
         {"--drain-seconds", NP_FLAG_NUMBER, &o->drain_seconds, 0, 86400},
         {"--simulate", NP_FLAG_SWITCH, &o->simulate, 0, 0},
         {"--scenario", NP_FLAG_TEXT, &o->scenario, 0, 0},
@@ -76,12 +78,15 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
     };
     size_t n_rest;
     o->drain_seconds = 30;
+    o->keep_records = 10000;
     o->admin_token = getenv("NEAP_ADMIN_TOKEN");
     if (!np_flags_read(&np_cmd_serve, flags, sizeof flags / sizeof *flags, argc, argv, NULL, 0,
                        &n_rest))
         return false;
     if (o->drain_seconds == 0)
         o->drain_seconds = UINT_MAX;
+    if (o->keep_records == 0)
+        o->keep_records = UINT_MAX;
     return true;
 }
 
@@ -127,8 +132,10 @@ const struct np_command np_cmd_serve = {
     "    --workers N           threads that serve (one a core)\n"
     "    --hosts NAME,…        names that Host may have beside loopback and the listen address\n"
     "    --log FILE|-          the log (standard error)\n"
+    "    --log-level LEVEL     debug, info, warn or error: no lines of less (info)\n"
     "    --decisions FILE      one JSON line a request: what was decided, and why\n"
     "    --record-bodies       prompts and replies too, in the decision records\n"
+    "    --keep-records N      newest decision records in memory, for explain and the dashboard (10000)\n"
     "    --log-max-mb N        log and decision records begin anew when they are larger (100); five kept\n"
     "    --drain-seconds N     how long SIGTERM waits for what is in flight (30)\n"
     "    --ca-file FILE        certificates trusted for providers instead of the system's\n"

@@ -1,5 +1,7 @@
 /* The options of `neap serve`: defaults, and clear words for what is wrong. */
+#include "base/log.h"
 #include "engine/engine_impl.h"
+#include "engine/recent.h"
 
 #include <limits.h>
 #include <stdarg.h>
@@ -62,6 +64,18 @@ static enum neap_status check_store_loss(struct neap_engine *e, const char *what
         what);
 }
 
+static enum neap_status set_log_level(const char *level, char why[NEAP_WHY])
+{
+    static const char *const names[] = {"debug", "info", "warn", "error"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++) {
+        if (strcmp(level ? level : "info", names[i]) == 0) {
+            np_log_level((enum np_log_level)i);
+            return NEAP_GOOD;
+        }
+    }
+    return wrong(why, "--log-level: debug, info, warn or error is wanted, got \"%s\"", level);
+}
+
 static unsigned cores(void)
 {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
@@ -84,6 +98,9 @@ static void fill_in(struct neap_options *o)
     o->workers = o->workers ? o->workers : cores();
     o->drain_seconds = o->drain_seconds == UINT_MAX ? 0 : o->drain_seconds ? o->drain_seconds : 30;
     o->log_max_mb = o->log_max_mb ? o->log_max_mb : 100;
+    o->keep_records = o->keep_records == UINT_MAX ? 0
+                      : o->keep_records           ? o->keep_records
+                                                  : NP_RECENT_RECORDS;
 }
 
 enum neap_status np_options_check(struct neap_engine *e, const struct neap_options *given,
@@ -99,6 +116,8 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
     enum neap_status s = check_address("--listen", o->listen, why);
     if (!s)
         s = check_address("--admin", o->admin, why);
+    if (!s)
+        s = set_log_level(o->log_level, why);
     if (s)
         return s;
     if (!np_http_is_loopback(o->admin) && !(o->admin_token && o->admin_token[0]))

@@ -144,9 +144,10 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                      .hooked = on_hook,
                                      .delta = &w->delta,
                                      .keep_texts = e->options.record_bodies};
+    bool recorded = e->options.decisions || e->options.keep_records > 0;
     w->account = (struct np_account_env){.guard = e->guard,
                                          .meters = w->meters,
-                                         .decisions = w->ring,
+                                         .decisions = recorded ? w->ring : NULL,
                                          .bodies = e->options.record_bodies};
     set_gate(w);
     w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};

@@ -22,6 +22,7 @@ struct np_writer {
     int fd;
     struct np_buf log, decisions; /* gathered in this round */
     struct np_recent *recent;
+    bool keeps; /* records are added to it */
     _Atomic bool stop, reopen;
     uint64_t dropped; /* told so far */
     bool failing;     /* the last write failed; told once */
@@ -46,7 +47,8 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
     w->max_bytes = (uint64_t)e->options.log_max_mb << 20;
     np_buf_init(&w->log, BATCH_BYTES);
     np_buf_init(&w->decisions, BATCH_BYTES * 8);
-    w->recent = np_recent_new(NP_RECENT_RECORDS, NP_RECENT_BYTES);
+    w->keeps = e->options.keep_records > 0;
+    w->recent = np_recent_new(w->keeps ? e->options.keep_records : 1, NP_RECENT_BYTES);
     if (!w->recent) {
         (void)snprintf(why, size, "no memory");
         free(w);
@@ -100,7 +102,7 @@ static void drain_ring(struct np_writer *w, struct np_ring *r)
         struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
         if (b->n + record.n > b->max)
             flush(w);
-        if (tag == NP_RING_TAG_DECISION)
+        if (tag == NP_RING_TAG_DECISION && w->keeps)
             np_recent_add(w->recent, record);
         if (tag != NP_RING_TAG_DECISION || w->fd >= 0)
             (void)np_buf_span(b, record);

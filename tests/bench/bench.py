@@ -267,8 +267,23 @@ def print_table(result, names):
         print("%-36s %-10s %10.0f" % ("p99, us, no server between", "direct", direct["p99_us"]))
 
 
+def print_cost_of_seeing(result):
+    """What it costs that all is written down. Each round's windows are compared with each other: what
+    disturbs the machine for longer than a round is in both."""
+    rounds = result["rounds_raw"]
+    for name in result["medians"]:
+        for key, what in (("cpu_us", "32 connections"), ("rate_cpu_us", "1,000/s")):
+            pairs = list(zip(rounds.get(name, {}).get(key, []), rounds.get("neap-quiet", {}).get(key, [])))
+            if not pairs or name == "neap-quiet":
+                continue
+            more = statistics.median(seen / quiet for seen, quiet in pairs)
+            goal = "; goal at most 5 %%: %s" % ("met" if more <= 1.05 else "missed") if name == "neap-seen" else ""
+            print("%s to neap-quiet, CPU a request, %s: %+.1f %%%s" % (name, what, (more - 1) * 100, goal))
+
+
 def print_goals(result):
     """The goals of the issue that asked for this benchmark; they inform and gate nothing."""
+    print_cost_of_seeing(result)
     neap = result["medians"].get("neap")
     if result["profile"] != "reply" or not neap:
         return
@@ -305,7 +320,7 @@ def parse(arguments):
     parser.add_argument("--rounds", type=int, help="windows of each peer in each test (9)")
     parser.add_argument("--slow-rounds", type=int, help="the same for the test with 1,000 in flight (3)")
     parser.add_argument("--quick", action="store_true", help="about half a minute: fewer rounds")
-    parser.add_argument("--peers", help="of nginx,nginx-lua,neap (all that are there)")
+    parser.add_argument("--peers", help="of nginx,nginx-lua,neap (all that are there), neap-quiet, neap-seen")
     parser.add_argument("--profile", choices=("reply", "pass"), default="reply",
                         help="reply: POST /api/assistant/reply; pass: POST /v1/chat/completions")
     parser.add_argument("--neap", metavar="FILE", help="the binary (build/release/neap)")
@@ -313,7 +328,7 @@ def parse(arguments):
     parser.add_argument("--tools", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     options.named = options.peers is not None
-    options.peers = options.peers.split(",") if options.named else list(peers.PEERS)
+    options.peers = options.peers.split(",") if options.named else list(peers.USUAL)
     for name in options.peers:
         if name not in peers.PEERS:
             parser.error("there is no peer %s; there are: %s" % (name, ", ".join(peers.PEERS)))

@@ -227,6 +227,8 @@ class NginxLua(Nginx):
 class Neap:
     """neap with one worker, the policy set beside this file, all hooks."""
     name = "neap"
+    # What is written down of requests, as flags: by default log lines, and records in memory.
+    seeing = ()
     binary = os.path.join(ROOT, "build", "release", "neap")
 
     def __init__(self, temp, cpus, provider, profile):
@@ -250,7 +252,8 @@ class Neap:
             [self.binary, "serve", "--workers", "1", "--policies", os.path.join(temp, "policies"),
              "--store", "memory:",
              "--listen", "127.0.0.1:%d" % self.port, "--admin", "127.0.0.1:%d" % free_port(),
-             "--log", os.path.join(temp, "log")], cpus.server, log, env)
+             "--log", os.path.join(temp, "log"),
+             *(flag.replace("@TEMP@", temp) for flag in self.seeing)], cpus.server, log, env)
         self.pid = self.process.pid
         try:
             wait_for_port(self.process, self.port, log)
@@ -262,7 +265,21 @@ class Neap:
         stop(self.process)
 
 
-PEERS = {peer.name: peer for peer in (Nginx, NginxLua, Neap)}
+class NeapQuiet(Neap):
+    """The same and nothing is written down: no line and no record of a request."""
+    name = "neap-quiet"
+    seeing = ("--log-level", "error", "--keep-records", "0")
+
+
+class NeapSeen(Neap):
+    """The same and everything is: log lines, records in memory and in a file."""
+    name = "neap-seen"
+    seeing = ("--decisions", "@TEMP@/decisions")
+
+
+PEERS = {peer.name: peer for peer in (Nginx, NginxLua, Neap, NeapQuiet, NeapSeen)}
+# Those that are measured unless some are named.
+USUAL = ("nginx", "nginx-lua", "neap")
 
 
 def check_answer(peer, question):
@@ -280,7 +297,7 @@ def check_answer(peer, question):
         raise Failed("does not answer: %s" % error) from error
     finally:
         connection.close()
-    if answer.status == 404 and peer.name == "neap" and peer.path == PROVIDER_PATH:
+    if answer.status == 404 and isinstance(peer, Neap) and peer.path == PROVIDER_PATH:
         raise Missing("does not serve " + PROVIDER_PATH)
     if answer.status != 200:
         raise Failed("answers %d: %s" % (answer.status, text[:500]))

@@ -1,7 +1,10 @@
 """What operators may ask of the newest decision records, and what records hold of calls that failed."""
 
+import re
+
 import case
 import procs
+import wire
 
 QUICK = {"first_ms": 1, "total_ms": 2}
 TOKEN = {"NEAP_ADMIN_TOKEN": "records-token"}
@@ -162,6 +165,61 @@ class Records(case.Case):
 
     def test_nothing_was_dropped(self):
         self.assertEqual(self.server.metrics().get("neap_log_dropped_total"), 0)
+
+
+class Silent(procs.Serve):
+    """A server that does not say that it has started: it is waited for on given ports."""
+
+    def __init__(self, policies, flags, **kw):
+        self.given = [wire.free_port() for _ in range(2)]
+        where = [f"127.0.0.1:{port}" for port in self.given]
+        super().__init__(policies, flags=(*flags, "--listen", where[0], "--admin", where[1]), **kw)
+
+    def started(self):
+        try:
+            wire.Conn(self.given[1]).close()
+        except OSError:
+            return None
+        return re.match(r"(\d+) (\d+)", "{} {}".format(*self.given))
+
+
+class Less(case.Case):
+    """Operators may want less written down."""
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"])
+
+    def start(self, *flags):
+        server = self.own(Silent(self.policies, flags, workers=1))
+        request_id = server.ask("hello").get("X-Request-Id")
+        # Whose record is in the file when the first one's line must be in the log.
+        server.decision(server.ask("hello"))
+        return server, request_id
+
+    def test_no_record_is_kept_in_memory_where_none_is_wanted(self):
+        server, request_id = self.start("--keep-records", "0")
+        self.assertEqual(server.admin("GET", "/api/requests").json(), {"requests": [], "next": None})
+        self.assertIn(request_id, server.log())
+
+    def test_as_many_records_are_kept_as_are_wanted(self):
+        server, _ = self.start("--keep-records", "2")
+        ids = [server.ask("hello").get("X-Request-Id") for _ in range(3)]
+        server.decision(ids[2])
+        rows = procs.wait_for(lambda: server.admin("GET", "/api/requests").json()["requests"])
+        self.assertEqual([row["requestId"] for row in rows], [ids[2], ids[1]])
+
+    def test_the_log_leaves_out_what_is_less_than_its_level(self):
+        server, request_id = self.start("--log-level", "warn")
+        self.assertNotIn(request_id, server.log())
+        self.assertNotIn("info started", server.log())
+
+    def test_a_level_that_is_none_is_refused(self):
+        code, _, said = procs.run("serve", "--log-level", "loud", "--policies", self.policies.path)
+        self.assertEqual(code, 2)
+        self.assertIn("debug, info, warn or error", said)
 
 
 if __name__ == "__main__":

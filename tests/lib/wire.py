@@ -12,6 +12,13 @@ import time
 REPLY = "/api/assistant/reply"
 
 
+def free_port():
+    """One that nobody listens on now."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
 class Cut(Exception):
     """The peer closed or reset the connection before the whole reply was there."""
 
