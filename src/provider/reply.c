@@ -87,10 +87,33 @@ static bool says_encoded(struct np_span line)
            !np_span_eq_nocase(value, NP_SPAN("chunked"));
 }
 
+/* Whether all that the head says of the body's length is one number. libcurl takes the last of several,
+ * and one beyond 63 bits for none at all. */
+static bool one_length(const struct np_call *call)
+{
+    struct np_span name, value, first = NP_SPAN_NONE;
+    size_t from = 0;
+    while (next_line(np_buf_view(&call->head), &from, &name, &value)) {
+        unsigned long long n;
+        if (!np_span_eq_nocase(name, NP_SPAN("Content-Length"))) {
+            continue;
+        }
+        if (!np_span_to_u64(value, &n) || n > INT64_MAX || (first.p && !np_span_eq(value, first))) {
+            return false;
+        }
+        first = value;
+    }
+    return true;
+}
+
 static bool end_head(struct np_call *call)
 {
     long status = 0;
     curl_easy_getinfo(call->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 101) {
+        np_call_fail(call, NP_CALL_BAD_FRAMING, "the reply changes the protocol, unasked");
+        return false;
+    }
     if (status < 200) {
         return true; /* interim: another head follows */
     }
@@ -98,6 +121,10 @@ static bool end_head(struct np_call *call)
     call->head_done = true;
     if (call->encoded) {
         np_call_fail(call, NP_CALL_BAD_FRAMING, "the reply has an encoding that was not asked for");
+        return false;
+    }
+    if (!one_length(call)) {
+        np_call_fail(call, NP_CALL_BAD_FRAMING, "the reply's length is none, or two");
         return false;
     }
     call->head_due = true;

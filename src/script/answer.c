@@ -54,22 +54,29 @@ static struct np_span trim(struct np_span s)
     return s;
 }
 
+static bool is_digits(struct np_span s)
+{
+    for (size_t i = 0; i < s.n; i++)
+        if (s.p[i] < '0' || s.p[i] > '9')
+            return false;
+    return true;
+}
+
 /* A number of units (fractions are cut up to the next one) in milliseconds; -1 when it is none. */
 static int64_t units_to_ms(struct np_span s, unsigned ms_a_unit)
 {
     unsigned long long whole;
     const char *dot = s.n ? memchr(s.p, '.', s.n) : NULL;
     struct np_span head = dot ? np_span_make(s.p, (size_t)(dot - s.p)) : s;
-    if (!np_span_to_u64(head, &whole))
+    struct np_span tail = dot ? np_span_make(dot + 1, s.n - head.n - 1) : NP_SPAN("");
+    if (head.n == 0 || !is_digits(head) || !is_digits(tail))
         return -1;
-    for (size_t i = head.n + 1; i < s.n; i++)
-        if (s.p[i] < '0' || s.p[i] > '9')
-            return -1;
-    if (whole >= (unsigned long long)MAX_RETRY_MS / ms_a_unit)
+    /* Too many digits for a number are too long a time for anybody, too. */
+    if (!np_span_to_u64(head, &whole) || whole >= (unsigned long long)MAX_RETRY_MS / ms_a_unit)
         return MAX_RETRY_MS;
     bool fraction = false;
-    for (size_t i = head.n + 1; i < s.n; i++)
-        fraction = fraction || s.p[i] != '0';
+    for (size_t i = 0; i < tail.n; i++)
+        fraction = fraction || tail.p[i] != '0';
     return ((int64_t)whole + fraction) * (int64_t)ms_a_unit;
 }
 

@@ -378,7 +378,7 @@ START_TEST(retry_after_is_seconds_or_a_date_and_milliseconds_win)
         {"-1", NULL, -1},
         {"soon", NULL, -1},
         {"", NULL, -1},
-        {"99999999999999999999", NULL, -1},
+        {"99999999999999999999", NULL, INT64_C(604800000)},
         {"9999999999", NULL, INT64_C(604800000)},
         {"7", "250", 250},
         {"7", "250.5", 251},
