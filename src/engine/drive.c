@@ -52,13 +52,27 @@ void np_drive_refuse_failed_hook(struct np_drive_env *env, struct np_exchange *x
     np_drive_refuse(env, x, &r, now);
 }
 
-/* The endpoint's models in their order, those that the tenant may use. */
-static void default_plan(struct np_exchange *x)
+/* The endpoint's models in their order; false without memory. */
+static bool default_plan(struct np_exchange *x)
 {
-    x->n_plan = 0;
-    for (size_t i = 0; i < x->endpoint->n_models && x->n_plan < NP_MAX_PLAN; i++)
-        x->plan[x->n_plan++] =
-            (struct np_candidate){.model = x->endpoint->models[i], .max_tokens = -1};
+    size_t n = x->endpoint->n_models < NP_MAX_PLAN ? x->endpoint->n_models : NP_MAX_PLAN;
+    if (!np_exchange_plan(x, n))
+        return false;
+    for (; x->n_plan < n; x->n_plan++)
+        x->plan[x->n_plan] =
+            (struct np_candidate){.model = x->endpoint->models[x->n_plan], .max_tokens = -1};
+    return true;
+}
+
+static void refuse_without_memory(struct np_drive_env *env, struct np_exchange *x,
+                                  struct np_now now)
+{
+    const struct np_refusal r = {.type = NP_REFUSAL_overloaded,
+                                 .status = np_refusal_status(NP_REFUSAL_overloaded),
+                                 .message = NP_SPAN("no memory for this request now"),
+                                 .retry_after_s = 1};
+    np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_MEMORY, 0, 0, 1);
+    np_drive_refuse(env, x, &r, now);
 }
 
 /* Drops what the tenant may not use; false when nothing is left although something was there. */
@@ -94,8 +108,10 @@ static bool make_plan(struct np_drive_env *env, struct np_exchange *x, struct np
         np_drive_refuse_failed_hook(env, x, NP_HOOK_route, now);
         return false;
     }
-    if (rep.result != NP_HOOK_GAVE)
-        default_plan(x);
+    if (rep.result != NP_HOOK_GAVE && !default_plan(x)) {
+        refuse_without_memory(env, x, now);
+        return false;
+    }
     if (!keep_allowed(x)) {
         struct np_refusal r = {.type = NP_REFUSAL_forbidden,
                                .status = np_refusal_status(NP_REFUSAL_forbidden),
@@ -116,15 +132,11 @@ static void begin(struct np_drive_env *env, struct np_exchange *x, struct np_now
     enum np_err err = np_request_parse(x->arena, x->body, &x->request, &refusal);
     if (!err && x->request.stream)
         err = np_flow_make(x);
-    if (err == NP_E_NOMEM) {
-        np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_MEMORY, 0, 0, 1);
-        refusal = (struct np_refusal){.type = NP_REFUSAL_overloaded,
-                                      .status = np_refusal_status(NP_REFUSAL_overloaded),
-                                      .message = NP_SPAN("no memory for this request now"),
-                                      .retry_after_s = 1};
-    }
     if (err) {
-        np_drive_refuse(env, x, &refusal, now);
+        if (err == NP_E_NOMEM)
+            refuse_without_memory(env, x, now);
+        else
+            np_drive_refuse(env, x, &refusal, now);
         return;
     }
     if (make_plan(env, x, now))

@@ -1,6 +1,11 @@
 /* Birth and death of an exchange, and the notes that are taken on its way. It lies in its own arena. */
 #include "model/exchange.h"
 
+#include <string.h>
+
+#define FIRST_NOTES 6 /* what a request that is answered at once has with the shipped policies */
+#define FIRST_SKIPS 2
+
 const char *np_settled_name(enum np_settled s)
 {
     static const char *const names[] = {"void", "exact", "estimated", "presumed"};
@@ -32,12 +37,41 @@ void np_exchange_free(struct np_exchange *x)
         np_arena_free(x->arena);
 }
 
+bool np_exchange_plan(struct np_exchange *x, size_t n)
+{
+    x->n_plan = 0;
+    x->plan = np_arena_array(x->arena, n > 0 ? n : 1, sizeof *x->plan);
+    return x->plan != NULL;
+}
+
+/* Room for entry n of a list that begins with `first` entries and doubles up to `max`; the list, moved
+ * when it was full, or NULL. */
+static void *room_for(struct np_exchange *x, void *list, size_t n, size_t first, size_t max,
+                      size_t bytes)
+{
+    if (n >= max)
+        return NULL;
+    size_t cap = first;
+    while (cap < n)
+        cap *= 2;
+    if (n > 0 && n < cap)
+        return list;
+    size_t more = n == 0 ? first : 2 * cap;
+    void *longer = np_arena_array(x->arena, more < max ? more : max, bytes);
+    if (longer && n > 0)
+        memcpy(longer, list, n * bytes);
+    return longer;
+}
+
 struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
                                            struct np_span returned, struct np_span why)
 {
     x->hooks_ns += ns;
-    if (x->n_notes == NP_MAX_HOOK_NOTES)
+    struct np_hook_note *notes =
+        room_for(x, x->notes, x->n_notes, FIRST_NOTES, NP_MAX_HOOK_NOTES, sizeof *notes);
+    if (!notes)
         return NULL;
+    x->notes = notes;
     uint64_t us = ns / 1000;
     x->notes[x->n_notes] = (struct np_hook_note){
         .hook = hook,
@@ -51,7 +85,11 @@ struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook h
 
 void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum np_skip why)
 {
-    if (x->n_skipped == NP_MAX_SKIPS)
+    struct np_skipped *list =
+        room_for(x, x->skipped, x->n_skipped, FIRST_SKIPS, NP_MAX_SKIPS, sizeof *list);
+    if (!list)
         return;
-    x->skipped[x->n_skipped++] = (struct np_skipped){m, why, x->n_notes, x->n_attempts};
+    x->skipped = list;
+    x->skipped[x->n_skipped++] =
+        (struct np_skipped){m, why, (uint16_t)x->n_notes, (uint16_t)x->n_attempts};
 }

@@ -80,7 +80,7 @@ struct np_attempt {
 struct np_skipped {
     const struct np_model *model;
     enum np_skip why;
-    size_t after_notes, after_attempts; /* hooks called and attempts made before */
+    uint16_t after_notes, after_attempts; /* hooks called and attempts made before */
 };
 
 /* One call of a hook, for the record. Texts are in the arena. On the live ground steps and place are
@@ -140,16 +140,17 @@ struct np_exchange {
     struct np_request request;
     struct np_span tags; /* raw JSON of what admit wrote; p NULL: none */
 
-    struct np_candidate plan[NP_MAX_PLAN];
+    struct np_candidate *plan; /* in the arena */
     size_t n_plan;
     size_t at; /* the candidate that is being tried */
 
     struct np_attempt *attempts; /* in the arena, room for max_attempts; NULL before the first */
     size_t n_attempts;
     unsigned counted_attempts; /* towards max_attempts */
-    struct np_skipped skipped[NP_MAX_SKIPS];
+    /* Both grow in the arena, so that the many requests with few of them stay small. */
+    struct np_skipped *skipped;
     size_t n_skipped;
-    struct np_hook_note notes[NP_MAX_HOOK_NOTES];
+    struct np_hook_note *notes;
     size_t n_notes;
     uint64_t hooks_ns; /* spent in hooks */
 
@@ -177,7 +178,11 @@ struct np_exchange *np_exchange_new(size_t arena_max_bytes);
 /* For engine/account.c only, and for exchanges that nobody has driven. */
 void np_exchange_free(struct np_exchange *x);
 
-/* The note, for what more is known of the call; NULL when there are too many. */
+/* Makes room for a plan of at most n candidates, and leaves it empty; false without memory. */
+bool np_exchange_plan(struct np_exchange *x, size_t n) NP_MUST_CHECK;
+
+/* The note, for what more is known of the call, valid until the next; NULL when there are too many or
+ * no memory for it. */
 struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
                                            struct np_span returned, struct np_span why);
 void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum np_skip why);

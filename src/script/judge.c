@@ -237,6 +237,8 @@ static void judge_route(lua_State *L, struct np_hook_call *call)
         judge_candidate(L, call, i, &plan[i]);
         lua_pop(L, 1);
     }
+    if (!np_exchange_plan(call->x, n))
+        luaL_error(L, "the request's memory is used up");
     memcpy(call->x->plan, plan, n * sizeof plan[0]);
     call->x->n_plan = n;
     give(call, list_models(call));

@@ -42,7 +42,7 @@ static void parse(const char *body)
 static void setup(void)
 {
     x = np_exchange_new(1 << 20);
-    ck_assert_ptr_nonnull(x);
+    ck_assert(x && np_exchange_plan(x, 2));
     np_buf_init(&b, 1 << 16);
     snprintf(x->id, sizeof x->id, "req_01jd");
     x->at_wall_ms = INT64_C(1795540844123);
@@ -311,6 +311,41 @@ START_TEST(notes_beyond_the_last_place_are_counted_only)
 }
 END_TEST
 
+START_TEST(notes_and_skips_are_kept_in_order_as_their_lists_grow)
+{
+    for (unsigned i = (unsigned)x->n_notes; i < NP_MAX_HOOK_NOTES; i++)
+        np_exchange_note_hook(x, NP_HOOK_retry, i * UINT64_C(1000), NP_SPAN("next"), NP_SPAN_NONE);
+    while (x->n_skipped < NP_MAX_SKIPS)
+        np_exchange_note_skip(x, x->n_skipped % 2 ? &small : &large, NP_SKIP_busy);
+    ck_assert_int_eq(x->notes[0].hook, NP_HOOK_admit);
+    for (unsigned i = 2; i < NP_MAX_HOOK_NOTES; i++)
+        ck_assert_uint_eq(x->notes[i].us, i);
+    for (unsigned i = 1; i < NP_MAX_SKIPS; i++) {
+        ck_assert_ptr_eq(x->skipped[i].model, i % 2 ? &small : &large);
+        ck_assert_uint_eq(x->skipped[i].after_notes, NP_MAX_HOOK_NOTES);
+    }
+}
+END_TEST
+
+START_TEST(a_note_that_finds_no_memory_is_counted_only)
+{
+    size_t few = 8 * sizeof(struct np_hook_note);
+    struct np_exchange *y = np_exchange_new(sizeof *y + few);
+    ck_assert_ptr_nonnull(y);
+    size_t kept = 0;
+    for (int i = 0; i < 20; i++)
+        kept += np_exchange_note_hook(y, NP_HOOK_retry, 1000, NP_SPAN_NONE, NP_SPAN_NONE) != NULL;
+    ck_assert_uint_ge(kept, 1);
+    ck_assert_uint_lt(kept, 8);
+    ck_assert_uint_eq(y->n_notes, kept);
+    ck_assert_uint_eq(y->hooks_ns, 20000);
+    for (int i = 0; i < 20; i++)
+        np_exchange_note_skip(y, &small, NP_SKIP_busy);
+    ck_assert_uint_lt(y->n_skipped, 20);
+    np_exchange_free(y);
+}
+END_TEST
+
 START_TEST(an_exchange_without_memory_is_none)
 {
     size_t n = 0;
@@ -344,6 +379,8 @@ int main(void)
     tcase_add_test(t, bodies_are_in_the_record_only_where_they_are_wanted);
     tcase_add_test(t, a_body_that_was_not_understood_is_recorded_as_text);
     tcase_add_test(t, notes_beyond_the_last_place_are_counted_only);
+    tcase_add_test(t, notes_and_skips_are_kept_in_order_as_their_lists_grow);
+    tcase_add_test(t, a_note_that_finds_no_memory_is_counted_only);
     tcase_add_test(t, an_exchange_without_memory_is_none);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
