@@ -7,10 +7,43 @@
 #include "model/record.h"
 
 #define RECORD_MAX_BYTES (4u << 20)
+#define TILL_ATTEMPTS 32 /* more than max_attempts and every key together */
 
 static unsigned status_of(const struct np_exchange *x)
 {
     return x->client_gone && !x->outcome.status ? 499 : x->outcome.status;
+}
+
+/* The exchange's entries of the book, and one an attempt. */
+static void enter(const struct np_account_env *env, const struct np_exchange *x, unsigned status,
+                  bool caller, uint64_t slo_ns)
+{
+    struct np_till_entry e[2 + TILL_ATTEMPTS];
+    struct np_till_sum sum = {.n = 1,
+                              .bad = !caller && (status >= 500 || x->outcome.broken),
+                              .refused = caller,
+                              .degraded = x->outcome.degraded};
+    size_t n = 2;
+    for (size_t i = 0; i < x->n_attempts; i++) {
+        const struct np_attempt *a = &x->attempts[i];
+        int64_t presumed = a->settled == NP_SETTLED_PRESUMED ? a->cost_nusd : 0;
+        sum.cost_nusd += a->cost_nusd;
+        sum.presumed_nusd += presumed;
+        if (n < sizeof e / sizeof *e)
+            e[n++] = (struct np_till_entry){.kind = NP_TILL_MODEL,
+                                            .slot = a->model->slot,
+                                            .sum = {.n = 1,
+                                                    .bad = a->class != NP_CLASS_ok,
+                                                    .cost_nusd = a->cost_nusd,
+                                                    .presumed_nusd = presumed}};
+    }
+    e[0] = (struct np_till_entry){.kind = NP_TILL_ENDPOINT,
+                                  .slot = x->endpoint->slot,
+                                  .sum = sum,
+                                  .latency_ns = caller ? 0 : slo_ns};
+    e[1] = (struct np_till_entry){.kind = NP_TILL_TENANT, .slot = x->tenant->slot, .sum = sum};
+    np_till_add(env->till, x->at_wall_ms + (int64_t)((x->end_ns - x->accept_ns) / NP_NS_PER_MS), e,
+                n);
 }
 
 static void count(const struct np_account_env *env, const struct np_exchange *x)
@@ -31,6 +64,8 @@ static void count(const struct np_account_env *env, const struct np_exchange *x)
         np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_BUSY, 0, 0, 1);
     np_stat_exchange(env->guard, x->endpoint, x->end_ns, slo_ns, status >= 500 || x->outcome.broken,
                      !caller, x->outcome.degraded, x->cost_nusd);
+    if (env->till)
+        enter(env, x, status, caller, slo_ns);
 }
 
 static void record(const struct np_account_env *env, const struct np_exchange *x)

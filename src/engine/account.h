@@ -5,12 +5,14 @@
 
 #include "base/ring.h"
 #include "guard/guard.h"
+#include "guard/till.h"
 #include "metrics/meters.h"
 #include "model/exchange.h"
 
 struct np_account_env {
     struct np_guard *guard;
     struct np_meters *meters;
+    struct np_till *till;      /* NULL: nobody keeps books */
     struct np_ring *decisions; /* NULL: none are written */
     bool bodies;               /* prompts and replies go into the records */
 };

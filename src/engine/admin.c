@@ -106,6 +106,11 @@ static void alerts(struct neap_engine *e, struct answer *a)
     np_monitor_json(e->monitor, &a->out);
 }
 
+static void days(struct neap_engine *e, struct answer *a)
+{
+    np_monitor_days(e->monitor, &a->out);
+}
+
 /* --- refusals ------------------------------------------------------------------------------------ */
 
 static void refuse(struct np_admin *a, struct np_http_call *c, enum np_refusal_type type,
@@ -240,6 +245,7 @@ static const struct route {
     {"/api/policies", "GET", policies, 0, false},
     {NP_REQUESTS_PATH, "GET", NULL, 0, false}, /* and what is below it */
     {"/api/alerts", "GET", alerts, 0, false},
+    {"/api/days", "GET", days, 0, false},
     {"/api/policies/reload", "POST", NULL, NP_RELOAD_ANEW, false},
     {"/api/policies/rollback", "POST", NULL, NP_RELOAD_ROLLBACK, false},
 };

@@ -54,6 +54,18 @@ static void tell_failure(struct np_alert_hook *h, const char *error)
     np_log(NP_LOG_WARN, "hook failed", NP_KVS("hook", "alert"), NP_KVS("error", error));
 }
 
+/* As those of requests are counted; `m` is this thread's. */
+static void count(struct np_meters *m, const struct np_hook_report *rep)
+{
+    if (rep->result == NP_HOOK_ABSENT)
+        return;
+    np_meter_observe(m, NP_FAMILY_hook_duration, NP_HOOK_alert, 0, (int64_t)rep->ns);
+    if (rep->stalled)
+        np_meter_add(m, NP_FAMILY_hook_stall, NP_HOOK_alert, 0, 0, 1);
+    if (rep->result == NP_HOOK_FAILED)
+        np_meter_add(m, NP_FAMILY_hook_errors, NP_HOOK_alert, (uint32_t)rep->failure, 0, 1);
+}
+
 /* Something that stands in for a request, so that the functions of policies have what they look at. */
 static struct np_exchange *stand_in(struct np_policyset *set)
 {
@@ -83,6 +95,7 @@ void np_alert_hook_run(struct np_alert_hook *h, struct neap_engine *e, struct np
     np_hook_alert(h->script, x, &alarms, &report);
     np_exchange_free(x);
     np_script_idle(h->script);
+    count(e->meters[e->n_workers + 1], &report);
     if (report.result == NP_HOOK_FAILED)
         tell_failure(h, report.error);
     for (size_t i = 0; i < alarms.n; i++) {

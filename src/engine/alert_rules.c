@@ -14,10 +14,16 @@
     (NP_NUSD_PER_USD / 100)    /* booked in an hour: below, a share says nothing */
 #define PROJECTED_MIN_PART 0.1 /* of a window, before its run says anything */
 
+/* Told at a jump, an alert stays until the latency is below this part of it: near the edge it would
+ * come and go. */
+#define JUMP_ENDS_PART 0.9
+#define JUMP_LEAST_MS 20 /* more than usual: what is less is nobody's matter */
+
 struct sight {
     const struct np_alert_scene *s;
     struct np_alert_memory *m;
     struct np_alert_facts *out;
+    int64_t window_ms; /* of what is said of an account */
 };
 
 __attribute__((format(printf, 7, 8))) static void say(const struct sight *v, const char *alert,
@@ -25,7 +31,7 @@ __attribute__((format(printf, 7, 8))) static void say(const struct sight *v, con
                                                       double value, double threshold,
                                                       const char *format, ...)
 {
-    struct np_alert_fact f = {.value = value, .threshold = threshold};
+    struct np_alert_fact f = {.value = value, .threshold = threshold, .window_ms = v->window_ms};
     va_list args;
     (void)snprintf(f.alert, sizeof f.alert, "%s", alert);
     (void)snprintf(f.subject, sizeof f.subject, "%s", subject);
@@ -43,21 +49,10 @@ static double usd(int64_t nusd)
 
 /* --- budgets ---------------------------------------------------------------------------------------- */
 
-/* "tenant:acme/day": the window; NONE where it has none that begins and ends. */
-static enum np_window window_of(const char *account)
-{
-    const char *slash = strrchr(account, '/');
-    for (int w = 0; slash && w < NP_WINDOW_NONE; w++) {
-        if (strcmp(slash + 1, np_window_name((enum np_window)w)) == 0)
-            return (enum np_window)w;
-    }
-    return NP_WINDOW_NONE;
-}
-
 /* At the pace of the window so far the limit will be crossed before its end. */
 static void projected(const struct sight *v, const struct np_account_view *a)
 {
-    enum np_window w = window_of(a->name);
+    enum np_window w = a->window;
     if (w == NP_WINDOW_NONE || w == NP_WINDOW_MINUTE || a->spent_nusd >= a->limit_nusd)
         return;
     int64_t start = np_window_start(w, v->s->wall_ms), end = np_window_end(w, v->s->wall_ms);
@@ -71,21 +66,27 @@ static void projected(const struct sight *v, const struct np_account_view *a)
             usd(a->limit_nusd), at_end / (double)NP_NUSD_PER_USD);
 }
 
+/* Each window of an account is told of anew. */
+static void budget(const struct sight *of, const struct np_account_view *a)
+{
+    const struct np_alert_rules *r = &of->s->catalog->alerts;
+    struct sight v = *of;
+    v.window_ms = np_window_start(a->window, v.s->wall_ms);
+    double part = (double)a->spent_nusd / (double)a->limit_nusd;
+    for (size_t p = 0; p < r->n_budget; p++) {
+        if (part >= r->budget[p])
+            say(&v, "budget", a->name, r->budget[p] >= 1 ? "page" : "ticket", part, r->budget[p],
+                "%s has spent $%.2f of $%.2f (%.0f %%)", a->name, usd(a->spent_nusd),
+                usd(a->limit_nusd), part * 100);
+    }
+    projected(&v, a);
+}
+
 static void budgets(const struct sight *v)
 {
-    const struct np_alert_rules *r = &v->s->catalog->alerts;
-    for (size_t i = 0; i < v->s->n_accounts && r->n_budget > 0; i++) {
-        const struct np_account_view *a = &v->s->accounts[i];
-        if (a->limit_nusd <= 0)
-            continue;
-        double part = (double)a->spent_nusd / (double)a->limit_nusd;
-        for (size_t p = 0; p < r->n_budget; p++) {
-            if (part >= r->budget[p])
-                say(v, "budget", a->name, r->budget[p] >= 1 ? "page" : "ticket", part, r->budget[p],
-                    "%s has spent $%.2f of $%.2f (%.0f %%)", a->name, usd(a->spent_nusd),
-                    usd(a->limit_nusd), part * 100);
-        }
-        projected(v, a);
+    for (size_t i = 0; i < v->s->n_accounts && v->s->catalog->alerts.n_budget > 0; i++) {
+        if (v->s->accounts[i].limit_nusd > 0)
+            budget(v, &v->s->accounts[i]);
     }
 }
 
@@ -124,6 +125,26 @@ static void burns(const struct sight *v)
             for (size_t r = 0; r < sizeof burn_rules / sizeof *burn_rules; r++)
                 burn_one(v, &c->endpoints[i], (enum np_objective)o, &burn_rules[r]);
         }
+    }
+}
+
+/* --- latency ---------------------------------------------------------------------------------------- */
+
+static void jumps(const struct sight *v)
+{
+    const struct np_catalog *c = v->s->catalog;
+    for (size_t i = 0; v->s->days && c->alerts.p95_jump > 0 && i < c->n_endpoints; i++) {
+        const struct np_endpoint *e = &c->endpoints[i];
+        bool *jumped = &v->m->jumped[e->slot];
+        struct np_daybook_p95 p;
+        np_daybook_p95(v->s->days, e->path, v->s->wall_ms, &p);
+        double rate = p.now_ms >= 0 && p.usual_ms > 0 ? p.now_ms / p.usual_ms : 0;
+        double least = c->alerts.p95_jump * (*jumped ? JUMP_ENDS_PART : 1);
+        *jumped = rate >= least && p.now_ms - p.usual_ms >= JUMP_LEAST_MS;
+        if (*jumped)
+            say(v, "p95_jump", e->path, "ticket", rate, c->alerts.p95_jump,
+                "p95 of %s is %.0f ms, %.1f times the %.0f ms that are usual in this hour (%u days)",
+                e->path, p.now_ms, rate, p.usual_ms, p.days);
     }
 }
 
@@ -225,9 +246,10 @@ static void money(const struct sight *v)
 void np_alert_rules_run(const struct np_alert_scene *s, struct np_alert_memory *m,
                         struct np_alert_facts *out)
 {
-    const struct sight v = {s, m, out};
+    const struct sight v = {s, m, out, 0};
     budgets(&v);
     burns(&v);
+    jumps(&v);
     breakers(&v);
     keys(&v);
     reloads(&v);

@@ -28,7 +28,8 @@ void np_alert_silence(struct np_alert_facts *f, const char *alert, const char *s
 static bool same(const struct np_alert_fact *a, const struct np_alert_fact *b)
 {
     return memcmp(&a->threshold, &b->threshold, sizeof a->threshold) == 0 &&
-           strcmp(a->alert, b->alert) == 0 && strcmp(a->subject, b->subject) == 0;
+           a->window_ms == b->window_ms && strcmp(a->alert, b->alert) == 0 &&
+           strcmp(a->subject, b->subject) == 0;
 }
 
 static struct np_alert *find(struct np_alerts *t, const struct np_alert_fact *f)
@@ -98,11 +99,11 @@ void np_alerts_sent(struct np_alerts *t, const struct np_alert *a, const char *l
 {
     for (size_t i = 0; i < t->n; i++) {
         struct np_alert *at = &t->list[i];
-        size_t n = strlen(at->sent_to), more = strlen(label);
-        if (at->since_wall_ms != a->since_wall_ms || !same(&at->fact, &a->fact) ||
-            strstr(at->sent_to, label) || n + more + 2 > sizeof at->sent_to)
+        if (at->since_wall_ms != a->since_wall_ms || !same(&at->fact, &a->fact))
             continue;
-        memcpy(at->sent_to + n, label, more);
-        memcpy(at->sent_to + n + more, "\n", 2);
+        if (a->resolved_wall_ms)
+            (void)np_label_add(at->over_to, sizeof at->over_to, label);
+        else
+            (void)np_label_add(at->sent_to, sizeof at->sent_to, label);
     }
 }

@@ -1,12 +1,13 @@
 /* Alerts: what is true now (facts), and what operators were told of it (a table). Pure: time, accounts
  * and verdicts are arguments; whoever calls owns everything, and one thread calls.
  *
- * An alert is known by its name, its subject and its threshold. It fires with the first fact of it and
+ * An alert is known by its name, its subject with its window, and its threshold. It fires with the first fact of it and
  * is told once; it resolves when no fact of it was said for NP_ALERT_QUIET_NS, so that what flaps stays
  * one alert; and is told once more then. */
 #ifndef NP_ENGINE_ALERTS_H
 #define NP_ENGINE_ALERTS_H
 
+#include "engine/daybook.h"
 #include "guard/guard.h"
 #include "ledger/ledger.h"
 
@@ -24,6 +25,7 @@ struct np_alert_fact {
     char severity[8]; /* page ticket info */
     char text[256];   /* one line for people */
     double value, threshold;
+    int64_t window_ms; /* the start of the account's window; 0: it has none */
 };
 
 struct np_alert_facts {
@@ -48,13 +50,15 @@ struct np_alert_scene {
     size_t n_accounts;
     const struct np_ledger_totals *totals;
     const char *rejected, *rolled_back; /* why; NULL: the last reload was none */
+    const struct np_daybook *days;      /* NULL: no jump of a latency is looked for */
 };
 
 #define NP_ALERT_MINUTES 60
 
 /* What the rules remember from one look to the next; begins as zeroes. */
 struct np_alert_memory {
-    bool opened[NP_MAX_PAIRS]; /* the breaker opened and has not closed since */
+    bool opened[NP_MAX_PAIRS];     /* the breaker opened and has not closed since */
+    bool jumped[NP_MAX_ENDPOINTS]; /* p95_jump was told and has not ended since */
     struct np_alert_minute {
         uint64_t minute; /* of the monotonic clock, and one; 0: none */
         int64_t booked_nusd, presumed_nusd, excess_nusd;
@@ -72,7 +76,9 @@ struct np_alert {
     int64_t since_wall_ms;
     int64_t resolved_wall_ms; /* 0: it fires */
     uint64_t seen_ns;         /* when it was last so */
-    char sent_to[160];        /* labels of sinks that have it, each with a newline behind it */
+    /* Labels of sinks that have it, and of those that know that it is over, each with a newline
+     * behind it. */
+    char sent_to[256], over_to[256];
 };
 
 struct np_alerts {
@@ -86,7 +92,7 @@ void np_alerts_update(struct np_alerts *t, const struct np_alert_facts *facts, u
                       int64_t wall_ms, void (*tell)(void *ctx, const struct np_alert *a),
                       void *ctx);
 
-/* A sink has it: noted where the same alert stands in the table still. */
+/* A sink has it, as it was in *a: noted where the same alert stands in the table still. */
 void np_alerts_sent(struct np_alerts *t, const struct np_alert *a, const char *label);
 
 #endif

@@ -43,7 +43,9 @@ struct neap_engine {
     const char *hosts[16];
     size_t n_hosts;
     struct np_worker *workers[NP_MAX_WORKERS];
-    struct np_meters *meters[NP_MAX_WORKERS + 1]; /* by worker; the last is the admin thread's */
+    struct np_meters
+        *meters[NP_MAX_WORKERS + 2]; /* by worker; then the admin thread's, the monitor's */
+    struct np_till *tills[NP_MAX_WORKERS];
     size_t n_workers;
     struct np_keeper *keeper;
     struct np_admin *admin;

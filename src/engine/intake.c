@@ -39,6 +39,11 @@ static void count_refusal(struct np_worker *w, const struct np_http_call *c,
     np_meter_add(w->meters, NP_FAMILY_requests, endpoint->slot, status, 0, 1);
     np_meter_observe(w->meters, NP_FAMILY_request_duration, endpoint->slot, 0, (int64_t)took_ns);
     np_meter_observe(w->meters, NP_FAMILY_overhead, endpoint->slot, 0, (int64_t)took_ns);
+    const struct np_till_entry entry = {
+        .kind = NP_TILL_ENDPOINT,
+        .slot = endpoint->slot,
+        .sum = {.n = 1, .bad = status >= 500, .refused = status < 500}};
+    np_till_add(w->till, np_clock_wall_ms(&np_clock_live), &entry, 1);
     if (status >= 500)
         np_stat_exchange(w->engine->guard, endpoint, now_ns, took_ns, true, true, false, 0);
     if (status == 503)

@@ -13,7 +13,7 @@
 #define TRIES_MAX 5
 #define FIRST_WAIT_NS NP_NS_PER_S /* then 4, 16, 64 seconds */
 #define TRY_NS (10 * NP_NS_PER_S)
-#define BODY_MAX_BYTES 8192
+#define BODY_MAX_BYTES ((size_t)64 << 10)
 #define REPLY_MAX_BYTES ((size_t)64 << 10)
 
 struct delivery {
@@ -45,8 +45,7 @@ static void time_field(struct np_json_w *w, const char *key, int64_t at_ms)
     np_json_w_cstr(w, key, text);
 }
 
-/* Slack reads & < > as its own. */
-static void put_plain(struct np_buf *b, const char *text)
+void np_sinks_plain(struct np_buf *b, const char *text)
 {
     for (; *text; text++) {
         if (*text == '&')
@@ -66,7 +65,7 @@ static void slack_body(const struct np_alert *a, struct np_json_w *w)
     np_buf_init(&line, BODY_MAX_BYTES);
     (void)np_buf_printf(&line, "[%s] *%s*: ", a->resolved_wall_ms ? "resolved" : a->fact.severity,
                         a->fact.alert);
-    put_plain(&line, a->fact.text);
+    np_sinks_plain(&line, a->fact.text);
     np_json_w_str(w, "text", np_buf_view(&line));
     np_buf_free(&line);
 }
@@ -204,9 +203,12 @@ static struct delivery *free_place(struct np_sinks *s)
     return NULL;
 }
 
-static void put(struct np_sinks *s, const struct np_sink *sink, const struct np_alert *a)
+void np_sinks_put(struct np_sinks *s, const struct np_sink *sink, const struct np_alert *a,
+                  struct np_span body)
 {
     struct delivery *d = free_place(s);
+    if (!sink->url)
+        return;
     if (!d || strlen(sink->url) >= sizeof d->url) {
         np_log(NP_LOG_ERROR, "an alert was dropped", NP_KVS("alert", a->fact.alert),
                NP_KVS("sink", sink->label),
@@ -218,17 +220,12 @@ static void put(struct np_sinks *s, const struct np_sink *sink, const struct np_
     (void)snprintf(d->url, sizeof d->url, "%s", sink->url);
     np_timer_init(&d->again, on_again, d);
     np_buf_init(&d->body, BODY_MAX_BYTES);
-    np_sinks_body(a, sink->slack, &d->body);
+    if (body.p)
+        (void)np_buf_span(&d->body, body);
+    else
+        np_sinks_body(a, sink->slack, &d->body);
     if (np_buf_failed(&d->body))
         give_up(d, np_err_text(NP_E_NOMEM), 0);
-}
-
-void np_sinks_send(struct np_sinks *s, const struct np_alert_rules *rules, const struct np_alert *a)
-{
-    for (size_t i = 0; i < rules->n_sinks; i++) {
-        if (rules->sinks[i].url)
-            put(s, &rules->sinks[i], a);
-    }
     pump(s);
 }
 

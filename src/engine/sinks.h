@@ -18,13 +18,16 @@ struct np_sinks_ops {
 /* NULL without memory. */
 struct np_sinks *np_sinks_new(struct np_loop *loop, const char *ca_file,
                               const struct np_sinks_ops *ops);
-/* Puts the alert as it is now before each sink; all is copied. */
-void np_sinks_send(struct np_sinks *s, const struct np_alert_rules *rules,
-                   const struct np_alert *a);
+/* Sends a sink the alert as it is now, or `body` in its place where body.p is not NULL; all is copied.
+ * Without an address nothing is sent. */
+void np_sinks_put(struct np_sinks *s, const struct np_sink *sink, const struct np_alert *a,
+                  struct np_span body);
 /* What is under way is given up. */
 void np_sinks_free(struct np_sinks *s);
 
 /* What a sink is sent: for Slack one line of text, else the fields of /api/alerts. */
 void np_sinks_body(const struct np_alert *a, bool slack, struct np_buf *out);
+/* Slack reads & < > as its own: the text with those escaped. */
+void np_sinks_plain(struct np_buf *b, const char *text);
 
 #endif

@@ -1,5 +1,5 @@
-/* Keeps the burn rates' minutes over restarts, in a text file of the state folder: a line an endpoint and
- * minute. It is written anew beside the old one and renamed, so that a crash leaves a whole one. */
+/* Keeps the burn rates' minutes over restarts, in a file of the state folder: a line an endpoint and
+ * minute. */
 #ifndef NP_ENGINE_SLOKEEP_H
 #define NP_ENGINE_SLOKEEP_H
 

@@ -190,7 +190,7 @@ void np_status_metrics(struct neap_engine *e, struct np_buf *out)
     const struct np_catalog *c = np_policyset_catalog(set);
     struct np_buf labels;
     np_buf_init(&labels, 4096);
-    np_prometheus_write(out, e->meters, e->n_workers + 1, &e->slots);
+    np_prometheus_write(out, e->meters, e->n_workers + 2, &e->slots);
     guard_metrics(e, c, out, &labels);
     slo_metrics(e, c, out, &labels);
     budget_metrics(e, c, out, &labels);

@@ -49,7 +49,8 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
     w->loop = np_loop_new(&np_clock_live);
     w->ring = np_ring_new(e->options.record_bodies ? RING_BODIES_BYTES : RING_BYTES);
     w->meters = np_meters_new();
-    if (!w->loop || !w->ring || !w->meters)
+    w->till = np_till_new();
+    if (!w->loop || !w->ring || !w->meters || !w->till)
         return NP_E_NOMEM;
     struct np_front_config config = {.listen_fd = listen_fd,
                                      .tls = e->tls != NULL,
@@ -115,6 +116,7 @@ static void free_parts(struct np_worker *w)
     np_buf_free(&w->delta);
     np_ring_free(w->ring);
     np_meters_free(w->meters);
+    np_till_free(w->till);
     free(w);
 }
 
@@ -147,12 +149,14 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
     bool recorded = e->options.decisions || e->options.keep_records > 0;
     w->account = (struct np_account_env){.guard = e->guard,
                                          .meters = w->meters,
+                                         .till = w->till,
                                          .decisions = recorded ? w->ring : NULL,
                                          .bodies = e->options.record_bodies};
     set_gate(w);
     w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};
     np_ledger_listen(e->ledger, &w->listener);
     e->meters[number] = w->meters;
+    e->tills[number] = w->till;
     return w;
 }
 
@@ -256,5 +260,6 @@ void np_worker_free(struct np_worker *w)
         return;
     np_require(!w->running);
     w->engine->meters[w->number] = NULL;
+    w->engine->tills[w->number] = NULL;
     free_parts(w);
 }

@@ -16,6 +16,7 @@ struct np_worker {
     struct np_here *here; /* the generation of new requests */
     struct np_ring *ring; /* log lines and decision records, to the writer */
     struct np_meters *meters;
+    struct np_till *till;
     struct np_rng rng;
     struct np_ground ground;
     struct np_drive_env drive;

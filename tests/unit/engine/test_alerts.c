@@ -41,7 +41,8 @@ static void setup(void)
         .breaker = {.failures = 3, .window_ms = 30000, .min_calls = 20, .open_ms = 20000}};
     model = (struct np_model){.name = "small", .slot = 7, .provider = &provider};
     endpoint = (struct np_endpoint){.path = "/api/a/reply", .slot = 3, .slo = {.error_rate = 0.01}};
-    account = (struct np_account_view){.name = "global/day", .limit_nusd = 10 * USD};
+    account = (struct np_account_view){
+        .name = "global/day", .limit_nusd = 10 * USD, .window = NP_WINDOW_DAY};
     totals = (struct np_ledger_totals){.store_up = true};
     catalog = (struct np_catalog){.providers = &provider,
                                   .n_providers = 1,
@@ -152,6 +153,19 @@ START_TEST(each_part_of_a_budget_is_told_once_and_ends_with_its_window)
 }
 END_TEST
 
+START_TEST(a_budget_that_is_spent_at_once_is_told_in_each_of_its_windows)
+{
+    scene.wall_ms = NOON_MS + 12 * 3600000 - 25000; /* two looks before midnight */
+    account.spent_nusd = 9 * USD;
+    look_times(2);
+    assert_told(1, 0);
+    look();
+    assert_told(2, 0);
+    look_times(7);
+    assert_told(2, 1);
+}
+END_TEST
+
 START_TEST(an_account_whose_pace_crosses_its_limit_is_told_before_it_does)
 {
     account.spent_nusd = 4 * USD; /* at noon: 8 by midnight */
@@ -211,6 +225,138 @@ START_TEST(a_burn_needs_both_windows)
     requests(10000, 0); /* the hour still burns below 1 */
     look();
     assert_told(0, 0);
+}
+END_TEST
+
+/* --- latency ---------------------------------------------------------------------------------------- */
+
+static struct np_slots slots;
+static struct np_daybook *days;
+
+static void days_setup(void)
+{
+    uint32_t slot;
+    setup();
+    ck_assert_int_eq(np_slots_init(&slots), NP_OK);
+    for (uint32_t i = 0; i <= endpoint.slot; i++) {
+        char name[32];
+        (void)snprintf(name, sizeof name, "/api/%u/reply", i);
+        ck_assert_int_eq(np_intern_add(slots.endpoints, np_span_of(name), &slot), NP_OK);
+    }
+    endpoint.path = np_intern_name(slots.endpoints, endpoint.slot);
+    ck_assert_ptr_nonnull(days = np_daybook_new());
+    scene.days = days;
+    catalog.alerts.p95_jump = 2;
+}
+
+static void days_teardown(void)
+{
+    np_daybook_free(days);
+    np_slots_free(&slots);
+    teardown();
+}
+
+/* n replies of so many ms that have ended at wall_ms. */
+static void replies(unsigned n, uint64_t ms, int64_t wall_ms)
+{
+    struct np_till *till = np_till_new();
+    struct np_till_rows rows;
+    const struct np_till_entry e = {.kind = NP_TILL_ENDPOINT,
+                                    .slot = endpoint.slot,
+                                    .sum = {.n = 1},
+                                    .latency_ns = ms * NP_NS_PER_MS};
+    ck_assert_ptr_nonnull(till);
+    for (unsigned i = 0; i < n; i++)
+        np_till_add(till, wall_ms, &e, 1);
+    np_till_empty(till, &rows);
+    np_daybook_pour(days, &rows, &slots, wall_ms);
+    np_till_rows_free(&rows);
+    np_till_free(till);
+}
+
+/* So many days before this one in which the noon had 200 replies of so many ms. */
+static void noons(int first, int n, uint64_t ms)
+{
+    for (int i = first; i < first + n; i++)
+        replies(200, ms, NOON_MS - i * NP_MS_PER_DAY);
+}
+
+START_TEST(a_latency_of_twice_what_is_usual_in_this_hour_is_told_and_ends)
+{
+    noons(1, 5, 400);
+    for (int i = 1; i < 6; i++) /* slow in another hour */
+        replies(500, 5000, NOON_MS - i * NP_MS_PER_DAY - 3 * 3600000);
+    replies(100, 700, scene.wall_ms);
+    look();
+    assert_told(0, 0);
+    replies(100, 1000, scene.wall_ms);
+    look_times(3);
+    assert_told(1, 0);
+    ck_assert_msg(strstr(last, "ticket p95_jump /api/3/reply 2: p95 of /api/3/reply is 10") &&
+                      strstr(last, " that are usual in this hour (5 days)"),
+                  "%s", last);
+    pass(UINT64_C(15) * 60 * NP_NS_PER_S);
+    replies(100, 400, scene.wall_ms);
+    look_times(7);
+    assert_told(1, 1);
+}
+END_TEST
+
+START_TEST(a_latency_near_the_edge_is_one_alert)
+{
+    noons(1, 3, 400);
+    for (unsigned i = 0; i < 4; i++) {
+        replies(2000u << (2 * i), i % 2 ? 780 : 900, scene.wall_ms);
+        look_times(8);
+    }
+    assert_told(1, 0);
+}
+END_TEST
+
+START_TEST(few_requests_make_no_jump)
+{
+    noons(1, 5, 400);
+    replies(99, 2000, scene.wall_ms);
+    look();
+    assert_told(0, 0);
+    replies(1, 2000, scene.wall_ms);
+    look();
+    assert_told(1, 0);
+}
+END_TEST
+
+START_TEST(two_days_are_too_few_to_know_what_is_usual)
+{
+    noons(1, 2, 400);
+    replies(500, 2000, scene.wall_ms);
+    look();
+    assert_told(0, 0);
+    noons(3, 1, 400);
+    replies(500, 2000, scene.wall_ms);
+    look();
+    assert_told(1, 0);
+}
+END_TEST
+
+START_TEST(one_bad_day_does_not_become_usual)
+{
+    noons(1, 1, 9000);
+    noons(2, 4, 400);
+    replies(500, 2000, scene.wall_ms);
+    look();
+    assert_told(1, 0);
+}
+END_TEST
+
+START_TEST(a_jump_of_some_milliseconds_is_nobodys_matter)
+{
+    noons(1, 5, 4);
+    replies(500, 20, scene.wall_ms);
+    look();
+    assert_told(0, 0);
+    replies(50000, 30, scene.wall_ms);
+    look();
+    assert_told(1, 0);
 }
 END_TEST
 
@@ -381,6 +527,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, nothing_is_told_where_nothing_is_wrong);
     tcase_add_test(c, each_part_of_a_budget_is_told_once_and_ends_with_its_window);
+    tcase_add_test(c, a_budget_that_is_spent_at_once_is_told_in_each_of_its_windows);
     tcase_add_test(c, an_account_whose_pace_crosses_its_limit_is_told_before_it_does);
     tcase_add_test(c, the_first_tenth_of_a_window_projects_nothing);
     tcase_add_test(c, a_fast_burn_is_told_in_three_speeds_and_ends_with_its_short_window);
@@ -397,6 +544,15 @@ int main(void)
     tcase_add_test(c, a_silenced_fact_is_gone_and_others_stay);
     tcase_add_test(c, a_full_table_gives_up_what_has_resolved_and_counts_what_it_can_not_take);
     tcase_add_test(c, what_resolved_a_day_ago_is_forgotten);
+    suite_add_tcase(s, c);
+    c = tcase_create("latency");
+    tcase_add_checked_fixture(c, days_setup, days_teardown);
+    tcase_add_test(c, a_latency_of_twice_what_is_usual_in_this_hour_is_told_and_ends);
+    tcase_add_test(c, a_latency_near_the_edge_is_one_alert);
+    tcase_add_test(c, few_requests_make_no_jump);
+    tcase_add_test(c, two_days_are_too_few_to_know_what_is_usual);
+    tcase_add_test(c, one_bad_day_does_not_become_usual);
+    tcase_add_test(c, a_jump_of_some_milliseconds_is_nobodys_matter);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
