@@ -2,7 +2,8 @@
 #
 #   cmake -DOUT=np_embedded.c -DROOT=lua -DLIST=files.txt -P embed.cmake
 #
-# LIST is a file with one path a line; a path is named in the table as it stands below ROOT. With
+# LIST is a file with one path a line; a path is named in the table as it stands below ROOT. The table is
+# np_embedded_files, or as -DTABLE=name says, and its length np_embedded_count, or name_count. With
 # -DSYMBOL=name -DFILE=path, that one file becomes `name` and its length `name_bytes`.
 
 if(SYMBOL)
@@ -13,6 +14,12 @@ if(SYMBOL)
 extern const unsigned char ${SYMBOL}[];\nextern const size_t ${SYMBOL}_bytes;\n\n\
 const unsigned char ${SYMBOL}[] = {${bytes}};\nconst size_t ${SYMBOL}_bytes = ${size};\n")
   return()
+endif()
+
+set(count "${TABLE}_count")
+if(NOT TABLE)
+  set(TABLE np_embedded_files)
+  set(count np_embedded_count)
 endif()
 
 file(STRINGS "${LIST}" paths)
@@ -39,6 +46,7 @@ endforeach()
 
 set(text "/* Made by src/embed.cmake; changes here are lost. */\n#include \"script/embedded.h\"\n\n")
 string(APPEND text "${arrays}")
-string(APPEND text "const struct np_embedded_file np_embedded_files[] = {\n${rows}    {NULL, NULL, 0},\n};\n\n")
-string(APPEND text "const size_t np_embedded_count = ${number};\n")
+string(APPEND text "extern const struct np_embedded_file ${TABLE}[];\nextern const size_t ${count};\n\n")
+string(APPEND text "const struct np_embedded_file ${TABLE}[] = {\n${rows}    {NULL, NULL, 0},\n};\n\n")
+string(APPEND text "const size_t ${count} = ${number};\n")
 file(WRITE "${OUT}" "${text}")

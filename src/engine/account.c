@@ -62,10 +62,18 @@ static void count(const struct np_account_env *env, const struct np_exchange *x)
         np_meter_add(env->meters, NP_FAMILY_degraded, endpoint, (uint32_t)x->outcome.reason, 0, 1);
     if (x->outcome.degraded && x->outcome.reason == NP_REASON_shed)
         np_meter_add(env->meters, NP_FAMILY_shed, NP_SHED_BUSY, 0, 0, 1);
-    np_stat_exchange(env->guard, x->endpoint, x->end_ns, slo_ns, status >= 500 || x->outcome.broken,
-                     !caller, x->outcome.degraded, x->cost_nusd);
+    bool bad = status >= 500 || x->outcome.broken;
+    np_stat_exchange(env->guard, x->endpoint, x->end_ns, slo_ns, bad, !caller, x->outcome.degraded,
+                     x->cost_nusd);
     if (env->till)
         enter(env, x, status, caller, slo_ns);
+    const struct np_series_event event = {.latency_ns = slo_ns,
+                                          .cost_nusd = x->cost_nusd,
+                                          .error = !caller && bad,
+                                          .degraded = !caller && x->outcome.degraded,
+                                          .client = caller};
+    if (env->series)
+        np_series_add(env->series, endpoint, &event);
 }
 
 static void record(const struct np_account_env *env, const struct np_exchange *x)

@@ -4,6 +4,7 @@
 #define NP_ENGINE_ACCOUNT_H
 
 #include "base/ring.h"
+#include "engine/series.h"
 #include "guard/guard.h"
 #include "guard/till.h"
 #include "metrics/meters.h"
@@ -15,6 +16,7 @@ struct np_account_env {
     struct np_till *till;      /* NULL: nobody keeps books */
     struct np_ring *decisions; /* NULL: none are written */
     bool bodies;               /* prompts and replies go into the records */
+    struct np_series *series;  /* NULL: what the dashboard draws is not kept */
 };
 
 /* x->end_ns is set, its driver is idle. Frees x. */

@@ -1,4 +1,5 @@
 /* The operators' socket: who may ask, the table of what can be asked, and the thread that answers. */
+#include "engine/dashboard.h"
 #include "engine/engine_impl.h"
 #include "engine/requests.h"
 
@@ -13,6 +14,14 @@
 #define REQUEST_ID "X-Request-Id"
 #define BODY_MAX_BYTES 4096
 #define ANSWER_MAX_BYTES (64u << 20)
+#define TEXT "text/plain; charset=utf-8"
+
+/* What the dashboard may do in a browser: its own files and this socket, nothing that is written into the
+ * page. The rest of the socket's answers are no pages at all; the same holds for them. */
+#define CSP                                                                                 \
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " \
+    "'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "                 \
+    "require-trusted-types-for 'script'; trusted-types 'none'"
 
 struct np_admin {
     struct neap_engine *engine;
@@ -25,11 +34,16 @@ struct np_admin {
     _Atomic bool closing;
 };
 
-/* One answer: a status and a body that out holds. */
+/* One answer: a status and a body that out holds; or why it is refused. */
 struct answer {
+    struct np_span path, query; /* what is asked */
     unsigned status;
     const char *content_type;
     struct np_buf out;
+    struct np_span file; /* instead of out: bytes that stay; p NULL: none */
+    bool refused;
+    enum np_refusal_type type;
+    char why[NP_REQUESTS_WHY];
 };
 
 /* The id of an answer: the operator's where that may be taken, else a new one. */
@@ -48,13 +62,19 @@ static void give(struct np_admin *admin, struct np_http_call *c, struct answer *
 {
     char id[NP_HTTP_ID_BYTES];
     make_id(admin, id, np_http_header(c, REQUEST_ID));
-    const struct np_http_field fields[] = {
-        {REQUEST_ID, id}, {"Cache-Control", "no-store"}, {"X-Content-Type-Options", "nosniff"}};
+    const struct np_http_field fields[] = {{REQUEST_ID, id},
+                                           {"Cache-Control", "no-store"},
+                                           {"X-Content-Type-Options", "nosniff"},
+                                           {"Referrer-Policy", "no-referrer"},
+                                           {"Cross-Origin-Resource-Policy", "same-origin"},
+                                           {"Cross-Origin-Opener-Policy", "same-origin"},
+                                           {"Content-Security-Policy", CSP}};
     struct np_http_reply reply = {.status = np_buf_failed(&a->out) ? 503 : a->status,
                                   .content_type = a->content_type,
                                   .fields = fields,
                                   .n_fields = sizeof fields / sizeof *fields,
-                                  .body = np_buf_view(&a->out)};
+                                  .body = a->file.p ? a->file : np_buf_view(&a->out),
+                                  .borrowed = a->file.p != NULL};
     np_http_reply(c, &reply);
     np_buf_free(&a->out);
 }
@@ -109,6 +129,36 @@ static void alerts(struct neap_engine *e, struct answer *a)
 static void days(struct neap_engine *e, struct answer *a)
 {
     np_monitor_days(e->monitor, &a->out);
+}
+
+static void series(struct neap_engine *e, struct answer *a)
+{
+    enum np_series_span span;
+    a->type = NP_REFUSAL_invalid_request;
+    a->refused = !np_series_read(a->query, &span, a->why);
+    if (!a->refused)
+        np_status_series(e, span, &a->out);
+}
+
+static void requests(struct neap_engine *e, struct answer *a)
+{
+    if (np_requests_tells(a->path))
+        a->content_type = TEXT;
+    a->refused = !np_requests_answer(np_writer_recent(e->writer), a->path, a->query, &a->out,
+                                     &a->type, a->why);
+}
+
+/* What the page must know before it may ask for anything else. */
+static void settings(struct neap_engine *e, struct answer *a)
+{
+    bool token = e->options.admin_token && e->options.admin_token[0];
+    (void)np_buf_printf(&a->out, "{\"token\":%s}\n", token ? "true" : "false");
+}
+
+static void dashboard(struct neap_engine *e, struct answer *a)
+{
+    (void)e;
+    np_require(np_dashboard_find(a->path, &a->file, &a->content_type));
 }
 
 /* --- refusals ------------------------------------------------------------------------------------ */
@@ -210,48 +260,40 @@ static void start_reload(struct np_admin *a, struct np_http_call *c, enum np_rel
     np_keeper_reload(a->engine->keeper, kind, NP_TRIGGER_OPERATOR, on_verdict, wait);
 }
 
-/* --- requests ------------------------------------------------------------------------------------ */
-
-static void requests(struct np_admin *a, struct np_http_call *c)
-{
-    enum np_refusal_type type;
-    char why[NP_REQUESTS_WHY] = "";
-    struct answer answer = {.status = 200, .content_type = "application/json"};
-    np_buf_init(&answer.out, ANSWER_MAX_BYTES);
-    if (np_requests_answer(np_writer_recent(a->engine->writer), np_http_path(c), np_http_query(c),
-                           &answer.out, &type, why)) {
-        give(a, c, &answer);
-        return;
-    }
-    np_buf_free(&answer.out);
-    refuse(a, c, type, why, NULL);
-}
-
 /* --- the table ----------------------------------------------------------------------------------- */
 
 static const struct route {
     const char *path;
     const char *method;
-    void (*answer)(struct neap_engine *e, struct answer *a); /* NULL: reload, or requests */
+    void (*answer)(struct neap_engine *e, struct answer *a); /* NULL: reload */
     enum np_reload_kind kind;
     bool open; /* no token is asked for */
 } routes[] = {
     {"/healthz", "GET", health, 0, true},
     {"/readyz", "GET", ready, 0, true},
+    {"/dashboard/settings", "GET", settings, 0, true},
     {"/metrics", "GET", metrics, 0, false},
     {"/api/status", "GET", status, 0, false},
     {"/api/breakers", "GET", breakers, 0, false},
     {"/api/budgets", "GET", budgets, 0, false},
     {"/api/policies", "GET", policies, 0, false},
-    {NP_REQUESTS_PATH, "GET", NULL, 0, false}, /* and what is below it */
+    {NP_REQUESTS_PATH, "GET", requests, 0, false}, /* and what is below it */
     {"/api/alerts", "GET", alerts, 0, false},
     {"/api/days", "GET", days, 0, false},
+    {NP_SERIES_PATH, "GET", series, 0, false},
     {"/api/policies/reload", "POST", NULL, NP_RELOAD_ANEW, false},
     {"/api/policies/rollback", "POST", NULL, NP_RELOAD_ROLLBACK, false},
 };
 
+/* Files without data: the page asks for the token itself. */
+static const struct route page = {"/", "GET", dashboard, 0, true};
+
 static const struct route *find_route(struct np_span path)
 {
+    struct np_span bytes;
+    const char *type;
+    if (np_dashboard_find(path, &bytes, &type))
+        return &page;
     if (np_requests_is(path))
         path = np_span_of(NP_REQUESTS_PATH);
     for (size_t i = 0; i < sizeof routes / sizeof *routes; i++) {
@@ -312,18 +354,22 @@ static void on_whole(void *ctx, struct np_http_call *c)
     struct np_admin *a = ctx;
     const struct route *r = find_route(np_http_path(c));
     np_require(r);
-    if (np_requests_is(np_http_path(c))) {
-        requests(a, c);
-        return;
-    }
     if (!r->answer) {
         start_reload(a, c, r->kind);
         return;
     }
-    struct answer answer = {.status = 200, .content_type = "application/json"};
+    struct answer answer = {.path = np_http_path(c),
+                            .query = np_http_query(c),
+                            .status = 200,
+                            .content_type = "application/json"};
     np_buf_init(&answer.out, ANSWER_MAX_BYTES);
     r->answer(a->engine, &answer);
-    give(a, c, &answer);
+    if (!answer.refused) {
+        give(a, c, &answer);
+        return;
+    }
+    np_buf_free(&answer.out);
+    refuse(a, c, answer.type, answer.why, NULL);
 }
 
 static void on_left(void *ctx, struct np_http_call *c)

@@ -87,8 +87,9 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     e->shared = np_shared_new();
     e->meters[e->n_workers] = np_meters_new();
     e->meters[e->n_workers + 1] = np_meters_new();
+    e->series = np_series_new(np_clock_mono_ns(&np_clock_live));
     if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->meters[e->n_workers] ||
-        !e->meters[e->n_workers + 1] || np_limiter_start() != NP_OK)
+        !e->meters[e->n_workers + 1] || !e->series || np_limiter_start() != NP_OK)
         return out_of_memory(why);
     return NEAP_GOOD;
 }
@@ -373,6 +374,7 @@ void neap_engine_stop(struct neap_engine *e)
         (void)close(e->admin_fd);
     np_meters_free(e->meters[e->n_workers]);
     np_meters_free(e->meters[e->n_workers + 1]);
+    np_series_free(e->series);
     np_tls_free(e->tls);
     np_shared_free(e->shared);
     np_ledger_free(e->ledger);

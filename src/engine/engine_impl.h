@@ -51,6 +51,7 @@ struct neap_engine {
     struct np_admin *admin;
     struct np_writer *writer;
     struct np_monitor *monitor;
+    struct np_series *series;
     int listen_fds[NP_MAX_WORKERS], admin_fd;
     unsigned port, admin_port;
     int64_t started_wall_ms;
@@ -131,6 +132,7 @@ void np_status_json(struct neap_engine *e, struct np_buf *out);
 void np_status_breakers(struct neap_engine *e, struct np_buf *out);
 void np_status_budgets(struct neap_engine *e, struct np_buf *out);
 void np_status_policies(struct neap_engine *e, struct np_buf *out);
+void np_status_series(struct neap_engine *e, enum np_series_span span, struct np_buf *out);
 
 /* --- writer.c */
 struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why,

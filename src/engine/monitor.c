@@ -128,6 +128,15 @@ static void on_save(void *ctx, uint64_t now_ns)
     np_timer_set(np_loop_timers(m->loop), &m->save, now_ns + SAVE_NS);
 }
 
+/* --- the series of the dashboard ---------------------------------------------------------------------- */
+
+static void on_sample(void *ctx, uint64_t now_ns)
+{
+    struct np_monitor *m = ctx;
+    np_series_sample(m->engine->series, now_ns);
+    np_timer_set(np_loop_timers(m->loop), &m->sample, np_series_next_ns(now_ns));
+}
+
 /* --- telling ------------------------------------------------------------------------------------------ */
 
 static void send_all(struct np_monitor *m, const struct np_alert *a, struct np_span json,
@@ -329,6 +338,7 @@ struct np_monitor *np_monitor_new(struct neap_engine *e, const struct np_catalog
     }
     np_timer_init(&m->look, on_look, m);
     np_timer_init(&m->save, on_save, m);
+    np_timer_init(&m->sample, on_sample, m);
     find_folder(m);
     if (m->kept)
         load(m, c);
@@ -342,6 +352,7 @@ static void *thread_main(void *arg)
     np_timer_set(np_loop_timers(m->loop), &m->look, now_ns);
     if (m->kept)
         np_timer_set(np_loop_timers(m->loop), &m->save, now_ns + SAVE_NS);
+    np_timer_set(np_loop_timers(m->loop), &m->sample, np_series_next_ns(now_ns));
     np_loop_run(m->loop);
     return NULL;
 }

@@ -13,7 +13,7 @@ struct np_monitor {
     pthread_t thread;
     bool running;
     struct np_loop *loop;
-    struct np_timer look, save;
+    struct np_timer look, save, sample;
     bool kept;         /* on disk */
     char folder[4096]; /* with a slash at its end; "": here */
     /* Of this thread. */

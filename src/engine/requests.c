@@ -1,11 +1,15 @@
 /* The query of /api/requests, read strictly: an unknown name is a mistake, not nothing. */
 #include "engine/requests.h"
 
+#include "engine/explain.h"
+
 #include <stdio.h>
 
 #define LIMIT 50
 #define LIMIT_MAX 1000
 #define VALUE_BYTES 512
+#define TELL "/explain"
+#define RECORD_BYTES ((size_t)8 << 20)
 
 bool np_requests_is(struct np_span path)
 {
@@ -103,13 +107,33 @@ static bool list(struct np_recent *r, struct np_span query, struct np_buf *out,
     return false;
 }
 
+bool np_requests_tells(struct np_span path)
+{
+    size_t n = sizeof TELL - 1;
+    return np_requests_is(path) && path.n > n && memcmp(path.p + path.n - n, TELL, n) == 0;
+}
+
+/* How many records were found, as np_recent_get says; of one, what neap explain tells is appended. */
+static unsigned tell(struct np_recent *r, struct np_span id, struct np_buf *out)
+{
+    struct np_buf record;
+    np_buf_init(&record, RECORD_BYTES);
+    unsigned found = np_recent_get(r, id, &record);
+    if (found == 1)
+        np_explain_tell(out, np_buf_view(&record));
+    np_buf_free(&record);
+    return found;
+}
+
 bool np_requests_answer(struct np_recent *r, struct np_span path, struct np_span query,
                         struct np_buf *out, enum np_refusal_type *type, char why[NP_REQUESTS_WHY])
 {
     size_t n = sizeof NP_REQUESTS_PATH; /* with the slash */
     if (path.n < n)
         return list(r, query, out, type, why);
-    unsigned found = np_recent_get(r, np_span_make(path.p + n, path.n - n), out);
+    bool tells = np_requests_tells(path);
+    struct np_span id = np_span_make(path.p + n, path.n - n - (tells ? sizeof TELL - 1 : 0));
+    unsigned found = tells ? tell(r, id, out) : np_recent_get(r, id, out);
     if (found == 1)
         return true;
     *type = found ? NP_REFUSAL_conflict : NP_REFUSAL_not_found;

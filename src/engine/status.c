@@ -222,6 +222,16 @@ static void time_field(struct np_json_w *w, const char *key, int64_t at_ms)
     np_json_w_cstr(w, key, text);
 }
 
+static void burns_json(struct neap_engine *e, const struct np_endpoint *ep, struct np_json_w *w,
+                       const char *key, enum np_burn_window window)
+{
+    np_json_w_begin_key(w, key, '{');
+    for (int o = 0; o < NP_OBJ_COUNT; o++)
+        np_json_w_f64(w, np_objective_name((enum np_objective)o),
+                      np_slo_burn(e->guard, ep, (enum np_objective)o, window, now_ns()));
+    np_json_w_end(w, '}');
+}
+
 static void endpoints_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
 {
     np_json_w_begin_key(w, "endpoints", '[');
@@ -240,10 +250,11 @@ static void endpoints_json(struct neap_engine *e, const struct np_catalog *c, st
         else
             np_json_w_f64(w, "p95Ms", p95);
         np_json_w_f64(w, "errorRate", np_stat_endpoint_error_rate(e->guard, ep->slot, now_ns()));
-        np_json_w_begin_key(w, "burn1h", '{');
-        for (int o = 0; o < NP_OBJ_COUNT; o++)
-            np_json_w_f64(w, np_objective_name((enum np_objective)o),
-                          np_slo_burn(e->guard, ep, (enum np_objective)o, NP_BURN_1H, now_ns()));
+        burns_json(e, ep, w, "burn1h", NP_BURN_1H);
+        np_json_w_begin_key(w, "burn", '{');
+        for (int b = 0; b < NP_BURN_COUNT; b++)
+            burns_json(e, ep, w, np_burn_window_name((enum np_burn_window)b),
+                       (enum np_burn_window)b);
         np_json_w_end(w, '}');
         np_json_w_end(w, '}');
     }
@@ -437,4 +448,11 @@ void np_status_policies(struct neap_engine *e, struct np_buf *out)
         generation_json(&w, &views[i]);
     np_json_w_end(&w, ']');
     finish(&w, out);
+}
+
+void np_status_series(struct neap_engine *e, enum np_series_span span, struct np_buf *out)
+{
+    struct np_policyset *set = np_keeper_current(e->keeper);
+    np_series_json(e->series, np_policyset_catalog(set), span, now_ns(), wall_ms(), out);
+    np_policyset_drop(set);
 }

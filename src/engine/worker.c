@@ -151,7 +151,8 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                          .meters = w->meters,
                                          .till = w->till,
                                          .decisions = recorded ? w->ring : NULL,
-                                         .bodies = e->options.record_bodies};
+                                         .bodies = e->options.record_bodies,
+                                         .series = e->series};
     set_gate(w);
     w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};
     np_ledger_listen(e->ledger, &w->listener);

@@ -1,0 +1,127 @@
+"""Who may do what on the operators' socket: every endpoint, with no key, a wrong one, a client's and the
+admin token, by every method. And that nothing of it can be reached from the clients' socket."""
+
+import hashlib
+
+import case
+import wire
+
+TOKEN = "admin-token-0123456789"
+CLIENT = "neap-client-key-of-acme"
+
+OPEN = ("/healthz", "/readyz", "/", "/dashboard/app.js", "/dashboard/style.css", "/dashboard/favicon.svg",
+        "/dashboard/settings")
+READ = ("/metrics", "/api/status", "/api/breakers", "/api/budgets", "/api/policies", "/api/alerts",
+        "/api/requests", "/api/requests?limit=1", "/api/requests/ID", "/api/requests/ID/explain", "/api/series",
+        "/api/series?span=24h", "/api/days")
+WRITE = ("/api/policies/reload", "/api/policies/rollback")
+NOWHERE = ("/api", "/api/", "/api/requestsx", "/api/keys", "/dashboard", "/dashboard/", "/dashboard/index.html",
+           "/dashboard/README.md", "/dashboard/nothing.js", "/index.html", "/favicon.ico", "/v1/models", wire.REPLY)
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
+KEYS = {
+    "none": {},
+    "wrong": {"Authorization": "Bearer admin-token-0123456780"},
+    "prefix": {"Authorization": f"Bearer {TOKEN[:-1]}"},
+    "client": {"Authorization": f"Bearer {CLIENT}"},
+    "client, elsewhere": {"X-Api-Key": CLIENT},
+    "admin, elsewhere": {"X-Api-Key": TOKEN},
+    "not bearer": {"Authorization": f"Basic {TOKEN}"},
+    "admin": {"Authorization": f"Bearer {TOKEN}"},
+}
+
+
+def expected(kind, key, method, header):
+    """What the contract says of an endpoint of this kind."""
+    read = method in ("GET", "HEAD")
+    if kind != "open" and key != "admin":
+        return 401
+    if kind == "nowhere":
+        return 405 if method == "OPTIONS" else 404
+    if kind in ("open", "read"):
+        return 200 if read else 405
+    if method != "POST":
+        return 405
+    return 200 if header else 403
+
+
+class Rights(case.Case):
+    env = {"NEAP_TEST_KEY": "sk-test-0123456789", "NEAP_ADMIN_TOKEN": TOKEN}
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"])
+        digest = hashlib.sha256(CLIENT.encode()).hexdigest()
+        policies.tenants = {"acme": {"keys": [f"sha256:{digest}"]}}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        reply = cls.server.ask("hi", headers={"Authorization": f"Bearer {CLIENT}"})
+        assert reply.status == 200, reply
+        cls.server.decision(reply)
+        cls.id = reply.get("X-Request-Id")
+        # An earlier generation, so that a rollback has something to do.
+        cls.policies.files["lib/extra.lua"] = "return {}\n"
+        cls.policies.write()
+        assert cls.server.reload().json()["result"] == "ok"
+
+    def cells(self):
+        kinds = (("open", OPEN), ("read", READ), ("write", WRITE), ("nowhere", NOWHERE))
+        for kind, paths in kinds:
+            for path in paths:
+                for key in KEYS:
+                    for method in METHODS:
+                        for header in (False, True) if kind == "write" else (False,):
+                            yield kind, path, key, method, header
+
+    def test_the_table_of_rights_is_that_of_the_contract(self):
+        differ, n = [], 0
+        for kind, path, key, method, header in self.cells():
+            headers = {**KEYS[key], "Content-Length": "0"} if method not in ("GET", "HEAD") else dict(KEYS[key])
+            if header:
+                headers["X-Neap-Admin"] = "1"
+            reply = wire.ask(self.server.admin_port, method, path.replace("ID", self.id), None, headers)
+            want = expected(kind, key, method, header)
+            n += 1
+            if reply.status != want:
+                differ.append((path, key, method, header, "is", reply.status, "should be", want))
+        case.say(f"cells: {n}, that differ from the contract: {len(differ)}")
+        self.assertEqual(differ, [])
+        self.assertGreater(n, 1500)
+
+    def test_what_is_refused_tells_nothing_of_what_is_there(self):
+        bodies = set()
+        for path in ("/api/requests/" + self.id, "/api/requests/req_none", "/api/nothing", "/metrics"):
+            reply = wire.ask(self.server.admin_port, "GET", path, headers={"X-Request-Id": "same"})
+            self.assertEqual(reply.status, 401)
+            bodies.add(reply.body)
+        self.assertEqual(len(bodies), 1)
+
+    def test_the_clients_socket_has_none_of_it_whatever_key_is_shown(self):
+        for path in (*OPEN, *READ, *WRITE):
+            for key, headers in KEYS.items():
+                for method in ("GET", "POST"):
+                    given = {**headers, "X-Neap-Admin": "1"}
+                    reply = wire.ask(
+                        self.server.port, method, path.replace("ID", self.id), {} if method == "POST" else None, given
+                    )
+                    self.assertIn(reply.status, (401, 404, 405), (path, key, method))
+                    self.assertNotIn(b"requestId\":\"" + self.id.encode(), reply.body)
+
+    def test_the_admin_token_opens_no_door_for_clients(self):
+        reply = self.server.ask("hi", headers={"Authorization": f"Bearer {TOKEN}"})
+        self.assertError(reply, 401, "unauthorized")
+
+    def test_a_client_key_spends_but_rules_nothing(self):
+        before = self.server.admin("GET", "/api/policies").json()["generations"]
+        for path in WRITE:
+            headers = {"Authorization": f"Bearer {CLIENT}", "X-Neap-Admin": "1"}
+            self.assertEqual(wire.ask(self.server.admin_port, "POST", path, headers=headers).status, 401)
+        after = self.server.admin("GET", "/api/policies").json()["generations"]
+        self.assertEqual([g["version"] for g in before], [g["version"] for g in after])
+
+
+if __name__ == "__main__":
+    case.main()
