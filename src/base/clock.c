@@ -31,6 +31,14 @@ static int64_t live_wall_ms(void *ctx)
     return (int64_t)t.tv_sec * 1000 + (int64_t)t.tv_nsec / (int64_t)NP_NS_PER_MS;
 }
 
+int64_t np_clock_unix_offset_ns(void)
+{
+    struct timespec t;
+    np_require(clock_gettime(CLOCK_REALTIME, &t) == 0);
+    return (int64_t)t.tv_sec * (int64_t)NP_NS_PER_S + (int64_t)t.tv_nsec -
+           (int64_t)live_mono_ns(NULL);
+}
+
 const struct np_clock np_clock_live = {live_mono_ns, live_wall_ms, NULL};
 
 /* ------------------------------------------------------------------------------------- calendar */

@@ -29,6 +29,10 @@ static inline int64_t np_clock_wall_ms(const struct np_clock *c)
     return c->wall_ms(c->ctx);
 }
 
+/* What is added to a monotonic time of the live clock to have it in nanoseconds since 1970 UTC, as the
+ * wall clock stands now. */
+int64_t np_clock_unix_offset_ns(void);
+
 /* "2026-11-24T17:20:44.123Z" into out (at least 25 bytes). */
 void np_clock_format_utc(int64_t wall_ms, char *out, size_t size);
 /* Reads "2027-06-30" (midnight UTC) or a full RFC 3339 time in Z; -1 when it is neither. */

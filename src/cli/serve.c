@@ -141,6 +141,8 @@ const struct np_command np_cmd_serve = {
     "    --ca-file FILE        certificates trusted for providers instead of the system's\n"
     "    --simulate            imitation providers inside the process: no key, no network\n"
     "    --scenario FILE.lua   how the imitation providers behave\n\n"
+    "OTEL_EXPORTER_OTLP_ENDPOINT and the other OTEL_* variables of the environment send traces and metrics to a\n"
+    "collector: README.md, Monitoring.\n\n"
     "SIGHUP reloads policies and TLS files, SIGUSR1 reopens log files, SIGTERM drains and ends, a second one\n"
     "ends at once. Exit status: 0 good, 1 the policies are not valid, 2 a flag is wrong, 3 it could\n"
     "not run.",

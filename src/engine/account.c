@@ -126,6 +126,8 @@ void np_account_close(const struct np_account_env *env, struct np_exchange *x)
     count(env, x);
     if (env->decisions)
         record(env, x);
+    if (env->otel)
+        np_otel_exchange(env->otel, x);
     log_line(x);
     np_drive_free(x);
     np_exchange_free(x);

@@ -4,6 +4,7 @@
 #define NP_ENGINE_ACCOUNT_H
 
 #include "base/ring.h"
+#include "engine/otel.h"
 #include "engine/series.h"
 #include "guard/guard.h"
 #include "guard/till.h"
@@ -16,6 +17,7 @@ struct np_account_env {
     struct np_till *till;      /* NULL: nobody keeps books */
     struct np_ring *decisions; /* NULL: none are written */
     bool bodies;               /* prompts and replies go into the records */
+    struct np_otel_side *otel; /* NULL: no spans */
     struct np_series *series;  /* NULL: what the dashboard draws is not kept */
 };
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "engine/gate.h"
 #include "engine/monitor.h"
+#include "engine/otel.h"
 #include "http/dialect.h"
 
 #include <errno.h>
@@ -89,7 +90,8 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     e->meters[e->n_workers + 1] = np_meters_new();
     e->series = np_series_new(np_clock_mono_ns(&np_clock_live));
     if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->meters[e->n_workers] ||
-        !e->meters[e->n_workers + 1] || !e->series || np_limiter_start() != NP_OK)
+        !e->meters[e->n_workers + 1] || !e->series || np_limiter_start() != NP_OK ||
+        np_otel_new(e, &e->otel) != NP_OK)
         return out_of_memory(why);
     return NEAP_GOOD;
 }
@@ -223,6 +225,8 @@ static enum neap_status start_threads(struct neap_engine *e, char why[NEAP_WHY])
         err = np_keeper_start(e->keeper);
     if (!err)
         err = np_monitor_start(e->monitor);
+    if (!err)
+        err = np_otel_start(e->otel);
     if (!err)
         err = np_admin_start(e->admin);
     return err ? out_of_memory(why) : NEAP_GOOD;
@@ -359,9 +363,11 @@ void neap_engine_stop(struct neap_engine *e)
             np_worker_close(e->workers[i]);
     }
     np_writer_stop(e->writer);
+    np_otel_stop(e->otel);
     np_monitor_save(e->monitor);
     for (size_t i = 0; i < e->n_workers; i++)
         np_worker_free(e->workers[i]);
+    np_otel_free(e->otel);
     np_monitor_free(e->monitor);
     np_keeper_free(e->keeper);
     np_admin_free(e->admin);

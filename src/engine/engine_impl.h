@@ -28,6 +28,7 @@ struct np_admin;
 struct np_writer;
 struct np_recent;
 struct np_monitor;
+struct np_otel;
 
 struct neap_engine {
     struct neap_options options; /* with defaults filled in */
@@ -51,6 +52,7 @@ struct neap_engine {
     struct np_admin *admin;
     struct np_writer *writer;
     struct np_monitor *monitor;
+    struct np_otel *otel; /* NULL: nothing is asked for */
     struct np_series *series;
     int listen_fds[NP_MAX_WORKERS], admin_fd;
     unsigned port, admin_port;

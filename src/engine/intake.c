@@ -51,6 +51,12 @@ static void count_refusal(struct np_worker *w, const struct np_http_call *c,
                      type == NP_REFUSAL_draining ? NP_SHED_DRAINING : NP_SHED_MEMORY, 0, 0, 1);
 }
 
+static void read_trace(struct np_worker *w, const struct np_http_call *c, struct np_trace *t)
+{
+    np_trace_begin(t, np_otel_rule(w->engine->otel), &w->rng, np_http_header(c, "traceparent"),
+                   np_http_header(c, "tracestate"));
+}
+
 static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_type type,
                    const char *message, const struct np_endpoint *endpoint)
 {
@@ -65,6 +71,10 @@ static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_
            NP_KVS("type", np_refusal_name(type)));
     uint64_t now_ns = np_loop_refresh_ns(w->loop);
     np_account_refusal(&w->account, &r, id, endpoint, now_ns - np_http_accept_ns(c));
+    struct np_trace trace;
+    read_trace(w, c, &trace);
+    np_otel_refused(&w->otel, &trace, &r, id, endpoint ? endpoint->path : NULL, np_http_method(c),
+                    np_http_accept_ns(c), now_ns);
     np_http_refuse(c, &r, id, type == NP_REFUSAL_method_not_allowed ? "POST" : NULL);
 }
 
@@ -127,6 +137,9 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
     x->at_wall_ms = np_clock_wall_ms(&np_clock_live);
     make_id(w, x->id, np_http_header(c, REQUEST_ID));
     np_http_set_request_id(c, x->id);
+    read_trace(w, c, &x->trace);
+    if (x->trace.state.n > 0)
+        x->trace.state = np_arena_dup(x->arena, x->trace.state);
     x->accept_ns = np_http_accept_ns(c);
     x->deadline_ns = x->accept_ns + (uint64_t)endpoint->deadline_ms * NP_NS_PER_MS;
     x->endpoint = endpoint;

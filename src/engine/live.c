@@ -147,21 +147,42 @@ static struct np_span base_url(const struct neap_engine *e, const struct np_prov
     return np_span_make(buf, (size_t)n);
 }
 
+/* The trace goes on with the provider; what an operator has set for it goes before. The attempt is not
+ * counted yet. */
+static size_t trace_fields(const struct np_exchange *x, const struct np_wire *wire,
+                           struct np_call_field *out, char header[NP_TRACEPARENT_BYTES])
+{
+    if (!x->trace.known)
+        return 0;
+    for (size_t i = 0; i < wire->n_fields; i++) {
+        if (np_span_eq_nocase(wire->fields[i].name, NP_SPAN("traceparent")))
+            return 0;
+    }
+    np_trace_header(&x->trace, (unsigned)x->n_attempts + 1, header);
+    out[0] = (struct np_call_field){NP_SPAN("traceparent"), np_span_of(header)};
+    if (x->trace.state.n == 0)
+        return 1;
+    out[1] = (struct np_call_field){NP_SPAN("tracestate"), x->trace.state};
+    return 2;
+}
+
 static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
 {
     struct np_worker *w = ctx;
     struct np_live *live = live_of(x);
     const struct np_provider *p = order->model->provider;
-    char url[256];
-    struct np_call_field fields[NP_WIRE_FIELDS];
+    char url[256], traceparent[NP_TRACEPARENT_BYTES];
+    struct np_call_field fields[NP_WIRE_FIELDS + 2];
+    size_t n_fields = order->wire->n_fields;
     for (size_t i = 0; i < order->wire->n_fields; i++)
         fields[i] =
             (struct np_call_field){order->wire->fields[i].name, order->wire->fields[i].value};
+    n_fields += trace_fields(x, order->wire, fields + n_fields, traceparent);
     struct np_call_spec spec = {
         .base_url = base_url(w->engine, p, url, sizeof url),
         .path = order->wire->path,
         .fields = fields,
-        .n_fields = order->wire->n_fields,
+        .n_fields = n_fields,
         .body = order->wire->body,
         .connect_timeout_ms = p->connect_timeout_ms,
         .first_byte_timeout_ms = p->first_token_timeout_ms,

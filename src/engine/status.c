@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "engine/monitor.h"
+#include "engine/otel.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -196,6 +197,7 @@ void np_status_metrics(struct neap_engine *e, struct np_buf *out)
     budget_metrics(e, c, out, &labels);
     process_metrics(e, np_policyset_version(set), out, &labels);
     np_monitor_metrics(e->monitor, out);
+    np_otel_metrics(e->otel, out);
     np_buf_free(&labels);
     np_policyset_drop(set);
 }

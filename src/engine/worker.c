@@ -47,7 +47,8 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
 {
     struct neap_engine *e = w->engine;
     w->loop = np_loop_new(&np_clock_live);
-    w->ring = np_ring_new(e->options.record_bodies ? RING_BODIES_BYTES : RING_BYTES);
+    size_t ring_bytes = e->options.record_bodies ? RING_BODIES_BYTES : RING_BYTES;
+    w->ring = np_ring_new(np_otel_rule(e->otel) ? 2 * ring_bytes : ring_bytes);
     w->meters = np_meters_new();
     w->till = np_till_new();
     if (!w->loop || !w->ring || !w->meters || !w->till)
@@ -114,6 +115,7 @@ static void free_parts(struct np_worker *w)
     if (w->loop)
         np_loop_free(w->loop);
     np_buf_free(&w->delta);
+    np_otel_side_free(&w->otel);
     np_ring_free(w->ring);
     np_meters_free(w->meters);
     np_till_free(w->till);
@@ -152,7 +154,9 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                          .till = w->till,
                                          .decisions = recorded ? w->ring : NULL,
                                          .bodies = e->options.record_bodies,
-                                         .series = e->series};
+                                         .series = e->series,
+                                         .otel = &w->otel};
+    np_otel_side_init(&w->otel, e->otel, w->ring, w->meters);
     set_gate(w);
     w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};
     np_ledger_listen(e->ledger, &w->listener);

@@ -22,6 +22,7 @@ struct np_worker {
     struct np_drive_env drive;
     struct np_buf delta; /* the driver's scratch */
     struct np_account_env account;
+    struct np_otel_side otel;
     _Atomic size_t open;                      /* exchanges that are not closed */
     _Atomic bool drained;                     /* its front takes no further connections */
     struct np_live *read_on;                  /* those whose client left, and whose call goes on */

@@ -2,6 +2,7 @@
  * records that are kept in memory, so that no worker ever waits for a disk. Files that pass --log-max-mb begin anew; five old ones are kept. */
 #include "base/log.h"
 #include "engine/engine_impl.h"
+#include "engine/otel.h"
 #include "engine/recent.h"
 
 #include <errno.h>
@@ -99,6 +100,11 @@ static void drain_ring(struct np_writer *w, struct np_ring *r)
     uint32_t tag;
     struct np_span record;
     while (np_ring_peek(r, &tag, &record)) {
+        if ((tag & 0xff) == NP_RING_TAG_SPANS) {
+            np_otel_take(w->engine->otel, record, tag >> 8);
+            np_ring_pop(r);
+            continue;
+        }
         struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
         if (b->n + record.n > b->max)
             flush(w);

@@ -5,6 +5,7 @@
 
 static const char *const token_kinds[] = {"prompt", "completion", "cached", "cache_write",
                                           "reasoning"};
+static const char *const token_types[] = {"input", "output"};
 static const char *const hook_failures[] = {"error", "time", "memory", "type"};
 static const char *const shed_causes[] = {"busy", "memory", "draining"};
 /* In the order of http/'s enum np_http_refusal, a wing that this one never includes. */
@@ -20,6 +21,8 @@ static const char *const http_causes[] = {"framing",    "length_required", "too_
 static const struct np_meter_label by_pair[3] = {{.kind = NP_LABEL_PAIR}};
 static const struct np_meter_label by_tokens[3] = {{.kind = NP_LABEL_PAIR},
                                                    TEXT_LABEL("kind", token_kinds)};
+static const struct np_meter_label by_token_type[3] = {{.kind = NP_LABEL_PAIR},
+                                                       TEXT_LABEL("type", token_types)};
 static const struct np_meter_label by_retry[3] = {{.kind = NP_LABEL_PAIR},
                                                   {.kind = NP_LABEL_NUMBER, .name = "status"},
                                                   {.kind = NP_LABEL_NUMBER, .name = "attempt"}};
@@ -57,9 +60,19 @@ static const int64_t bounds_fine[] = {US(5),   US(10),  US(25),  US(50), US(75),
 static const int64_t bounds_usd[] = {10000,     25000,     50000,     100000,    250000,   500000,
                                      1000000,   2500000,   5000000,   10000000,  25000000, 50000000,
                                      100000000, 250000000, 500000000, 1000000000};
+/* Those that OpenTelemetry's conventions give. */
+static const int64_t bounds_genai[] = {MS(10),    MS(20),    MS(40),    MS(80),   MS(160),
+                                       MS(320),   MS(640),   MS(1280),  MS(2560), MS(5120),
+                                       MS(10240), MS(20480), MS(40960), MS(81920)};
+static const int64_t bounds_chunk[] = {MS(1),    MS(5),    MS(10),   MS(20),   MS(40),  MS(60),
+                                       MS(80),   MS(100),  MS(250),  MS(500),  MS(750), MS(1000),
+                                       MS(2500), MS(5000), MS(7500), MS(10000)};
+static const int64_t bounds_tokens[] = {1,     4,     16,     64,      256,     1024,     4096,
+                                        16384, 65536, 262144, 1048576, 4194304, 16777216, 67108864};
 
 _Static_assert(COUNT_OF(bounds_time) <= NP_METER_BUCKETS, "too many buckets");
 _Static_assert(COUNT_OF(bounds_fine) <= NP_METER_BUCKETS, "too many buckets");
+_Static_assert(COUNT_OF(bounds_chunk) <= NP_METER_BUCKETS, "too many buckets");
 _Static_assert(COUNT_OF(bounds_usd) <= NP_METER_BUCKETS, "too many buckets");
 
 #define FAMILY(family, type_, name_, unit_, labels_, help_) \
@@ -84,6 +97,9 @@ const struct np_meter_buckets np_meter_buckets[NP_FAMILY_COUNT] = {
     [NP_FAMILY_request_duration] = BUCKETS(bounds_time),
     [NP_FAMILY_overhead] = BUCKETS(bounds_fine),
     [NP_FAMILY_hook_duration] = BUCKETS(bounds_fine),
+    [NP_FAMILY_genai_duration] = BUCKETS(bounds_genai),
+    [NP_FAMILY_genai_first_chunk] = BUCKETS(bounds_chunk),
+    [NP_FAMILY_genai_tokens] = BUCKETS(bounds_tokens),
 };
 
 uint32_t np_meter_label_count(const struct np_meter_label *l)

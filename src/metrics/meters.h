@@ -74,7 +74,13 @@ enum np_unit {
       "Hook calls stopped more than 20 ms late: not the policy's fault but neap's.")              \
     X(shed, COUNTER, "neap_shed_total", COUNT, shed, "Requests refused to shed load.")            \
     X(http_refused, COUNTER, "neap_http_refused_total", COUNT, http_refused,                      \
-      "Requests refused before they reached an endpoint.")
+      "Requests refused before they reached an endpoint.")                                        \
+    X(genai_duration, HIST, "gen_ai_client_operation_duration_seconds", SECONDS, attempts,        \
+      "Time of a provider call; with OpenTelemetry's metrics on.")                                \
+    X(genai_first_chunk, HIST, "gen_ai_client_operation_time_to_first_chunk_seconds", SECONDS,    \
+      pair, "Time to a stream's first text; with OpenTelemetry's metrics on.")                    \
+    X(genai_tokens, HIST, "gen_ai_client_token_usage", COUNT, token_type,                         \
+      "Tokens of one provider call; with OpenTelemetry's metrics on.")
 
 enum np_family {
 #define NP_FAMILY_ENUM(family, type, name, unit, labels, help) NP_FAMILY_##family,
@@ -98,6 +104,8 @@ enum np_token_kind {
     NP_TOK_CACHE_WRITE,
     NP_TOK_REASONING
 };
+/* The label of genai_tokens. */
+enum np_token_type { NP_TOK_INPUT, NP_TOK_OUTPUT };
 /* Causes of shedding, the label of shed. */
 enum np_shed_cause { NP_SHED_BUSY, NP_SHED_MEMORY, NP_SHED_DRAINING };
 

@@ -11,6 +11,7 @@
 #include "model/class.h"
 #include "model/money.h"
 #include "model/request.h"
+#include "model/trace.h"
 #include "model/usage.h"
 
 #define NP_MAX_ATTEMPTS 16
@@ -136,6 +137,7 @@ struct np_exchange {
     const struct np_tenant *tenant;
     const struct np_catalog *catalog;
     const char *policy; /* version */
+    struct np_trace trace;
     struct np_span body;
     struct np_request request;
     struct np_span tags; /* raw JSON of what admit wrote; p NULL: none */

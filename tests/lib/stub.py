@@ -77,7 +77,7 @@ class Stub:
 
     RESET = object()
 
-    def __init__(self, handle, certificate=None):
+    def __init__(self, handle, certificate=None, port=0):
         self.handle = handle
         self.calls = []
         self.connections = 0
@@ -88,7 +88,7 @@ class Stub:
             self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self.tls.load_cert_chain(*certificate)
         self.open = set()
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=256)
         self.port = self.listener.getsockname()[1]
         self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.accept, daemon=True)

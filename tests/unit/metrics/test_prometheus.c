@@ -298,14 +298,9 @@ END_TEST
 /* One series of each family. */
 static void one_of_each(void)
 {
-    static const bool hist[NP_FAMILY_COUNT] = {
-        [NP_FAMILY_llm_latency] = true,  [NP_FAMILY_llm_ttft] = true,
-        [NP_FAMILY_llm_connect] = true,  [NP_FAMILY_llm_cost] = true,
-        [NP_FAMILY_overhead] = true,     [NP_FAMILY_request_duration] = true,
-        [NP_FAMILY_hook_duration] = true};
     for (unsigned f = 0; f < NP_FAMILY_COUNT; f++) {
         for (uint32_t a = 0; a < 2; a++) {
-            if (hist[f]) {
+            if (np_meter_families[f].type == NP_METER_HIST) {
                 np_meter_observe(m[a], (enum np_family)f, a, 0, MS(7));
             } else {
                 /* A number of a label that the family has not would be a second series of one name. */
