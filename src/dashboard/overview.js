@@ -160,7 +160,7 @@ function traffic(app) {
 function burnCell(value, set) {
   if (!set) return h("span", { class: "muted" }, NONE);
   const level = value > 6 ? "bad" : value > 1 ? "warn" : "";
-  return h("span", { class: `burn ${level}` }, value > 1 && h("span", { "aria-label": "over" }, "▲ "), times(value));
+  return h("span", { class: `burn ${level}` }, value > 1 && [h("span", { "aria-hidden": "true" }, "▲ "), h("span", { class: "unseen" }, "over: ")], times(value));
 }
 
 // Two windows together, as the alerts see it.

@@ -20,7 +20,7 @@ function tableRow(row, columns) {
 // columns: [{name, class, title, bare: needs no name beside it where rows are told one below the other}]; rows: [{key, cells, class, note}], a cell is a text, a node or a list, a
 // note a line below.
 export function table(caption, columns, rows) {
-  return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": caption },
+  return h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": caption },
     h("table", null,
       h("caption", { class: "unseen" }, caption),
       h("thead", null, h("tr", null, columns.map((c) =>

@@ -2,7 +2,6 @@
 what its buttons say."""
 
 # ctest: timeout 400
-# ctest: serial
 
 import hashlib
 import threading
@@ -284,6 +283,19 @@ class Dashboard(case.Case):
         shown.page.key("ArrowLeft")
         shown.page.until(f"{value} !== {board.quoted(first)}", "the step before")
         self.assertRegex(shown.page.run(value), r"^\d\d:\d\d:\d\d: all \S+, client’s fault \S+$")
+
+    def test_pointing_at_a_chart_shows_the_figures_of_that_moment(self):
+        shown = self.open()
+        shown.page.until("document.querySelectorAll('svg.plot').length === 4", "the charts")
+        shown.page.until("Number(document.querySelector('svg.plot').getAttribute('aria-valuemax')) > 1", "some steps")
+        x, y = shown.page.run(
+            "(r => [r.right - 12, r.top + 50])(document.querySelector('svg.plot').getBoundingClientRect())"
+        )
+        shown.page.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+        shown.page.until("document.querySelectorAll('.cursor').length === 4", "the moment in all charts")
+        self.assertRegex(shown.page.text(), r"by 5 s at \d\d:\d\d:\d\d")
+        shown.page.call("Input.dispatchMouseEvent", type="mouseMoved", x=5, y=5)
+        shown.page.until("document.querySelectorAll('.cursor').length === 0", "the latest again")
 
     # -- what may go wrong
 

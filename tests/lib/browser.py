@@ -21,7 +21,8 @@ FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     *("--disable-default-apps", "--disable-extensions", "--disable-breakpad", "--mute-audio"),
-    "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider",
+    "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,"
+    "LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests",
     *("--force-color-profile=srgb", "--hide-scrollbars", "--no-pings", "--remote-debugging-pipe"),
 )
 
@@ -134,7 +135,8 @@ class Browser:
 
 
 class Page:
-    """A tab. What its console says is in console, what it asked for in requests."""
+    """A tab. What its console says is in console, what it asked for in requests. fulfil: bodies of addresses
+    that the browser answers itself while Fetch is enabled."""
 
     def __init__(self, browser, target, session):
         self.browser = browser
@@ -143,6 +145,7 @@ class Page:
         self.console = []
         self.requests = []
         self.loaded = 0
+        self.fulfil = {}
         browser.pages[session] = self
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
@@ -164,6 +167,18 @@ class Page:
             self.requests.append(params["request"]["url"])
         elif method == "Page.loadEventFired":
             self.loaded += 1
+        elif method == "Fetch.requestPaused":
+            self.paused(params["requestId"], params["request"]["url"])
+
+    def paused(self, number, url):
+        """Answers, without waiting for what the browser says of that."""
+        if url not in self.fulfil:
+            self.browser.send("Fetch.continueRequest", {"requestId": number}, self.session)
+            return
+        body = base64.b64encode(self.fulfil[url]).decode()
+        headers = [{"name": "Content-Type", "value": "text/html"}]
+        answer = {"requestId": number, "responseCode": 200, "responseHeaders": headers, "body": body}
+        self.browser.send("Fetch.fulfillRequest", answer, self.session)
 
     def look(self, width=1440, height=1000, dark=False):
         phone = width < 600
@@ -189,7 +204,8 @@ class Page:
 
     def run(self, script):
         """The value of an expression; promises are waited for."""
-        got = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        got = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True,
+                        allowUnsafeEvalBlockedByCSP=False)
         if "exceptionDetails" in got:
             details = got["exceptionDetails"]
             raise Failed(f"{script}: {details.get('exception', {}).get('description', details['text'])}")
