@@ -48,24 +48,6 @@ enum np_err np_buf_reserve(struct np_buf *b, size_t more)
     return NP_OK;
 }
 
-enum np_err np_buf_put(struct np_buf *b, const void *p, size_t n)
-{
-    if (n == 0) {
-        return NP_OK;
-    }
-    enum np_err err = np_buf_reserve(b, n);
-    if (err == NP_OK) {
-        memcpy(b->p + b->n, p, n);
-        b->n += n;
-    }
-    return err;
-}
-
-enum np_err np_buf_char(struct np_buf *b, char c)
-{
-    return np_buf_put(b, &c, 1);
-}
-
 enum np_err np_buf_vprintf(struct np_buf *b, const char *fmt, va_list ap)
 {
     va_list again;
@@ -100,6 +82,9 @@ enum np_err np_buf_printf(struct np_buf *b, const char *fmt, ...)
 
 enum np_err np_buf_i64(struct np_buf *b, int64_t v)
 {
+    if (v >= 0 && v < 10) {
+        return np_buf_char(b, (char)('0' + v));
+    }
     char text[20]; /* "-9223372036854775808" */
     char *p = text + sizeof text;
     uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;

@@ -9,6 +9,7 @@
 
 #include <stdarg.h>
 #include <stdint.h>
+#include <string.h>
 
 struct np_buf {
     char *p;
@@ -24,11 +25,29 @@ void np_buf_free(struct np_buf *b);
 /* Empties it and clears the failure; keeps its memory. */
 void np_buf_reset(struct np_buf *b);
 enum np_err np_buf_reserve(struct np_buf *b, size_t more);
-enum np_err np_buf_put(struct np_buf *b, const void *p, size_t n);
 enum np_err np_buf_printf(struct np_buf *b, const char *fmt, ...) NP_PRINTF(2, 3);
 enum np_err np_buf_vprintf(struct np_buf *b, const char *fmt, va_list ap);
 /* Drops the first n bytes. */
 void np_buf_drop(struct np_buf *b, size_t n);
+
+/* What is written fits nearly always: no call then. */
+static inline enum np_err np_buf_put(struct np_buf *b, const void *p, size_t n)
+{
+    enum np_err err = n <= b->cap - b->n ? NP_OK : np_buf_reserve(b, n);
+    if (err == NP_OK && n > 0) {
+        memcpy(b->p + b->n, p, n);
+        b->n += n;
+    }
+    return err;
+}
+
+static inline enum np_err np_buf_char(struct np_buf *b, char c)
+{
+    enum np_err err = b->n < b->cap ? NP_OK : np_buf_reserve(b, 1);
+    if (err == NP_OK)
+        b->p[b->n++] = c;
+    return err;
+}
 
 static inline enum np_err np_buf_puts(struct np_buf *b, const char *s)
 {
@@ -40,7 +59,6 @@ static inline enum np_err np_buf_span(struct np_buf *b, struct np_span s)
     return np_buf_put(b, s.p, s.n);
 }
 
-enum np_err np_buf_char(struct np_buf *b, char c);
 /* A decimal integer, faster than printf. */
 enum np_err np_buf_i64(struct np_buf *b, int64_t v);
 

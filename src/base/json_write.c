@@ -33,11 +33,30 @@ void np_json_w_key(struct np_json_w *w, struct np_span key)
     w->first |= UINT64_C(1) << w->depth;
 }
 
+/* The comma and the key, where they are due. Keys that are plain, as nearly all are, go out at once. */
 static void begin_value(struct np_json_w *w, const char *key)
 {
-    if (key)
-        np_json_w_key(w, np_span_of(key));
-    separate(w);
+    if (!key) {
+        separate(w);
+        return;
+    }
+    size_t n = strlen(key);
+    uint64_t bit = UINT64_C(1) << w->depth;
+    if (np_json_skip_plain(key, key + n) != key + n || np_buf_reserve(w->b, n + 4)) {
+        np_json_w_key(w, np_span_make(key, n));
+        separate(w);
+        return;
+    }
+    char *p = w->b->p + w->b->n;
+    if (!(w->first & bit))
+        *p++ = ',';
+    w->first &= ~bit;
+    *p++ = '"';
+    memcpy(p, key, n);
+    p += n;
+    *p++ = '"';
+    *p++ = ':';
+    w->b->n = (size_t)(p - w->b->p);
 }
 
 void np_json_w_begin_key(struct np_json_w *w, const char *key, char open)
@@ -64,6 +83,7 @@ void np_json_w_end(struct np_json_w *w, char close)
 void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s)
 {
     begin_value(w, key);
+    (void)np_buf_reserve(w->b, s.n + 2); /* so that it grows once; a failure marks the buffer */
     np_buf_char(w->b, '"');
     np_json_escape(w->b, s);
     np_buf_char(w->b, '"');

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NUSD_PLACES 9       /* nano-dollars are shown as dollars */
 #define LINE_MAX_BYTES 4096 /* PIPE_BUF: a pipe takes it as one, too */
 #define CUT_MARK " cut=true"
 #define TEXT_MAX_BYTES (LINE_MAX_BYTES - (sizeof("\"" CUT_MARK "\n") - 1))
@@ -224,8 +225,8 @@ static void put_escaped(struct line *l, struct np_span s, bool quoted)
 static bool is_plain(struct np_span s)
 {
     for (size_t i = 0; i < s.n;) {
-        uint32_t c;
-        size_t len = np_utf8_next(s.p + i, s.p + s.n, &c);
+        uint32_t c = (unsigned char)s.p[i];
+        size_t len = c < 0x80 ? 1 : np_utf8_next(s.p + i, s.p + s.n, &c);
         if (len == 0 || c == ' ' || c == '"' || c == '\\' || c == '=' || is_harmful(c)) {
             return false;
         }
@@ -252,42 +253,63 @@ static void put_value(struct line *l, struct np_span s)
     }
 }
 
-/* Nano-dollars as dollars, up to 9 decimals without trailing zeros. */
-static void put_nusd(struct line *l, int64_t nusd)
+/* A decimal number with `places` decimals of which trailing zeros are left out. Not printf: a line of a
+ * request has four of them. */
+static void put_number(struct line *l, int64_t v, unsigned places)
 {
-    const uint64_t per_dollar = 1000000000;
-    uint64_t u = nusd < 0 ? 0 - (uint64_t)nusd : (uint64_t)nusd;
-    char text[40];
-    int n = snprintf(text, sizeof text, "%s%llu.%09llu", nusd < 0 ? "-" : "",
-                     (unsigned long long)(u / per_dollar), (unsigned long long)(u % per_dollar));
-    while (text[n - 1] == '0') {
-        n--;
+    char text[32]; /* "-9223372036.854775808" */
+    char *p = text + sizeof text;
+    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    bool shown = false;
+    for (; places > 0; places--, u /= 10) {
+        shown = shown || u % 10 != 0;
+        if (shown) {
+            *--p = (char)('0' + u % 10);
+        }
     }
-    if (text[n - 1] == '.') {
-        n--;
+    if (shown) {
+        *--p = '.';
     }
-    put(l, text, (size_t)n);
+    do {
+        *--p = (char)('0' + u % 10);
+        u /= 10;
+    } while (u > 0);
+    if (v < 0) {
+        *--p = '-';
+    }
+    put(l, p, (size_t)(text + sizeof text - p));
+}
+
+/* " key="; false when it does not fit. */
+static bool put_name(struct line *l, const char *key)
+{
+    size_t n = strlen(key);
+    if (!fits(l, n + 2)) {
+        l->cut = true;
+        return false;
+    }
+    char *p = l->p + l->n;
+    *p++ = ' ';
+    memcpy(p, key, n);
+    p[n] = '=';
+    l->n += n + 2;
+    return true;
 }
 
 /* A value that does not fit is shortened if it is text, else the pair is left out. */
 static void put_pair(struct line *l, const struct np_kv *kv)
 {
-    char number[24];
     size_t before = l->n;
-    put_text(l, " ");
-    put_text(l, kv->key);
-    put_text(l, "=");
-    bool named = !l->cut;
+    bool named = put_name(l, kv->key);
     switch (kv->kind) {
     case NP_KV_SPAN:
         put_value(l, kv->span);
         break;
     case NP_KV_I64:
-        snprintf(number, sizeof number, "%lld", (long long)kv->i64);
-        put_text(l, number);
+        put_number(l, kv->i64, 0);
         break;
     case NP_KV_NUSD:
-        put_nusd(l, kv->i64);
+        put_number(l, kv->i64, NUSD_PLACES);
         break;
     case NP_KV_BOOL:
         put_text(l, kv->i64 ? "true" : "false");

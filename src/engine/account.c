@@ -6,7 +6,7 @@
 #include "engine/drive.h"
 #include "model/record.h"
 
-#define RECORD_MAX_BYTES (4u << 20)
+#define KEPT_BYTES 16384
 #define TILL_ATTEMPTS 32 /* more than max_attempts and every key together */
 
 static unsigned status_of(const struct np_exchange *x)
@@ -76,29 +76,26 @@ static void count(const struct np_account_env *env, const struct np_exchange *x)
         np_series_add(env->series, endpoint, &event);
 }
 
-static void record(const struct np_account_env *env, const struct np_exchange *x)
+/* Records of usual length are made in the same memory, one after the other. */
+static void hand_over(const struct np_account_env *env)
 {
-    struct np_buf b;
-    np_buf_init(&b, RECORD_MAX_BYTES);
-    np_record_decision(&b, x, env->bodies);
-    if (!np_buf_failed(&b))
-        (void)np_ring_put(env->decisions, NP_RING_TAG_DECISION, np_buf_view(&b));
-    np_buf_free(&b);
+    struct np_buf *b = env->text;
+    if (!np_buf_failed(b))
+        (void)np_ring_put(env->decisions, NP_RING_TAG_DECISION, np_buf_view(b));
+    if (b->cap > KEPT_BYTES)
+        np_buf_free(b);
+    np_buf_reset(b);
 }
 
 void np_account_refusal(const struct np_account_env *env, const struct np_refusal *r,
                         const char *request_id, const struct np_endpoint *endpoint,
                         uint64_t took_ns)
 {
-    struct np_buf b;
     if (!env->decisions)
         return;
-    np_buf_init(&b, RECORD_MAX_BYTES);
-    np_record_refusal(&b, r, request_id, np_clock_wall_ms(&np_clock_live),
+    np_record_refusal(env->text, r, request_id, np_clock_wall_ms(&np_clock_live),
                       endpoint ? endpoint->path : NULL, took_ns);
-    if (!np_buf_failed(&b))
-        (void)np_ring_put(env->decisions, NP_RING_TAG_DECISION, np_buf_view(&b));
-    np_buf_free(&b);
+    hand_over(env);
 }
 
 static void log_line(const struct np_exchange *x)
@@ -124,8 +121,10 @@ void np_account_close(const struct np_account_env *env, struct np_exchange *x)
 {
     np_require(x->reserved_nusd == 0);
     count(env, x);
-    if (env->decisions)
-        record(env, x);
+    if (env->decisions) {
+        np_record_decision(env->text, x, env->bodies);
+        hand_over(env);
+    }
     if (env->otel)
         np_otel_exchange(env->otel, x);
     log_line(x);

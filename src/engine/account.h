@@ -3,6 +3,7 @@
 #ifndef NP_ENGINE_ACCOUNT_H
 #define NP_ENGINE_ACCOUNT_H
 
+#include "base/buf.h"
 #include "base/ring.h"
 #include "engine/otel.h"
 #include "engine/series.h"
@@ -11,11 +12,14 @@
 #include "metrics/meters.h"
 #include "model/exchange.h"
 
+#define NP_ACCOUNT_RECORD_MAX_BYTES (4u << 20)
+
 struct np_account_env {
     struct np_guard *guard;
     struct np_meters *meters;
     struct np_till *till;      /* NULL: nobody keeps books */
     struct np_ring *decisions; /* NULL: none are written */
+    struct np_buf *text;       /* a record is made in it; its owner's */
     bool bodies;               /* prompts and replies go into the records */
     struct np_otel_side *otel; /* NULL: no spans */
     struct np_series *series;  /* NULL: what the dashboard draws is not kept */

@@ -1,5 +1,5 @@
-/* A circle of records: the oldest goes when there are too many or they are too large. What lists filter
- * by is read once, when a record comes. */
+/* A circle of records: the oldest goes when there are too many or they are too large. Many records come
+ * for each list that is asked for, so what lists filter by is read when one is. */
 #include "engine/recent.h"
 
 #include "engine/fields.h"
@@ -10,7 +10,6 @@
 struct entry {
     char *text;
     size_t n;
-    struct np_span id, endpoint, tenant, outcome; /* within text, escapes kept */
 };
 
 struct np_recent {
@@ -57,6 +56,18 @@ void np_recent_free(struct np_recent *r)
     free(r);
 }
 
+/* The inside of a string of the record, escapes kept; "" when there is none. Names are there once. */
+static struct np_span text_of(const struct entry *e, const char *key)
+{
+    struct np_json_walk walk = np_json_walk(np_span_make(e->text, e->n));
+    struct np_span name, value;
+    while (np_json_member(&walk, &name, &value)) {
+        if (np_span_is(name, key))
+            return np_json_kind(value) == NP_JSON_STRING ? np_json_inner(value) : NP_SPAN("");
+    }
+    return NP_SPAN("");
+}
+
 /* The i-th, the newest is 0. */
 static const struct entry *at(const struct np_recent *r, size_t i)
 {
@@ -71,13 +82,7 @@ void np_recent_add(struct np_recent *r, struct np_span record)
     if (!text)
         return;
     memcpy(text, record.p, record.n);
-    struct np_span whole = np_span_make(text, record.n);
-    const struct entry e = {.text = text,
-                            .n = record.n,
-                            .id = np_text_of(whole, "requestId"),
-                            .endpoint = np_text_of(whole, "endpoint"),
-                            .tenant = np_text_of(whole, "tenant"),
-                            .outcome = np_text_of(whole, "outcome")};
+    const struct entry e = {.text = text, .n = record.n};
     (void)pthread_mutex_lock(&r->lock);
     while (r->n > 0 && (r->n == r->max || r->bytes + e.n > r->max_bytes))
         drop_oldest(r);
@@ -122,15 +127,15 @@ static void put_row(struct np_json_w *w, struct np_span record)
     np_json_w_end(w, '}');
 }
 
-static bool fits(struct np_span have, struct np_span wanted)
+static bool fits(const struct entry *e, const char *key, struct np_span wanted)
 {
-    return wanted.n == 0 || np_span_eq(have, wanted);
+    return wanted.n == 0 || np_span_eq(text_of(e, key), wanted);
 }
 
 static bool matches(const struct entry *e, const struct np_recent_query *q)
 {
-    return fits(e->endpoint, q->endpoint) && fits(e->tenant, q->tenant) &&
-           fits(e->outcome, q->outcome);
+    return fits(e, "endpoint", q->endpoint) && fits(e, "tenant", q->tenant) &&
+           fits(e, "outcome", q->outcome);
 }
 
 /* Where a list begins; r->n: `before` is not kept. */
@@ -139,7 +144,7 @@ static size_t begin(const struct np_recent *r, struct np_span before)
     if (before.n == 0)
         return 0;
     for (size_t i = 0; i < r->n; i++) {
-        if (np_span_eq(at(r, i)->id, before))
+        if (np_span_eq(text_of(at(r, i), "requestId"), before))
             return i + 1;
     }
     return SIZE_MAX;
@@ -168,7 +173,7 @@ enum np_err np_recent_list(struct np_recent *r, const struct np_recent_query *q,
         if (more)
             break;
         put_row(&w, np_span_make(e->text, e->n));
-        last = e->id;
+        last = text_of(e, "requestId");
         rows++;
     }
     np_json_w_end(&w, ']');
@@ -189,14 +194,18 @@ unsigned np_recent_get(struct np_recent *r, struct np_span id, struct np_buf *ou
     const struct entry *found = NULL;
     bool whole = false, other = false;
     (void)pthread_mutex_lock(&r->lock);
+    struct np_span found_id = NP_SPAN_NONE;
     for (size_t i = 0; i < r->n && !whole; i++) {
         const struct entry *e = at(r, i);
-        if (id.n == 0 || e->id.n < id.n || memcmp(e->id.p, id.p, id.n) != 0)
+        struct np_span its = text_of(e, "requestId");
+        if (id.n == 0 || its.n < id.n || memcmp(its.p, id.p, id.n) != 0)
             continue;
-        whole = e->id.n == id.n;
-        other = other || (found && !np_span_eq(found->id, e->id));
-        if (!found || whole)
+        whole = its.n == id.n;
+        other = other || (found && !np_span_eq(found_id, its));
+        if (!found || whole) {
             found = e;
+            found_id = its;
+        }
     }
     unsigned n = !found ? 0 : other && !whole ? 2 : 1;
     if (n == 1) {

@@ -115,6 +115,7 @@ static void free_parts(struct np_worker *w)
     if (w->loop)
         np_loop_free(w->loop);
     np_buf_free(&w->delta);
+    np_buf_free(&w->record);
     np_otel_side_free(&w->otel);
     np_ring_free(w->ring);
     np_meters_free(w->meters);
@@ -139,6 +140,7 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
     }
     w->ground = np_live_ground(w);
     np_buf_init(&w->delta, NP_DRIVE_DELTA_BYTES);
+    np_buf_init(&w->record, NP_ACCOUNT_RECORD_MAX_BYTES);
     w->drive = (struct np_drive_env){.ground = &w->ground,
                                      .guard = e->guard,
                                      .ledger = e->ledger,
@@ -153,6 +155,7 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                          .meters = w->meters,
                                          .till = w->till,
                                          .decisions = recorded ? w->ring : NULL,
+                                         .text = &w->record,
                                          .bodies = e->options.record_bodies,
                                          .series = e->series,
                                          .otel = &w->otel};

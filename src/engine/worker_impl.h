@@ -20,7 +20,8 @@ struct np_worker {
     struct np_rng rng;
     struct np_ground ground;
     struct np_drive_env drive;
-    struct np_buf delta; /* the driver's scratch */
+    struct np_buf delta;  /* the driver's scratch */
+    struct np_buf record; /* the account's */
     struct np_account_env account;
     struct np_otel_side otel;
     _Atomic size_t open;                      /* exchanges that are not closed */
