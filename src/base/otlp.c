@@ -27,23 +27,16 @@ static size_t encode(uint64_t v, unsigned char out[10])
     return n;
 }
 
-static void varint(struct np_buf *b, uint64_t v)
+/* A field's head: its number and kind. */
+static size_t put_tag(unsigned char out[10], unsigned field, unsigned wire)
 {
-    unsigned char bytes[10];
-    (void)np_buf_put(b, bytes, encode(v, bytes));
+    return encode((uint64_t)field << 3 | wire, out);
 }
 
-static void tag(struct np_buf *b, unsigned field, unsigned wire)
+static void put_fixed64(unsigned char out[8], uint64_t v)
 {
-    varint(b, (uint64_t)field << 3 | wire);
-}
-
-static void fixed64(struct np_buf *b, uint64_t v)
-{
-    unsigned char bytes[8];
     for (unsigned i = 0; i < 8; i++)
-        bytes[i] = (unsigned char)(v >> (8 * i));
-    (void)np_buf_put(b, bytes, sizeof bytes);
+        out[i] = (unsigned char)(v >> (8 * i));
 }
 
 static uint64_t bits_of(double v)
@@ -53,13 +46,49 @@ static uint64_t bits_of(double v)
     return bits;
 }
 
+static void put_varint(struct np_buf *b, unsigned field, uint64_t v)
+{
+    unsigned char bytes[20];
+    size_t n = put_tag(bytes, field, WIRE_VARINT);
+    n += encode(v, bytes + n);
+    (void)np_buf_put(b, bytes, n);
+}
+
+static void put_64(struct np_buf *b, unsigned field, uint64_t v)
+{
+    unsigned char bytes[18];
+    size_t n = put_tag(bytes, field, WIRE_FIXED64);
+    put_fixed64(bytes + n, v);
+    (void)np_buf_put(b, bytes, n + 8);
+}
+
+/* The head of a field of n bytes. */
+static size_t put_length(unsigned char out[20], unsigned field, size_t n)
+{
+    size_t at = put_tag(out, field, WIRE_BYTES);
+    return at + encode(n, out + at);
+}
+
+static bool all_ascii(struct np_span s)
+{
+    uint64_t any = 0, eight;
+    size_t i = 0;
+    for (; i + 8 <= s.n; i += 8) {
+        memcpy(&eight, s.p + i, 8);
+        any |= eight;
+    }
+    for (; i < s.n; i++)
+        any |= (unsigned char)s.p[i];
+    return (any & UINT64_C(0x8080808080808080)) == 0;
+}
+
 /* How long s is with each byte that is not UTF-8 replaced. */
 static size_t clean_bytes(struct np_span s)
 {
     size_t n = 0;
     uint32_t cp;
     for (const char *p = s.p, *end = s.p + s.n; p < end;) {
-        size_t step = (unsigned char)*p < 0x80 ? 1 : np_utf8_next(p, end, &cp);
+        size_t step = np_utf8_next(p, end, &cp);
         n += step ? step : 3;
         p += step ? step : 1;
     }
@@ -70,17 +99,19 @@ static void put_clean(struct np_buf *b, struct np_span s)
 {
     uint32_t cp;
     for (const char *p = s.p, *end = s.p + s.n; p < end;) {
-        size_t step = (unsigned char)*p < 0x80 ? 1 : np_utf8_next(p, end, &cp);
+        size_t step = np_utf8_next(p, end, &cp);
         (void)np_buf_put(b, step ? p : "\xef\xbf\xbd", step ? step : 3);
         p += step ? step : 1;
     }
 }
 
-static void text(struct np_buf *b, unsigned field, struct np_span s)
+static void put_text(struct np_buf *b, unsigned field, struct np_span s)
 {
-    size_t n = clean_bytes(s);
-    tag(b, field, WIRE_BYTES);
-    varint(b, n);
+    unsigned char head[20];
+    size_t n = all_ascii(s) ? s.n : clean_bytes(s);
+    if (np_buf_reserve(b, sizeof head + n))
+        return;
+    (void)np_buf_put(b, head, put_length(head, field, n));
     if (n == s.n)
         (void)np_buf_span(b, s);
     else
@@ -96,8 +127,10 @@ void np_otlp_begin(struct np_otlp *o, unsigned field, const char *name)
         return;
     }
     np_require(o->depth < NP_OTLP_DEPTH);
-    tag(o->b, field, WIRE_BYTES);
-    (void)np_buf_char(o->b, '\0');
+    unsigned char head[11];
+    size_t n = put_tag(head, field, WIRE_BYTES);
+    head[n] = 0;
+    (void)np_buf_put(o->b, head, n + 1);
     o->at[o->depth++] = o->b->n;
 }
 
@@ -157,7 +190,7 @@ void np_otlp_text(struct np_otlp *o, unsigned field, const char *name, struct np
     if (o->json)
         np_json_w_str(&o->w, name, s);
     else
-        text(o->b, field, s);
+        put_text(o->b, field, s);
 }
 
 void np_otlp_id(struct np_otlp *o, unsigned field, const char *name, const uint8_t *id, size_t n)
@@ -165,8 +198,8 @@ void np_otlp_id(struct np_otlp *o, unsigned field, const char *name, const uint8
     static const char digits[] = "0123456789abcdef";
     char hex[64];
     if (!o->json) {
-        tag(o->b, field, WIRE_BYTES);
-        varint(o->b, n);
+        unsigned char head[20];
+        (void)np_buf_put(o->b, head, put_length(head, field, n));
         (void)np_buf_put(o->b, id, n);
         return;
     }
@@ -184,8 +217,7 @@ void np_otlp_fixed(struct np_otlp *o, unsigned field, const char *name, uint64_t
         json_u64(o, name, v);
         return;
     }
-    tag(o->b, field, WIRE_FIXED64);
-    fixed64(o->b, v);
+    put_64(o->b, field, v);
 }
 
 void np_otlp_fixed32(struct np_otlp *o, unsigned field, const char *name, uint32_t v)
@@ -194,10 +226,10 @@ void np_otlp_fixed32(struct np_otlp *o, unsigned field, const char *name, uint32
         np_json_w_i64(&o->w, name, v);
         return;
     }
-    const unsigned char bytes[4] = {(unsigned char)v, (unsigned char)(v >> 8),
-                                    (unsigned char)(v >> 16), (unsigned char)(v >> 24)};
-    tag(o->b, field, WIRE_FIXED32);
-    (void)np_buf_put(o->b, bytes, sizeof bytes);
+    unsigned char bytes[18];
+    size_t n = put_tag(bytes, field, WIRE_FIXED32);
+    put_fixed64(bytes + n, v);
+    (void)np_buf_put(o->b, bytes, n + 4);
 }
 
 void np_otlp_double(struct np_otlp *o, unsigned field, const char *name, double v)
@@ -206,8 +238,7 @@ void np_otlp_double(struct np_otlp *o, unsigned field, const char *name, double 
         json_double(o, name, v);
         return;
     }
-    tag(o->b, field, WIRE_FIXED64);
-    fixed64(o->b, bits_of(v));
+    put_64(o->b, field, bits_of(v));
 }
 
 void np_otlp_enum(struct np_otlp *o, unsigned field, const char *name, unsigned v)
@@ -216,8 +247,7 @@ void np_otlp_enum(struct np_otlp *o, unsigned field, const char *name, unsigned 
         np_json_w_i64(&o->w, name, v);
         return;
     }
-    tag(o->b, field, WIRE_VARINT);
-    varint(o->b, v);
+    put_varint(o->b, field, v);
 }
 
 void np_otlp_bool(struct np_otlp *o, unsigned field, const char *name, bool v)
@@ -228,14 +258,21 @@ void np_otlp_bool(struct np_otlp *o, unsigned field, const char *name, bool v)
         np_otlp_enum(o, field, name, v);
 }
 
+static void put_raw_64(struct np_buf *b, uint64_t v)
+{
+    unsigned char bytes[8];
+    put_fixed64(bytes, v);
+    (void)np_buf_put(b, bytes, sizeof bytes);
+}
+
 static void begin_packed(struct np_otlp *o, unsigned field, const char *name, size_t n)
 {
     if (o->json) {
         np_json_w_begin_key(&o->w, name, '[');
         return;
     }
-    tag(o->b, field, WIRE_BYTES);
-    varint(o->b, 8 * n);
+    unsigned char head[20];
+    (void)np_buf_put(o->b, head, put_length(head, field, 8 * n));
 }
 
 void np_otlp_fixeds(struct np_otlp *o, unsigned field, const char *name, const uint64_t *v,
@@ -246,7 +283,7 @@ void np_otlp_fixeds(struct np_otlp *o, unsigned field, const char *name, const u
         if (o->json)
             json_u64(o, NULL, v[i]);
         else
-            fixed64(o->b, v[i]);
+            put_raw_64(o->b, v[i]);
     }
     np_otlp_list_end(o);
 }
@@ -258,7 +295,7 @@ void np_otlp_doubles(struct np_otlp *o, unsigned field, const char *name, const 
         if (o->json)
             json_double(o, NULL, v[i]);
         else
-            fixed64(o->b, bits_of(v[i]));
+            put_raw_64(o->b, bits_of(v[i]));
     }
     np_otlp_list_end(o);
 }
@@ -279,8 +316,34 @@ static void end_attr(struct np_otlp *o)
     np_otlp_end(o);
 }
 
+/* All of an attribute at once, as there are many: `head` begins the AnyValue, `rest` ends it. */
+static void put_attr(struct np_buf *b, unsigned field, const char *key, const unsigned char *head,
+                     size_t n_head, struct np_span rest)
+{
+    unsigned char bytes[64];
+    size_t k = strlen(key), any = n_head + rest.n;
+    size_t n_key = put_length(bytes, 1, k), n_any = put_length(bytes + 20, 2, any);
+    size_t n_all = put_length(bytes + 40, field, n_key + k + n_any + any);
+    if (np_buf_reserve(b, n_all + n_key + k + n_any + any))
+        return;
+    char *p = b->p + b->n;
+    memcpy(p, bytes + 40, n_all);
+    memcpy(p += n_all, bytes, n_key);
+    memcpy(p += n_key, key, k);
+    memcpy(p += k, bytes + 20, n_any);
+    memcpy(p += n_any, head, n_head);
+    if (rest.n > 0)
+        memcpy(p + n_head, rest.p, rest.n);
+    b->n += n_all + n_key + k + n_any + any;
+}
+
 void np_otlp_attr(struct np_otlp *o, unsigned field, const char *key, struct np_span s)
 {
+    unsigned char head[20];
+    if (!o->json && all_ascii(s)) {
+        put_attr(o->b, field, key, head, put_length(head, 1, s.n), s);
+        return;
+    }
     begin_attr(o, field, key);
     np_otlp_text(o, 1, "stringValue", s);
     end_attr(o);
@@ -288,29 +351,43 @@ void np_otlp_attr(struct np_otlp *o, unsigned field, const char *key, struct np_
 
 void np_otlp_attr_i64(struct np_otlp *o, unsigned field, const char *key, int64_t v)
 {
-    begin_attr(o, field, key);
-    if (o->json) {
-        char digits[24];
-        (void)snprintf(digits, sizeof digits, "%" PRId64, v);
-        np_json_w_cstr(&o->w, "intValue", digits);
-    } else {
-        tag(o->b, 3, WIRE_VARINT);
-        varint(o->b, (uint64_t)v);
+    if (!o->json) {
+        unsigned char head[20];
+        size_t n = put_tag(head, 3, WIRE_VARINT);
+        n += encode((uint64_t)v, head + n);
+        put_attr(o->b, field, key, head, n, NP_SPAN_NONE);
+        return;
     }
+    char digits[24];
+    (void)snprintf(digits, sizeof digits, "%" PRId64, v);
+    begin_attr(o, field, key);
+    np_json_w_cstr(&o->w, "intValue", digits);
     end_attr(o);
 }
 
 void np_otlp_attr_f64(struct np_otlp *o, unsigned field, const char *key, double v)
 {
+    if (!o->json) {
+        unsigned char head[18];
+        size_t n = put_tag(head, 4, WIRE_FIXED64);
+        put_fixed64(head + n, bits_of(v));
+        put_attr(o->b, field, key, head, n + 8, NP_SPAN_NONE);
+        return;
+    }
     begin_attr(o, field, key);
-    np_otlp_double(o, 4, "doubleValue", v);
+    json_double(o, "doubleValue", v);
     end_attr(o);
 }
 
 void np_otlp_attr_bool(struct np_otlp *o, unsigned field, const char *key, bool v)
 {
+    if (!o->json) {
+        const unsigned char head[] = {2 << 3 | WIRE_VARINT, v};
+        put_attr(o->b, field, key, head, sizeof head, NP_SPAN_NONE);
+        return;
+    }
     begin_attr(o, field, key);
-    np_otlp_bool(o, 2, "boolValue", v);
+    np_json_w_bool(&o->w, "boolValue", v);
     end_attr(o);
 }
 

@@ -7,7 +7,6 @@
 #include "model/money.h"
 
 #include <math.h>
-#include <stdio.h>
 
 #define SPANS 2 /* ScopeSpans.spans */
 #define ATTRS 9 /* Span.attributes */
@@ -64,12 +63,19 @@ static void put_flags(struct np_otlp *o, bool remote)
 
 /* --- the request's --------------------------------------------------------------------------------- */
 
-/* "POST /api/assistant/reply"; of a path that is none of ours only the method. */
-static void put_name(struct np_otlp *o, const char *method, const char *route)
+/* "POST /api/assistant/reply"; of a path that is none of ours only the method. Cut where it is long. */
+static void put_name(struct np_otlp *o, const char *what, const char *of)
 {
     char name[512];
-    (void)snprintf(name, sizeof name, "%s%s%s", method, route ? " " : "", route ? route : "");
-    np_otlp_text(o, 5, "name", np_span_of(name));
+    size_t n = strlen(what), more = of ? strlen(of) : 0;
+    n = n < sizeof name - 1 ? n : sizeof name - 1;
+    memcpy(name, what, n);
+    if (of) {
+        name[n++] = ' ';
+        more = more < sizeof name - n ? more : sizeof name - n;
+        memcpy(name + n, of, more);
+    }
+    np_otlp_text(o, 5, "name", np_span_make(name, n + more));
 }
 
 static void begin_request(struct np_otlp *o, const struct np_trace *t)
@@ -151,7 +157,9 @@ static void put_server(struct np_otlp *o, unsigned field, const char *url, bool 
     const char *stop = *host == '[' ? strchr(host, ']') : NULL;
     const char *colon = memchr(stop ? stop : host, ':', (size_t)(end - (stop ? stop : host)));
     if (colon)
-        (void)sscanf(colon + 1, "%5u", &port);
+        port = 0;
+    for (const char *p = colon ? colon + 1 : end; p < end && *p >= '0' && *p <= '9'; p++)
+        port = port * 10 + (unsigned)(*p - '0');
     struct np_span name = stop ? np_span_make(host + 1, (size_t)(stop - host - 1))
                                : np_span_make(host, (size_t)((colon ? colon : end) - host));
     np_otlp_attr(o, field, "server.address", name);
@@ -219,16 +227,14 @@ static void put_attempt(struct np_otlp *o, const struct np_exchange *x, const st
                         const struct np_span_facts *facts)
 {
     uint8_t id[NP_SPAN_ID_BYTES];
-    char name[300];
     np_trace_attempt_id(&x->trace, a->number, id);
-    (void)snprintf(name, sizeof name, "chat %s", a->model->id);
     np_otlp_begin(o, SPANS, NULL);
     np_otlp_id(o, 1, "traceId", x->trace.id, sizeof x->trace.id);
     np_otlp_id(o, 2, "spanId", id, sizeof id);
     if (x->trace.state.n > 0)
         np_otlp_text(o, 3, "traceState", x->trace.state);
     np_otlp_id(o, 4, "parentSpanId", x->trace.span, sizeof x->trace.span);
-    np_otlp_text(o, 5, "name", np_span_of(name));
+    put_name(o, "chat", a->model->id);
     np_otlp_enum(o, 6, "kind", KIND_CLIENT);
     put_times(o, a->start_ns, a->end_ns ? a->end_ns : x->end_ns, facts);
     np_otlp_list(o, "attributes");
