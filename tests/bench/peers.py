@@ -124,11 +124,12 @@ def rss_kb(pid):
 class Provider:
     """upstream.c: answers at once, or after a delay."""
 
-    def __init__(self, tools, temp, cpus, delay_ms):
+    def __init__(self, tools, temp, cpus, delay_ms, path=PROVIDER_PATH):
         self.port = free_port()
-        log = os.path.join(temp, "provider-%d.log" % delay_ms)
+        self.tools = tools
+        log = os.path.join(temp, "provider-%d.log" % self.port)
         self.process = start(
-            [os.path.join(tools, "upstream"), str(self.port), PROVIDER_PATH,
+            [os.path.join(tools, "upstream"), str(self.port), path,
              os.path.join(HERE, "data", "reply.json"), str(delay_ms)], cpus.provider, log)
         self.pid = self.process.pid
         wait_for_port(self.process, self.port, log)
@@ -140,6 +141,7 @@ class Provider:
 class Direct:
     """No server between client and provider: what the others' latency is measured against."""
     name = "direct"
+    helpers = ()
 
     def __init__(self, _temp, _cpus, provider, profile):
         self.port, self.pid, self.speaks, self.path = provider.port, provider.pid, "openai", PROVIDER_PATH
@@ -151,6 +153,7 @@ class Direct:
 class Nginx:
     """One nginx with one worker, which is the process that is measured."""
     name, what = "nginx", "proxy"
+    helpers = ()
 
     def __init__(self, temp, cpus, provider, profile):
         self.port = free_port()
@@ -229,6 +232,7 @@ class Neap:
     name = "neap"
     # What is written down of requests, as flags: by default log lines, and records in memory.
     seeing = ()
+    helpers = ()  # further processes that belong to it and are not measured
     binary = os.path.join(ROOT, "build", "release", "neap")
 
     def __init__(self, temp, cpus, provider, profile):
@@ -248,6 +252,7 @@ class Neap:
         log = os.path.join(temp, "out")
         env = {name: value for name, value in os.environ.items() if not name.startswith("NEAP_")}
         env["NEAP_BENCH_KEY"] = "bench"
+        env.update(self.collect(temp, cpus, provider))
         self.process = start(
             [self.binary, "serve", "--workers", "1", "--policies", os.path.join(temp, "policies"),
              "--store", "memory:",
@@ -261,8 +266,14 @@ class Neap:
             self.stop()
             raise
 
+    def collect(self, temp, cpus, provider):
+        """Starts what else is told of requests; the environment that names it."""
+        return {}
+
     def stop(self):
         stop(self.process)
+        for helper in self.helpers:
+            helper.stop()
 
 
 class NeapQuiet(Neap):
@@ -272,9 +283,16 @@ class NeapQuiet(Neap):
 
 
 class NeapSeen(Neap):
-    """The same and everything is: log lines, records in memory and in a file."""
+    """The same and everything is: log lines, records in memory and in a file, spans to a collector."""
     name = "neap-seen"
     seeing = ("--decisions", "@TEMP@/decisions")
+
+    def collect(self, temp, cpus, provider):
+        collector = Provider(provider.tools, temp, cpus, 0, "/v1/traces")
+        self.helpers = (collector,)
+        # Room for what comes while the collector, which shares a core with the load, is not scheduled.
+        return {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:%d/v1/traces" % collector.port,
+                "OTEL_BSP_MAX_QUEUE_SIZE": "65536"}
 
 
 PEERS = {peer.name: peer for peer in (Nginx, NginxLua, Neap, NeapQuiet, NeapSeen)}
