@@ -3,6 +3,18 @@
 const PATIENCE_MS = 10000;
 
 let token = "";
+let skew = 0; // of neap's clock to this one, in milliseconds, where it matters
+
+// What neap's clock shows.
+export function now() {
+  return Date.now() + skew;
+}
+
+// A header of whole seconds, on its way for a moment.
+function learnSkew(date) {
+  const apart = Date.parse(date) + 500 - Date.now();
+  if (!Number.isNaN(apart)) skew = Math.abs(apart) > 3000 ? apart : 0;
+}
 
 export function setToken(text) {
   token = text;
@@ -25,6 +37,7 @@ async function call(path, method, patience) {
   const signal = AbortSignal.timeout(patience);
   try {
     const reply = await fetch(path, { method, headers, signal, cache: "no-store", credentials: "omit" });
+    learnSkew(reply.headers.get("Date"));
     return { reply, text: await reply.text() };
   } catch (fault) {
     throw new Refused(0, fault.name === "TimeoutError" ? `no answer within ${patience / 1000} s` : "the connection failed");

@@ -1,7 +1,7 @@
 // The page: where it is, what it asks for and how often, and the frame around it.
 
 import { h, render } from "./dom.js";
-import { Refused, get, getText, hasToken, post, setToken } from "./api.js";
+import { Refused, get, getText, hasToken, now, post, setToken } from "./api.js";
 import { state } from "./parts.js";
 import { clock, count, duration, since } from "./format.js";
 import { overview, overviewNeeds } from "./overview.js";
@@ -23,6 +23,7 @@ const app = {
   listFault: "", // why a list or a record is not there
   needsToken: false, tokenFault: "",
   unproven: true, // nothing was answered yet with this token
+  unfolded: new Set(), // tables that show all their rows
   busy: false, done: null, asking: "", // reload or rollback
   chartWidth: 300,
   set(change) {
@@ -67,7 +68,7 @@ async function load(name, path) {
     const body = await (name === "told" ? getText(path) : get(path));
     if (app.asked[name] !== asked) return; // something else is wanted by now
     app.data[name] = body;
-    app.answeredAt = Date.now();
+    app.answeredAt = now();
     app.fault = null;
     if (app.unproven) setTimeout(tick, 0);
     app.unproven = false;
@@ -99,7 +100,7 @@ function askForWhatIsDue() {
 }
 
 function tick() {
-  app.now = Date.now();
+  app.now = now();
   askForWhatIsDue();
   draw();
 }
@@ -174,7 +175,7 @@ function head() {
 
 function faultBanner() {
   if (!app.fault) return null;
-  const wait = Math.max(0, Math.ceil((app.fault.next - app.now) / 1000));
+  const wait = Math.max(0, Math.ceil((app.fault.next - Date.now()) / 1000));
   const old = app.fault.since ? ` What is shown is of ${clock(app.fault.since)}.` : "";
   return h("div", { class: "banner", role: "alert", key: "banner" },
     h("span", null, state("bad", `neap does not answer at ${location.host}`), `: ${app.fault.why}.${old} `),

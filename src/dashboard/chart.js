@@ -6,7 +6,7 @@ import { h } from "./dom.js";
 import { clock } from "./format.js";
 
 const HEIGHT = 150;
-const LEFT = 46;
+const LEFT = 50;
 const RIGHT = 8;
 const TOP = 8;
 const BOTTOM = 20;

@@ -2,8 +2,8 @@
 
 import { h } from "./dom.js";
 import { chart, greatest, grouped, moment, sum, timeAxis } from "./chart.js";
-import { bar, empty, name, panel, state, table } from "./parts.js";
-import { NONE, clock, count, duration, money, moment as when, ms, perSecond, percent, shortMs, since, times } from "./format.js";
+import { bar, empty, firstRows, name, panel, state, table } from "./parts.js";
+import { NONE, clock, count, duration, money, moment as when, ms, perSecond, percent, several, shortMs, since, times } from "./format.js";
 import { requestTable } from "./requests.js";
 import { policies } from "./policies.js";
 
@@ -82,8 +82,8 @@ function tiles(app) {
     tile("Degraded", share(series.all.degraded), `${count(sum(last(series.all.degraded)))} of ${count(counted)}`),
     tile("p95 latency", ms(greatest(last(series.all.p95Ms))), "slowest 5 s of them"),
     tile("Spend", steps ? `${money(cost / span * 3600)}/h` : NONE, `${money(cost)} last minute`),
-    tile("In flight", count(status.inflight), `${count(status.workers)} workers`),
-    tile("Breakers", open ? `${open} open` : "all closed", `${count(status.breakers.length)} models`, open ? "bad" : ""));
+    tile("In flight", count(status.inflight), several(status.workers, "worker")),
+    tile("Breakers", open ? `${open} open` : "all closed", several(status.breakers.length, "model"), open ? "bad" : ""));
 }
 
 // --- charts
@@ -127,7 +127,7 @@ function drawn(app, series, span) {
     chart({ ...shared, title: "p95 latency", note: axis.group > 1 ? "the worst minute" : "of each step", format: ms, tick: shortMs, least: p95Goal ? p95Goal * 1.2 : 10,
       goal: p95Goal && { value: p95Goal, label: `objective ${ms(p95Goal)}` },
       lines: [{ label: "p95", kind: "time", values: p95 }] }),
-    chart({ ...shared, title: "Spend", note: "per hour, at this pace", format: money, least: 0.0001,
+    chart({ ...shared, title: "Spend", note: "per hour, at this pace", format: money, least: 0.001,
       lines: [{ label: "spend", kind: "main", area: true, values: lists.costUsd.map((usd) => usd / seconds * 3600) }] }));
 }
 
@@ -202,7 +202,7 @@ function objectives(app) {
   if (!status) return null;
   const columns = [{ name: "endpoint" }, { name: "objective", class: "nowrap strong", bare: true }, { name: "at most", class: "number" },
     { name: "last 5 min", class: "number" },
-    ...WINDOWS.map((w) => ({ name: `burn ${w}`, class: "number", title: `how many times faster than allowed, over ${w}` })), { name: "state", class: "nowrap early", bare: true }];
+    ...WINDOWS.map((w) => ({ name: `burn ${w}`, class: w === "30m" || w === "6h" ? "number middle" : "number", title: `how many times faster than allowed, over ${w}` })), { name: "state", class: "nowrap early", bare: true }];
   return panel("Objectives", { note: "burn: how many times faster than allowed, over 5 minutes to 3 days" },
     table("Endpoints against their objectives", columns, status.endpoints.flatMap(objectiveRows)));
 }
@@ -231,22 +231,26 @@ function budgets(app) {
   const columns = [{ name: "account" }, { name: "use", class: "bar-cell", bare: true }, { name: "spent", class: "number", bare: true },
     { name: "of the limit", class: "nowrap", bare: true }, { name: "resets in", class: "number nowrap" },
     { name: "then", title: "what happens when it is used up", class: "wide" }];
-  return panel("Budgets", { note: status.budgets.length ? "" : "budgets.lua declares none" },
+  const use = (b) => (b.spentUsd + b.reservedUsd) / Math.max(b.limitUsd, 1e-12);
+  const sorted = [...status.budgets].sort((a, b) => use(b) - use(a));
+  const [rows, more] = firstRows(app, "Budgets", sorted, 12);
+  return panel("Budgets", { note: status.budgets.length ? "the fullest first" : "budgets.lua declares none" },
     status.budgets.length
-      ? table("Budgets", columns, status.budgets.map((b) => budgetRow(b, app.now)))
+      ? [table("Budgets", columns, rows.map((b) => budgetRow(b, app.now))), more]
       : empty("Without budgets nothing but each request’s cap limits what is spent."));
 }
 
-function spendTable(title, rows, total, what, note) {
+function spendTable(app, title, all, total, what, note) {
+  const [rows, more] = firstRows(app, title, all, 8);
   const most = rows.length ? Math.max(rows[0].usd, 1e-12) : 1;
   const columns = [{ name: title.toLowerCase().replace("spend by ", "") }, { name: "to scale", class: "bar-cell", bare: true },
     { name: "spent", class: "number" }, { name: "share", class: "number" }, { name: what, class: "number wide" }];
   return panel(title, { note },
     rows.length === 0 ? empty("Nothing was asked for yet.")
-      : table(title, columns, rows.map((row) => ({ key: row.name, cells: [
+      : [table(title, columns, rows.map((row) => ({ key: `${row.title} ${row.name}`, cells: [
         name(row.name, row.title),
         bar(`${money(row.usd)} of ${money(total)}`, [{ share: row.usd / most, class: "spent plain" }]),
-        money(row.usd), percent(total > 0 ? row.usd / total : 0), count(row.n)] }))));
+        money(row.usd), percent(total > 0 ? row.usd / total : 0), count(row.n)] }))), more]);
 }
 
 // Of today, UTC, as budgets of a day are.
@@ -256,8 +260,8 @@ function spend(app) {
   const note = `today, UTC: ${money(today.spentUsd)}${yesterday ? `, the day before: ${money(yesterday.spentUsd)}` : ""}`;
   const models = today.models.map((m) => ({ name: m.model, title: m.provider && `at ${m.provider}`, usd: m.spentUsd, n: m.attempts }));
   const tenants = today.tenants.map((t) => ({ name: t.tenant, usd: t.spentUsd, n: t.requests }));
-  return [spendTable("Spend by model", models, today.spentUsd, "calls", note),
-    spendTable("Spend by tenant", tenants, today.spentUsd, "requests", note)];
+  return [spendTable(app, "Spend by model", models, today.spentUsd, "calls", note),
+    spendTable(app, "Spend by tenant", tenants, today.spentUsd, "requests", note)];
 }
 
 function limits(app) {
@@ -266,9 +270,10 @@ function limits(app) {
   const used = (f) => (f ? `${count(f.used)} of ${count(f.limit)}` : NONE);
   const columns = [{ name: "tenant" }, { name: "requests a minute", class: "number" },
     { name: "tokens a minute", class: "number" }, { name: "at once", class: "number" }];
+  const [rows, more] = firstRows(app, "Limits of tenants", tenants, 8);
   return panel("Limits of tenants", { note: "used in this minute, the fullest first" },
-    table("Limits of tenants", columns, tenants.map((t) => ({ key: t.tenant,
-      cells: [name(t.tenant), used(t.requestsPerMinute), used(t.tokensPerMinute), used(t.concurrency)] }))));
+    table("Limits of tenants", columns, rows.map((t) => ({ key: t.tenant,
+      cells: [name(t.tenant), used(t.requestsPerMinute), used(t.tokensPerMinute), used(t.concurrency)] }))), more);
 }
 
 // --- providers
@@ -289,11 +294,14 @@ function providers(app) {
     { name: "errors", class: "number", title: "of the last 5 minutes" },
     { name: "failed of calls", class: "number", title: "in the breaker’s window" },
     { name: "in flight", class: "number", title: "of the provider" }, { name: "last fault", class: "wide" }];
+  const closed = (b) => b.state === "closed";
+  const sorted = [...status.breakers].sort((a, b) => closed(a) - closed(b));
+  const [rows, more] = firstRows(app, "Providers", sorted, 20);
   return panel("Providers", { note: "p95 and errors of the last 5 minutes" },
-    table("Providers, models and their breakers", columns, status.breakers.map((b) => ({
+    table("Providers, models and their breakers", columns, rows.map((b) => ({
       key: `${b.provider} ${b.model}`,
       cells: [name(b.provider), name(b.model), breaker(b), ms(b.p95Ms),
-        percent(b.errorRate), `${count(b.failed)} of ${count(b.calls)}`, count(b.inflight), b.lastClass || NONE] }))));
+        percent(b.errorRate), `${count(b.failed)} of ${count(b.calls)}`, count(b.inflight), b.lastClass || NONE] }))), more);
 }
 
 // --- the page

@@ -28,6 +28,20 @@ export function table(caption, columns, rows) {
       h("tbody", null, rows.map((row) => tableRow(row, columns)))));
 }
 
+// The first rows of many, and a button for the rest.
+export function firstRows(app, what, rows, n) {
+  const all = app.unfolded.has(what) || rows.length <= n + 2;
+  const toggle = () => {
+    if (all) app.unfolded.delete(what);
+    else app.unfolded.add(what);
+    app.set({});
+  };
+  const more = rows.length > n + 2 && h("p", { class: "more" },
+    h("button", { type: "button", "aria-expanded": all ? "true" : "false", onclick: toggle },
+      all ? `Show the first ${n}` : `Show all ${rows.length}`));
+  return [all ? rows : rows.slice(0, n), more];
+}
+
 export function empty(text) {
   return h("p", { class: "empty" }, text);
 }

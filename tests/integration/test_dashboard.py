@@ -12,6 +12,7 @@ import browser
 import case
 import procs
 import wire
+from policies import Policies
 
 KEYS = {"acme": "key-of-acme", "globex": "key-of-globex"}
 
@@ -238,6 +239,32 @@ class Dashboard(case.Case):
         shown.page.until("!document.querySelector('dialog').open")
         posts = [url for url in shown.page.requests[before:] if "/policies/re" in url]
         self.assertEqual(posts, [])
+
+    def test_long_tables_show_their_first_rows_until_all_are_wanted(self):
+        many = Policies()
+        many.url = self.mock.url
+        many.provider("p")
+        for i in range(30):
+            many.model(f"m{i}", "p")
+        many.endpoint("assistant", ["m0"])
+        server = self.own(self.serve(many))
+        shown = board.Board(self.browser, server.admin_port)
+        self.addCleanup(shown.close)
+        caption = "Providers, models and their breakers"
+        self.assertEqual(len(shown.rows(caption, 20)), 20)
+        shown.press("Show all 30")
+        self.assertEqual(len(shown.rows(caption, 30)), 30)
+        shown.press("Show the first 20")
+        shown.page.until(lambda: len(shown.table(caption)) == 20, "20 rows again")
+
+    def test_ages_are_right_where_the_clock_of_the_browser_is_not(self):
+        shown = self.open()
+        late = "{ const real = Date.now; Date.now = () => real() + 7200000; }"
+        shown.page.call("Page.addScriptToEvaluateOnNewDocument", source=late)
+        shown.page.call("Page.reload")
+        shown.page.until("document.querySelector('.facts-line')", "the head")
+        shown.page.until("/up \\d/.test(document.querySelector('.facts-line').textContent)", "its age")
+        self.assertRegex(shown.page.run("document.querySelector('.facts-line').textContent"), r"up \d+ (s|min)")
 
     # -- how it looks and is used
 
