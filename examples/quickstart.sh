@@ -238,7 +238,8 @@ cat <<END
                             -d '{"prompt": "Say hello"}'
   see what it decided  tail -n 1 $decisions
   change what it does  edit policies/route.lua; it is in force within a second of saving
-  how it is doing      curl http://$admin/api/status
+  how it is doing      http://$admin/ in a browser
+                       curl http://$admin/api/status
                        curl http://$admin/api/breakers
                        curl http://$admin/metrics
   break a model        curl $simulate/control -d '{"models": {"$premium": {"status": 503}}}'

@@ -232,12 +232,21 @@ function drawDialog() {
 
 // --- drawing
 
+let measured = false;
+
+// Whether charts are to be drawn anew, in another width. Measured once for each size of the page.
 function fitCharts() {
-  const first = document.querySelector(".chart");
-  const width = first ? Math.max(220, Math.floor(first.clientWidth)) : app.chartWidth;
-  if (width === app.chartWidth) return false;
-  app.chartWidth = width;
-  return true;
+  const first = measured ? null : document.querySelector(".chart");
+  if (!first) return false;
+  measured = true;
+  const before = app.chartWidth;
+  app.chartWidth = Math.max(220, Math.floor(first.clientWidth));
+  return app.chartWidth !== before;
+}
+
+function resized() {
+  measured = false;
+  draw();
 }
 
 function drawNow() {
@@ -275,7 +284,7 @@ async function begin() {
   });
   window.addEventListener("hashchange", route);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(); });
-  new ResizeObserver(() => { if (fitCharts()) draw(); }).observe(document.getElementById("main"));
+  new ResizeObserver(resized).observe(document.getElementById("main"));
   try {
     app.needsToken = (await get("/dashboard/settings")).token;
   } catch (fault) {
