@@ -44,6 +44,8 @@ return {
   N224 = "A setting that is accepted but has no effect yet.",
   N225 = "A provider that is called without TLS, off this machine.",
   N226 = "A timeout of a provider that never comes, because timeout_ms is over before.",
+  N227 = "A hedge that is never made: its time is not before the deadline, there is no second attempt, or no second "
+    .. "provider.",
   N301 = "A name that is nowhere: no global and no function of a library is called so.",
   N302 = "A global is written: policies have none. What all requests share is in shared.set(key, value, ttl_s).",
   N303 = "A function of Lua's that policies have not: it reads as nil.",

@@ -77,6 +77,8 @@ return {
   N225 = provider('adapter = "openai", base_url = "http://api.openai.com/v1"', PROVIDER),
   N226 = provider(PROVIDER .. ", first_token_timeout_ms = 40000, timeout_ms = 30000",
     PROVIDER .. ", first_token_timeout_ms = 8000, timeout_ms = 30000"),
+  N227 = endpoint('models = { "gpt-4.1", "claude-haiku-4-5" }, hedge_after_ms = 20000',
+    'models = { "gpt-4.1", "claude-haiku-4-5" }, hedge_after_ms = 1500'),
 
   N150 = told("neap serve --listen 0.0.0.0:8080       -- tenants.lua is empty", "neap key new --tenant acme      "
     .. "   -- and the line that it prints in tenants.lua"),

@@ -263,6 +263,7 @@ local function endpoints_file(k)
     deadline_ms = k.may(k.integer(1, 3600000), 10000),
     max_attempts = k.may(k.integer(1, 16), 3),
     max_cost_usd = k.may(k.money(9), -1),
+    hedge_after_ms = k.may(k.integer(1, 3600000), 0),
     max_tokens = k.may(k.integer(1, 1048576), 1024),
     body_bytes = k.may(k.integer(1, 67108864), 1048576),
     on_disconnect = k.may(k.choice { "abort", "drain" }, "abort"),
@@ -480,6 +481,24 @@ local function warn_deadline(k, e, models, providers)
   end
 end
 
+-- What keeps a second call from ever being made beside a slow first one.
+local function warn_hedge(k, e, models)
+  if e.hedge_after_ms == 0 then return end
+  local at, first, other = k.below(e.at, "hedge_after_ms"), nil, false
+  for _, place in ipairs(e.model_places) do
+    local provider = models[place].provider_place
+    first = first or provider
+    other = other or provider ~= first
+  end
+  if e.hedge_after_ms >= e.deadline_ms then
+    k.warn(at, "N227", "never comes: the deadline is over before (deadline_ms = %d)", e.deadline_ms)
+  elseif e.max_attempts < 2 then
+    k.warn(at, "N227", "has no effect: max_attempts = 1 leaves no second call")
+  elseif not other then
+    k.warn(at, "N227", "has no effect: all models are of one provider, and the second call goes to another")
+  end
+end
+
 local function warn_endpoint(k, e, models, providers)
   local least
   for _, place in ipairs(e.model_places) do
@@ -491,6 +510,7 @@ local function warn_endpoint(k, e, models, providers)
     k.warn(k.below(e.at, "max_cost_usd"), "N222", "is less than the cheapest call can cost")
   end
   warn_deadline(k, e, models, providers)
+  warn_hedge(k, e, models)
   if e.cache then k.warn(k.below(e.at, "cache"), "N224", "has no effect yet") end
 end
 

@@ -182,7 +182,8 @@ local classes = {
     F("model", "string", "Its name in models.lua."),
     F("timeout_ms", "integer?", "How long its attempts may take.", nil, ms),
     F("max_tokens", "integer?", "How many tokens it may write at most.", nil, tokens),
-    F("hedge_after_ms", "integer?", "After how long without an answer the next one is asked beside it.", nil, ms) } },
+    F("hedge_after_ms", "integer?", "After how long without a first token the next provider is asked beside it; "
+      .. "the endpoint's unless said.", nil, ms) } },
   { name = "neap.lower", text = "The attempt is made, with fewer tokens.", fields = {
     F("max_tokens", "integer", "How many tokens it may write at most.", nil, tokens) } },
   { name = "neap.wait", text = "The same model is asked again.", fields = {
@@ -234,6 +235,7 @@ local classes = {
     F("reason", "neap.reason?", "Why it is one."),
     F("finish_reason", "neap.finish?", "Why the answer ended."),
     F("retry_after_s", "integer?", "When the caller may come again.", nil, { unit = "s" }),
+    F("hedge", "string?", "What became of asking a second provider beside a slow first, or why it was not asked."),
     F("cost_usd", "number", "What all attempts cost together.", nil, usd),
     F("latency_ms", "integer", "How long it took.", nil, ms),
     F("plan", "string[]", "The models that were to be tried."),
@@ -250,7 +252,9 @@ local classes = {
     F("latency_ms", "integer", "How long it took.", nil, ms),
     F("max_tokens", "integer", "How many tokens it might write.", nil, tokens),
     F("cost_usd", "number", "What it is booked at.", nil, usd),
-    F("retry_in_ms", "integer?", "How long was waited before the next.", nil, ms) } },
+    F("retry_in_ms", "integer?", "How long was waited before the next.", nil, ms),
+    F("hedge", "boolean?", "Whether it was asked beside the one before."),
+    F("lost", "boolean?", "Whether it was ended because another answered first.") } },
   { name = "neap.run_skip", text = "One entry of run.skipped.", fields = {
     F("model", "string", "Which model was passed over."),
     F("why", '"budget"|"breaker"|"busy"|"quota"|"deadline"', "What stood in the way.") } },

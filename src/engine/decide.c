@@ -12,14 +12,20 @@ static int64_t seed_wait_ms(struct np_drive_env *env, unsigned n)
     return base + (int64_t)np_rng_below(env->rng, 121);
 }
 
-static void go_next(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+/* Goes on with the candidate at this place of the plan. */
+static void go_to(struct np_drive_env *env, struct np_exchange *x, size_t at, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
     d->state = NP_DRIVE_NEW;
     d->obstacle = NP_REASON_exhausted;
     d->again = d->other_key = false;
-    x->at++;
+    x->at = at;
     np_drive_advance(env, x, now);
+}
+
+static void go_next(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    go_to(env, x, np_drive_next(x), now);
 }
 
 /* Whether a repeat after wait_ms can still end in time. */
@@ -55,7 +61,7 @@ static void go_again(struct np_drive_env *env, struct np_exchange *x, int64_t wa
         go_next(env, x, now);
         return;
     }
-    np_drive_attempt(x)->retry_in_ms = wait_ms;
+    np_drive_of(x)->attempt->retry_in_ms = wait_ms;
     d->again = true;
     d->state = NP_DRIVE_WAITING;
     d->phase_ns = now.mono_ns;
@@ -71,7 +77,7 @@ static bool go_other_key(struct np_drive_env *env, struct np_exchange *x, struct
     if (p->n_keys < 2 || x->counted_attempts >= x->endpoint->max_attempts ||
         np_key_pick(env->guard, p, d->keys_tried[x->at], now.mono_ns, &wait_ns) == p->n_keys)
         return false;
-    np_drive_attempt(x)->retry_in_ms = 0;
+    np_drive_of(x)->attempt->retry_in_ms = 0;
     d->state = NP_DRIVE_NEW;
     d->again = d->other_key = true;
     np_drive_advance(env, x, now);
@@ -114,11 +120,12 @@ static void go_roomier(struct np_drive_env *env, struct np_exchange *x,
     int64_t limit = answer->limit_tokens > 0 ? answer->limit_tokens : c->model->context;
     d->too_small++;
     d->too_small_room = limit > d->too_small_room ? limit : d->too_small_room;
-    for (size_t i = x->at + 1; i < x->n_plan; i++) {
+    for (size_t i = np_drive_next(x); i < x->n_plan; i++) {
         int64_t room = x->plan[i].model->context;
+        if (x->plan[i].hedged)
+            continue;
         if (room == 0 || room > limit) {
-            x->at = i - 1;
-            go_next(env, x, now);
+            go_to(env, x, i, now);
             return;
         }
         d->too_small++;
@@ -152,7 +159,7 @@ static void stop_rejected(struct np_drive_env *env, struct np_exchange *x,
 /* A policy chose to fail rather than to degrade. */
 static void fail(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
-    const struct np_attempt *a = np_drive_attempt(x);
+    const struct np_attempt *a = np_drive_of(x)->attempt;
     enum np_refusal_type type = a->class == NP_CLASS_timeout || a->class == NP_CLASS_deadline
                                     ? NP_REFUSAL_deadline_exceeded
                                     : NP_REFUSAL_upstream_failed;
@@ -170,7 +177,7 @@ static void fail(struct np_drive_env *env, struct np_exchange *x, struct np_now 
 static void decide_by_class(struct np_drive_env *env, struct np_exchange *x,
                             const struct np_answer *answer, struct np_now now)
 {
-    const struct np_attempt *a = np_drive_attempt(x);
+    const struct np_attempt *a = np_drive_of(x)->attempt;
     int64_t wait_ms;
     switch (np_class_then(a->class)) {
     case NP_THEN_AGAIN:
@@ -207,7 +214,7 @@ static void decide_by_class(struct np_drive_env *env, struct np_exchange *x,
 void np_drive_decide(struct np_drive_env *env, struct np_exchange *x,
                      const struct np_answer *answer, struct np_now now)
 {
-    struct np_attempt *a = np_drive_attempt(x);
+    struct np_attempt *a = np_drive_of(x)->attempt;
     struct np_hook_report rep = {0};
     struct np_verdict v = {.kind = NP_VERDICT_NONE};
     np_hook_retry(np_drive_script(env, x), x, a, &v, &rep);

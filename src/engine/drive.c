@@ -131,7 +131,7 @@ static void begin(struct np_drive_env *env, struct np_exchange *x, struct np_now
     struct np_refusal refusal = {.retry_after_s = -1};
     enum np_err err = np_request_parse(x->arena, x->body, &x->request, &refusal);
     if (!err && x->request.stream)
-        err = np_flow_make(x);
+        err = np_flow_make(x, 0);
     if (err) {
         if (err == NP_E_NOMEM)
             refuse_without_memory(env, x, now);
@@ -181,7 +181,7 @@ void np_drive_over(struct np_drive_env *env, struct np_exchange *x)
 /* Passes over all that is left of the plan. */
 static void skip_rest(struct np_drive_env *env, struct np_exchange *x)
 {
-    for (; x->at < x->n_plan; x->at++)
+    for (; x->at < x->n_plan; x->at = np_drive_next(x))
         (void)np_drive_skip(env, x, NP_SKIP_deadline, NP_REASON_deadline);
 }
 
@@ -189,6 +189,10 @@ void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np
 {
     struct np_drive *d = np_drive_of(x);
     while (x->at < x->n_plan) {
+        if (x->plan[x->at].hedged && !d->again) {
+            x->at++;
+            continue;
+        }
         if (x->counted_attempts >= x->endpoint->max_attempts || x->n_attempts == NP_MAX_ATTEMPTS)
             break;
         if (np_drive_left_ms(x, now) < NP_LEAST_ATTEMPT_MS) {
@@ -204,7 +208,7 @@ void np_drive_advance(struct np_drive_env *env, struct np_exchange *x, struct np
         case NP_TRIED_WAITING:
             return;
         case NP_TRIED_PASSED:
-            x->at++;
+            x->at = np_drive_next(x);
             d->again = d->other_key = d->for_money = false;
             break;
         }
@@ -246,7 +250,7 @@ void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, stru
 static void count_first_text(struct np_drive_env *env, const struct np_exchange *x,
                              struct np_attempt *a)
 {
-    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_flow *f = np_drive_flow(x, a);
     if (!f || !f->open)
         return;
     a->first_byte_ns = f->first_ns;
@@ -257,7 +261,7 @@ static void count_first_text(struct np_drive_env *env, const struct np_exchange 
 
 static uint64_t latency_ns(const struct np_exchange *x, const struct np_attempt *a)
 {
-    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_flow *f = np_drive_flow(x, a);
     bool streamed = f && f->open && f->first_ns;
     return (streamed ? f->first_ns : a->end_ns) - a->start_ns;
 }
@@ -278,6 +282,10 @@ static void attempt_ended(struct np_drive_env *env, struct np_exchange *x, struc
     if (np_class_fault(a->class) != NP_FAULT_CALLER)
         np_stat_attempt(env->guard, a->model, now.mono_ns, latency_ns(x, a),
                         a->class == NP_CLASS_ok, a->usage.completion);
+    else if (a->lost && !a->hedge)
+        /* It would have taken longer still: left out, slow models would seem quick. A hedge that was ended
+         * had no time to show anything. */
+        np_stat_attempt(env->guard, a->model, now.mono_ns, a->end_ns - a->start_ns, true, -1);
 
     uint32_t slot = a->model->slot;
     np_meter_add(env->meters, NP_FAMILY_llm_inflight, slot, 0, 0, -1);
@@ -301,23 +309,25 @@ static void attempt_ended(struct np_drive_env *env, struct np_exchange *x, struc
     }
 }
 
-/* A call that was read to its end after the client had left: booked, and that is all. */
+/* The calls that were read to their end after the client had left: booked, and that is all. */
 static void drained(struct np_drive_env *env, struct np_exchange *x)
 {
+    np_hedge_note(env, x, NP_HEDGE_left);
     np_require(env->draining_calls > 0);
     env->draining_calls--;
     np_drive_over(env, x);
 }
 
-void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
+void np_drive_done(struct np_drive_env *env, struct np_exchange *x, unsigned leg,
                    const struct np_call_result *result, struct np_now now)
 {
     const struct np_drive *d = np_drive_of(x);
-    np_require(d->state == NP_DRIVE_CALLING);
-    const struct np_attempt *a = np_drive_attempt(x);
+    struct np_attempt *a = d->leg[leg].attempt;
+    const struct np_flow *f = d->leg[leg].flow;
+    np_require(d->state == NP_DRIVE_CALLING && a);
     struct np_answer answer;
-    if (d->flow && d->flow->open) {
-        np_flow_answer(x, &result->end, now, &answer);
+    if (f && f->open) {
+        np_flow_answer(x, a, &result->end, now, &answer);
         answer.provider_request_id = np_arena_dup(x->arena, result->reply.request_id);
     } else if (result->end.how != NP_CALL_COMPLETE) {
         np_drive_failure(x, &result->end, now, &answer);
@@ -327,16 +337,28 @@ void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
                                     .retry_after_ms = -1,
                                     .limit_tokens = -1};
     }
-    np_drive_end_attempt(env, x, &result->end, &answer, now);
+    np_drive_end_attempt(env, x, a, &result->end, &answer, now);
 }
 
-void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x,
+/* The attempt is under way no longer. */
+static void leave_leg(struct np_exchange *x, struct np_attempt *a, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    np_require(d->leg[a->hedge].attempt == a);
+    d->leg[a->hedge].attempt = NULL;
+    d->attempt = a;
+    if (!np_drive_other(x, a))
+        count_phase(x, now);
+}
+
+void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
                           const struct np_call_end *end, const struct np_answer *answer,
                           struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
-    struct np_attempt *a = np_drive_attempt(x);
-    count_phase(x, now);
+    if (answer->class == NP_CLASS_ok)
+        np_hedge_won(env, x, a, now);
+    leave_leg(x, a, now);
     a->class = x->client_gone ? NP_CLASS_cancelled : answer->class;
     a->status = end->status;
     a->error = answer->error;
@@ -348,10 +370,18 @@ void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x,
     attempt_ended(env, x, a, now);
     d->last_retry_after_ms = answer->retry_after_ms;
     d->again = d->other_key = false;
+    if (np_drive_other(x, a)) {
+        np_hedge_failed(env, x, a);
+        return;
+    }
+    np_hedge_disarm(env, x);
     if (x->client_gone) {
         drained(env, x);
         return;
     }
+    if (a->hedge && a->class != NP_CLASS_ok)
+        np_hedge_note(env, x, NP_HEDGE_failed);
+    x->at = a->candidate;
     if (a->class == NP_CLASS_ok) {
         x->answer = *answer;
         x->answered_by = a->model;
@@ -366,6 +396,10 @@ void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x,
 void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
+    if (d->state == NP_DRIVE_CALLING) {
+        np_hedge_due(env, x, now);
+        return;
+    }
     np_require(d->state == NP_DRIVE_WAITING);
     /* The ledger's time is neap's own. */
     if (!d->for_money)
@@ -377,20 +411,29 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
         np_drive_advance(env, x, now);
 }
 
-/* Nobody waits for the call that is under way: it ends here. */
-static void cut_call(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+void np_drive_cut(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
+                  struct np_now now)
 {
-    struct np_attempt *a = np_drive_attempt(x);
     struct np_call_end end = {.how = NP_CALL_RESET};
-    end.request_sent = env->ground->abort(env->ground->ctx, x);
+    end.request_sent = env->ground->abort(env->ground->ctx, x, a->hedge);
     struct np_answer answer = {.retry_after_ms = -1, .limit_tokens = -1};
-    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_flow *f = np_drive_flow(x, a);
     if (f && f->open)
-        np_flow_answer(x, &end, now, &answer);
-    count_phase(x, now);
+        np_flow_answer(x, a, &end, now, &answer);
+    leave_leg(x, a, now);
     a->class = NP_CLASS_cancelled;
     np_drive_settle(env, x, a, &end, f && f->open ? &answer : NULL, now);
     attempt_ended(env, x, a, now);
+}
+
+/* Nobody waits for the calls that are under way: they end here. */
+static void cut_calls(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    for (unsigned leg = 0; leg < NP_LEGS; leg++) {
+        if (d->leg[leg].attempt)
+            np_drive_cut(env, x, d->leg[leg].attempt, now);
+    }
 }
 
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
@@ -401,11 +444,13 @@ void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_no
         return;
     x->done = true;
     if (d->state == NP_DRIVE_CALLING) {
+        np_hedge_disarm(env, x);
         if (x->endpoint->drain_on_disconnect && env->draining_calls < NP_MAX_DRAINING) {
             env->draining_calls++;
             return;
         }
-        cut_call(env, x, now);
+        cut_calls(env, x, now);
+        np_hedge_note(env, x, NP_HEDGE_left);
     } else if (d->state == NP_DRIVE_WAITING && !d->for_money) {
         count_phase(x, now);
     }
@@ -415,7 +460,7 @@ void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_no
 void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     np_require(x->client_gone && np_drive_of(x)->state == NP_DRIVE_CALLING);
-    cut_call(env, x, now);
+    cut_calls(env, x, now);
     drained(env, x);
 }
 

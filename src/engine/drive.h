@@ -3,7 +3,8 @@
  * decides with hooks, guards and ledger. It does no I/O and reads no clock: every event brings the
  * time. The same driver runs on the live and on the simulated ground.
  *
- * States: NEW → (CALLING | WAITING)* → DONE. In DONE the exchange's outcome stands; the ground's reply
+ * States: NEW → (CALLING | WAITING)* → DONE. While CALLING a second call may run beside a slow one: see
+ * hedge.c. In DONE the exchange's outcome stands; the ground's reply
  * was asked for exactly once, unless the client was gone before. */
 #ifndef NP_ENGINE_DRIVE_H
 #define NP_ENGINE_DRIVE_H
@@ -26,8 +27,12 @@ struct np_now {
     int64_t wall_ms;
 };
 
+/* Calls of one exchange that may be under way at once: the second is a hedge. */
+#define NP_LEGS 2
+
 /* What the driver asks for a call, beside the wire request. */
 struct np_call_order {
+    unsigned leg; /* which of the exchange's calls it is */
     const struct np_model *model;
     const struct np_wire *wire; /* until call returns; its texts are in the exchange's arena */
     uint64_t deadline_ns;       /* monotonic: when the call is cut */
@@ -37,19 +42,22 @@ struct np_call_order {
 
 /* The ground: who performs. None of these may call back into the driver before returning. */
 struct np_ground {
-    /* Starts the exchange's one call and says when that was (hooks and adapter have taken their time
+    /* Starts a call of the exchange, one a leg, and says when that was (hooks and adapter have taken their time
      * since the event); np_drive_done follows unless abort comes first. */
     enum np_err (*call)(void *ctx, struct np_exchange *x, struct np_call_order *order);
     /* Ends the call; np_drive_done does not follow. True when a byte of the request may have left. */
-    bool (*abort)(void *ctx, struct np_exchange *x);
+    bool (*abort)(void *ctx, struct np_exchange *x, unsigned leg);
     /* What is awaited of a streamed reply has come: the time-out for it is over, and the call is cut
      * at deadline_ns. */
-    void (*flows)(void *ctx, struct np_exchange *x, uint64_t deadline_ns);
-    /* Gives a piece of a streamed answer to the client: text as the inside of a JSON string, valid until
+    void (*flows)(void *ctx, struct np_exchange *x, unsigned leg, uint64_t deadline_ns);
+    /* Gives a piece of the leg's streamed answer to the client: text as the inside of a JSON string, valid until
      * it returns. The first begins the one reply; `reply` then only ends it. */
-    void (*emit)(void *ctx, struct np_exchange *x, struct np_span json_text);
-    /* np_drive_wake follows at this time, not earlier. At most one wait an exchange. */
+    void (*emit)(void *ctx, struct np_exchange *x, unsigned leg, struct np_span json_text);
+    /* np_drive_wake follows at this time, not earlier. At most one wait an exchange, between calls or
+     * beside one. */
     void (*wait)(void *ctx, struct np_exchange *x, uint64_t at_ns);
+    /* … and does not follow any more. */
+    void (*unwait)(void *ctx, struct np_exchange *x);
     /* np_drive_wake follows when the ledger has news, at this time at the latest. Counts as its wait. */
     void (*await)(void *ctx, struct np_exchange *x, uint64_t at_ns);
     /* Gives x->outcome to the client; comes once. What was emitted is not given again. */
@@ -82,18 +90,19 @@ struct np_call_result {
 
 /* Starts: endpoint, tenant, catalogue, policy, id, times and body of x are set. */
 void np_drive_request(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
-/* The head of the call's reply has come. True: its body is a stream, and wanted as np_drive_data; else
+/* The head of the leg's reply has come. True: its body is a stream, and wanted as np_drive_data; else
  * whole in np_drive_done. */
-bool np_drive_head(struct np_exchange *x, unsigned status, struct np_span content_type);
-/* The next bytes of a stream. The call may have been aborted in it, and another begun. */
-void np_drive_data(struct np_drive_env *env, struct np_exchange *x, struct np_span bytes,
-                   struct np_now now);
-void np_drive_done(struct np_drive_env *env, struct np_exchange *x,
+bool np_drive_head(struct np_exchange *x, unsigned leg, unsigned status,
+                   struct np_span content_type);
+/* The next bytes of a stream. Calls may have been aborted in it, and others begun. */
+void np_drive_data(struct np_drive_env *env, struct np_exchange *x, unsigned leg,
+                   struct np_span bytes, struct np_now now);
+void np_drive_done(struct np_drive_env *env, struct np_exchange *x, unsigned leg,
                    const struct np_call_result *result, struct np_now now);
 void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* The client went away before its reply. */
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
-/* Ends a call that is read on although its client has left. */
+/* Ends the calls that are read on although its client has left. */
 void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* Frees what the driver holds outside of the exchange's arena. */
 void np_drive_free(struct np_exchange *x);

@@ -21,7 +21,7 @@
 
 enum np_drive_state { NP_DRIVE_NEW, NP_DRIVE_CALLING, NP_DRIVE_WAITING, NP_DRIVE_DONE };
 
-/* The streamed answer of an exchange: what its present attempt has brought. */
+/* The streamed answer of a leg: what its present attempt has brought. */
 struct np_flow {
     const struct np_stream_form *form; /* of the attempt's adapter */
     struct np_sse sse;
@@ -44,8 +44,23 @@ struct np_flow {
     bool failed;            /* an error came, or what can't be read; fault says it */
 };
 
+/* One of the calls that an exchange may have under way. */
+struct np_leg {
+    struct np_attempt *attempt; /* NULL: none is under way */
+    struct np_flow *flow; /* of its streamed answer; NULL: the client wants it whole, or never */
+};
+
 struct np_drive {
     enum np_drive_state state;
+    struct np_leg leg[NP_LEGS];
+    struct np_attempt *attempt;        /* the last one that ended; NULL: none did */
+    uint64_t hedge_at_ns;              /* when a second is asked beside the call; 0: not */
+    size_t hedged_at;                  /* the candidate beside which it was */
+    bool hedged;                       /* it was: once an exchange */
+    bool hedging;                      /* an attempt beside another is being prepared */
+    bool hedge_counted;                /* it counts for the share of its endpoint */
+    bool won;                          /* one has brought what the client gets */
+    bool *kept;                        /* what the first of two legs keeps of the context */
     enum np_reason obstacle;           /* the last thing that stood in the way; never breaker */
     size_t behind_breakers;            /* candidates that were passed over for their breaker */
     struct np_budget_block block;      /* of obstacle budget */
@@ -59,10 +74,9 @@ struct np_drive {
     size_t too_small;                  /* candidates whose context was too small */
     int64_t too_small_room;            /* the largest context among them, in tokens */
     int64_t last_retry_after_ms;       /* of the last failed attempt, or until a key is free; -1 */
-    uint64_t phase_ns;                 /* when the call or wait began */
+    uint64_t phase_ns;                 /* when the call or wait began; the first of two calls */
     struct np_quota quota;             /* what it holds of its tenant's limits */
     bool outside;                      /* waits for the ledger before anything else */
-    struct np_flow *flow;              /* NULL: the client wants the answer whole */
 };
 
 static inline struct np_drive *np_drive_of(const struct np_exchange *x)
@@ -75,9 +89,16 @@ static inline struct np_candidate *np_drive_candidate(struct np_exchange *x)
     return &x->plan[x->at];
 }
 
-static inline struct np_attempt *np_drive_attempt(struct np_exchange *x)
+static inline struct np_flow *np_drive_flow(const struct np_exchange *x, const struct np_attempt *a)
 {
-    return &x->attempts[x->n_attempts - 1];
+    return np_drive_of(x)->leg[a->hedge].flow;
+}
+
+/* The attempt that is under way beside this one; NULL: there is none. */
+static inline struct np_attempt *np_drive_other(const struct np_exchange *x,
+                                                const struct np_attempt *a)
+{
+    return np_drive_of(x)->leg[!a->hedge].attempt;
 }
 
 /* What is left of the endpoint's deadline, in milliseconds; 0 when it is over. */
@@ -100,21 +121,24 @@ int64_t np_drive_likely_ms(const struct np_drive_env *env, const struct np_model
                            struct np_now now);
 
 /* drive.c: the attempt's call is over. end->how and answer are what became of it. */
-void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x,
+void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
                           const struct np_call_end *end, const struct np_answer *answer,
                           struct np_now now);
+/* drive.c: ends the attempt's call, for whose answer nobody waits any more. */
+void np_drive_cut(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
+                  struct np_now now);
 /* drive.c: an answer for a call that brought no whole reply, by how it ended. */
 void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
                       struct np_answer *out);
 
-/* stream.c: the exchange's flow; NP_E_NOMEM. */
-enum np_err np_flow_make(struct np_exchange *x) NP_MUST_CHECK;
-/* stream.c: begins anew for an attempt with this model. */
-enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const struct np_model *m,
-                          bool hidden) NP_MUST_CHECK;
+/* stream.c: the leg's flow; NP_E_NOMEM. */
+enum np_err np_flow_make(struct np_exchange *x, unsigned leg) NP_MUST_CHECK;
+/* stream.c: begins anew for an attempt. */
+enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x,
+                          const struct np_attempt *a, bool hidden) NP_MUST_CHECK;
 /* stream.c: what became of a streamed reply whose call ended so. */
-void np_flow_answer(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
-                    struct np_answer *out);
+void np_flow_answer(struct np_exchange *x, const struct np_attempt *a,
+                    const struct np_call_end *end, struct np_now now, struct np_answer *out);
 /* stream.c: usage of a stream that ended before its provider told it: the prompt as told or counted,
  * what came, and a second's worth more; all that was allowed where tokens are hidden. */
 struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_attempt *a,
@@ -123,14 +147,58 @@ struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_at
 /* drive.c: the exchange is in its last state: what it held of its tenant's limits goes back. */
 void np_drive_over(struct np_drive_env *env, struct np_exchange *x);
 
+/* What stands in the way of an attempt. */
+struct np_obstacle {
+    enum {
+        NP_CLEAR,
+        NP_SKIPPED,   /* why, reason */
+        NP_TOO_SMALL, /* room: the model's context */
+        NP_FAILED,    /* hook, whose on_error is refuse */
+        NP_DEGRADED,  /* reason: a hook's word */
+        NP_REFUSED,   /* refusal */
+        NP_AWAITED    /* the ledger's news */
+    } kind;
+    enum np_skip why;
+    enum np_reason reason;
+    enum np_hook hook;
+    enum np_hedge hedge; /* what it is to one; none: as `why` says */
+    int64_t room;
+    struct np_refusal refusal;
+};
+
 /* What became of trying a candidate. */
 enum np_tried { NP_TRIED_CALLING, NP_TRIED_PASSED, NP_TRIED_ENDED, NP_TRIED_WAITING };
 
 /* prepare.c: everything before an attempt's first byte leaves. */
 enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* prepare.c: the same for the candidate at x->at, without acting on what stands in the way; a call is
+ * under way when it is clear. */
+struct np_obstacle np_drive_prepare(struct np_drive_env *env, struct np_exchange *x,
+                                    struct np_now now);
 /* prepare.c: passes the candidate over. */
 enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enum np_skip why,
                             enum np_reason obstacle);
+/* prepare.c: the place in the plan of what is tried after the candidate at x->at; n_plan: nothing. */
+size_t np_drive_next(const struct np_exchange *x);
+
+/* hedge.c: asks for a wake when a second is to be asked beside this attempt, which has just begun and is
+ * cut at until_ns. */
+void np_hedge_arm(struct np_drive_env *env, struct np_exchange *x, const struct np_attempt *a,
+                  uint64_t until_ns);
+void np_hedge_disarm(struct np_drive_env *env, struct np_exchange *x);
+/* hedge.c: the time has come. */
+void np_hedge_due(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* hedge.c: takes what a hedge takes off its endpoint's share and the slow provider's retry budget. False:
+ * there is none. */
+bool np_hedge_take(struct np_drive_env *env, const struct np_exchange *x, struct np_now now,
+                   struct np_obstacle *no);
+/* hedge.c: this attempt brings what the client gets; another that is under way is ended. */
+void np_hedge_won(struct np_drive_env *env, struct np_exchange *x, const struct np_attempt *a,
+                  struct np_now now);
+/* hedge.c: the attempt has failed, and another is under way. */
+void np_hedge_failed(struct np_drive_env *env, struct np_exchange *x, const struct np_attempt *a);
+/* hedge.c: what became of it, once. */
+void np_hedge_note(struct np_drive_env *env, struct np_exchange *x, enum np_hedge came);
 
 /* money.c: holds the worst cost of an attempt with the candidate, lowering completion_max where the
  * caps ask for it. NP_E_BUSY: the ledger asks its store for the money. */
@@ -143,7 +211,7 @@ void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_
                      const struct np_call_end *end, const struct np_answer *answer,
                      struct np_now now);
 
-/* decide.c: what follows a failed attempt. */
+/* decide.c: what follows the failed attempt. */
 void np_drive_decide(struct np_drive_env *env, struct np_exchange *x,
                      const struct np_answer *answer, struct np_now now);
 

@@ -58,6 +58,24 @@ static const struct word settlements[] = {
     {"presumed", "presumed: how it ended is not known"},
 };
 
+/* What became of asking a second provider beside a slow first; what stands for each is said after it. */
+static const struct word hedges[] = {
+    {"won", "a second provider was asked beside the first, and answered first"},
+    {"lost", "a second provider was asked beside the first, which answered first"},
+    {"failed", "a second provider was asked beside the first, and failed"},
+    {"left", "a second provider was asked beside the first; the client left"},
+    {"provider", "no second provider was asked: the plan has no other that takes it"},
+    {"share", "no second provider was asked: one request in twenty has one already"},
+    {"retries", "no second provider was asked: its retry budget is used up"},
+    {"budget", "no second provider was asked: a budget or the cost cap has too little left"},
+    {"breaker", "no second provider was asked: its breaker is not closed"},
+    {"busy", "no second provider was asked: too many calls are in flight"},
+    {"quota", "no second provider was asked: no key is free, or the tenant's tokens are used up"},
+    {"attempts", "no second provider was asked: max_attempts are made"},
+    {"deadline", "no second provider was asked: too little time is left"},
+    {"policy", "no second provider was asked: a policy did not want it"},
+};
+
 #define SAID(table, name) said((table), sizeof(table) / sizeof *(table), (name))
 
 /* What stands for a name; NULL: nothing does. */
@@ -274,14 +292,16 @@ static void put_tokens(struct np_buf *b, struct np_span a)
 static void put_end(struct np_buf *b, struct np_span a)
 {
     struct np_span class = np_text_of(a, "class");
-    const char *words = SAID(classes, class);
+    const char *words =
+        is_true(a, "lost") ? "another answered first and it was ended" : SAID(classes, class);
     double status = np_number_of(a, "status");
     if (status > 0 && !np_span_is(class, "ok"))
         (void)np_buf_printf(b, "%.0f ", status);
     put_text(b, class);
     if (words)
         (void)np_buf_printf(b, ", %s", words);
-    put_member(b, ": ", a, "error");
+    if (!is_true(a, "lost"))
+        put_member(b, ": ", a, "error");
     if (np_number_of(a, "retryAfterMs") > 0) {
         (void)np_buf_puts(b, "; it asks for ");
         put_ms(b, np_number_of(a, "retryAfterMs"));
@@ -321,6 +341,8 @@ static void tell_attempt(struct np_buf *out, struct np_buf *b, struct np_span a,
     put_member(b, " with the key ", a, "key");
     if (is_true(a, "probe"))
         (void)np_buf_puts(b, ", a probe for its breaker");
+    if (is_true(a, "hedge"))
+        (void)np_buf_puts(b, ", beside the one before");
     if (at >= 0) {
         (void)np_buf_puts(b, ", begun at ");
         put_ms(b, at);
@@ -495,6 +517,14 @@ static void tell_money(struct np_buf *out, struct np_buf *b, struct np_span reco
     end_entry(out, "paid", b);
 }
 
+static void tell_hedge(struct np_buf *out, struct np_buf *b, struct np_span record)
+{
+    const char *words = SAID(hedges, np_text_of(record, "hedge"));
+    if (words)
+        (void)np_buf_puts(b, words);
+    end_entry(out, "hedge", b);
+}
+
 static void tell_times(struct np_buf *out, struct np_buf *b, struct np_span record)
 {
     double first = np_number_of(record, "firstTextMs"), own = np_number_of(record, "overheadUs");
@@ -519,6 +549,7 @@ void np_explain_tell(struct np_buf *out, struct np_span record)
     tell_outcome(out, &b, record);
     tell_plan(out, &b, record);
     tell_steps(out, &b, record);
+    tell_hedge(out, &b, record);
     (void)np_buf_char(out, '\n');
     tell_money(out, &b, record);
     tell_times(out, &b, record);

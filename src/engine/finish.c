@@ -127,7 +127,7 @@ static void answer_emitted(struct np_drive_env *env, struct np_exchange *x, stru
 void np_drive_break_off(struct np_drive_env *env, struct np_exchange *x,
                         const struct np_answer *answer, struct np_now now)
 {
-    const struct np_attempt *a = np_drive_attempt(x);
+    const struct np_attempt *a = np_drive_of(x)->attempt;
     struct np_hook_report rep = {0};
     struct np_verdict v = {.kind = NP_VERDICT_NONE};
     np_hook_retry(np_drive_script(env, x), x, a, &v, &rep);

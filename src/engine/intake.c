@@ -151,7 +151,11 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
     live->worker = w;
     live->client = c;
     live->x = x;
-    np_buf_init(&live->reply, NP_REPLY_MAX_BYTES);
+    for (unsigned i = 0; i < NP_LEGS; i++) {
+        live->leg[i].x = x;
+        live->leg[i].number = i;
+        np_buf_init(&live->leg[i].reply, NP_REPLY_MAX_BYTES);
+    }
     np_buf_init(&live->body, NP_BODY_MAX_BYTES);
     here->exchanges++;
     np_tally_add(&here->tally->requests);

@@ -70,8 +70,10 @@ void np_live_settle(struct np_exchange *x)
     unlink_read_on(w, live);
     struct np_here *here = x->gen;
     np_live_wait_over(live);
-    np_require(!live->call);
-    np_buf_free(&live->reply);
+    for (unsigned i = 0; i < NP_LEGS; i++) {
+        np_require(!live->leg[i].call);
+        np_buf_free(&live->leg[i].reply);
+    }
     np_buf_free(&live->body);
     np_account_close(&w->account, x);
     np_require(here->exchanges > 0);
@@ -92,31 +94,33 @@ void np_live_abandon(struct np_worker *w)
 
 static void on_head(void *ctx, struct np_call *call, unsigned status)
 {
-    struct np_exchange *x = ctx;
-    struct np_live *live = live_of(x);
-    live->streamed = np_drive_head(x, status, np_call_header(call, "content-type"));
+    struct np_live_leg *leg = ctx;
+    leg->streamed =
+        np_drive_head(leg->x, leg->number, status, np_call_header(call, "content-type"));
 }
 
 static void on_data(void *ctx, struct np_call *call, struct np_span bytes)
 {
-    struct np_exchange *x = ctx;
-    struct np_live *live = live_of(x);
+    struct np_live_leg *leg = ctx;
+    struct np_exchange *x = leg->x;
+    struct np_worker *w = live_of(x)->worker;
     (void)call; /* the upstream ends a reply that passes NP_REPLY_MAX_BYTES */
-    if (!live->streamed) {
-        (void)np_buf_span(&live->reply, bytes);
+    if (!leg->streamed) {
+        (void)np_buf_span(&leg->reply, bytes);
         return;
     }
-    np_drive_data(&live->worker->drive, x, bytes, np_worker_now(live->worker));
+    np_drive_data(&w->drive, x, leg->number, bytes, np_worker_now(w));
     np_live_settle(x);
 }
 
 static void on_done(void *ctx, struct np_call *call, const struct np_call_end *end)
 {
-    struct np_exchange *x = ctx;
-    struct np_live *live = live_of(x);
-    struct np_now now = np_worker_now(live->worker);
+    struct np_live_leg *leg = ctx;
+    struct np_exchange *x = leg->x;
+    struct np_worker *w = live_of(x)->worker;
+    struct np_now now = np_worker_now(w);
     struct np_call_result result = {.end = *end};
-    if (np_buf_failed(&live->reply))
+    if (np_buf_failed(&leg->reply))
         result.end.how = NP_CALL_NO_MEMORY;
     struct np_span id = np_call_header(call, "x-request-id");
     result.reply = (struct np_wire_reply){
@@ -125,11 +129,11 @@ static void on_done(void *ctx, struct np_call *call, const struct np_call_end *e
         .retry_after = np_call_header(call, "retry-after"),
         .retry_after_ms = np_call_header(call, "retry-after-ms"),
         .request_id = id.p ? id : np_call_header(call, "request-id"),
-        .body = np_buf_view(&live->reply),
+        .body = np_buf_view(&leg->reply),
         .wall_ms = now.wall_ms,
     };
-    live->call = NULL;
-    np_drive_done(&live->worker->drive, x, &result, now);
+    leg->call = NULL;
+    np_drive_done(&w->drive, x, leg->number, &result, now);
     np_live_settle(x);
 }
 
@@ -169,7 +173,7 @@ static size_t trace_fields(const struct np_exchange *x, const struct np_wire *wi
 static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
 {
     struct np_worker *w = ctx;
-    struct np_live *live = live_of(x);
+    struct np_live_leg *leg = &live_of(x)->leg[order->leg];
     const struct np_provider *p = order->model->provider;
     char url[256], traceparent[NP_TRACEPARENT_BYTES];
     struct np_call_field fields[NP_WIRE_FIELDS + 2];
@@ -192,26 +196,26 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
         .deadline_ns = order->deadline_ns,
         .max_reply_bytes = NP_REPLY_MAX_BYTES,
     };
-    np_buf_reset(&live->reply);
-    live->streamed = live->paused = false;
+    np_buf_reset(&leg->reply);
+    leg->streamed = leg->paused = false;
     order->started_ns = np_loop_refresh_ns(w->loop);
-    return np_upstream_start(w->upstream, &spec, &call_ops, x, &live->call);
+    return np_upstream_start(w->upstream, &spec, &call_ops, leg, &leg->call);
 }
 
-static bool ground_abort(void *ctx, struct np_exchange *x)
+static bool ground_abort(void *ctx, struct np_exchange *x, unsigned number)
 {
     (void)ctx;
-    struct np_live *live = live_of(x);
-    bool sent = np_call_sent(live->call);
-    np_call_abort(live->call);
-    live->call = NULL;
+    struct np_live_leg *leg = &live_of(x)->leg[number];
+    bool sent = np_call_sent(leg->call);
+    np_call_abort(leg->call);
+    leg->call = NULL;
     return sent;
 }
 
-static void ground_flows(void *ctx, struct np_exchange *x, uint64_t deadline_ns)
+static void ground_flows(void *ctx, struct np_exchange *x, unsigned leg, uint64_t deadline_ns)
 {
     (void)ctx;
-    np_call_flows(live_of(x)->call, deadline_ns);
+    np_call_flows(live_of(x)->leg[leg].call, deadline_ns);
 }
 
 static void on_wake(void *ctx, uint64_t now_ns)
@@ -238,6 +242,12 @@ static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
     struct np_live *live = live_of(x);
     np_timer_init(&live->timer, on_wake, x);
     np_timer_set(np_loop_timers(w->loop), &live->timer, at_ns);
+}
+
+static void ground_unwait(void *ctx, struct np_exchange *x)
+{
+    (void)ctx;
+    np_live_wait_over(live_of(x));
 }
 
 static void ground_await(void *ctx, struct np_exchange *x, uint64_t at_ns)
@@ -288,6 +298,7 @@ struct np_ground np_live_ground(struct np_worker *w)
                               .flows = ground_flows,
                               .emit = np_live_emit,
                               .wait = ground_wait,
+                              .unwait = ground_unwait,
                               .await = ground_await,
                               .reply = ground_reply,
                               .ctx = w};

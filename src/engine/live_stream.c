@@ -9,9 +9,12 @@
 
 void np_live_go_on(struct np_live *live)
 {
-    if (live->call && live->paused) {
-        live->paused = false;
-        np_call_resume(live->call);
+    for (unsigned i = 0; i < NP_LEGS; i++) {
+        struct np_live_leg *leg = &live->leg[i];
+        if (leg->call && leg->paused) {
+            leg->paused = false;
+            np_call_resume(leg->call);
+        }
     }
 }
 
@@ -38,10 +41,11 @@ static void begin(struct np_live *live)
 #define DELTA "event: delta\ndata: {\"text\":\""
 #define END_OF_DELTA "\"}\n\n"
 
-void np_live_emit(void *ctx, struct np_exchange *x, struct np_span json_text)
+void np_live_emit(void *ctx, struct np_exchange *x, unsigned number, struct np_span json_text)
 {
     (void)ctx;
     struct np_live *live = x->ground;
+    struct np_live_leg *leg = &live->leg[number];
     if (!live->client)
         return;
     if (!live->begun)
@@ -49,9 +53,9 @@ void np_live_emit(void *ctx, struct np_exchange *x, struct np_span json_text)
     (void)np_http_stream_put(live->client, NP_SPAN(DELTA));
     (void)np_http_stream_put(live->client, json_text);
     bool more = np_http_stream_put(live->client, NP_SPAN(END_OF_DELTA));
-    if (!more && !live->paused && live->call) {
-        live->paused = true;
-        np_call_pause(live->call);
+    if (!more && !leg->paused && leg->call) {
+        leg->paused = true;
+        np_call_pause(leg->call);
     }
 }
 

@@ -111,7 +111,8 @@ static void presume(const struct np_drive_env *env, const struct np_exchange *x,
                                  .completion = c->completion_max};
     if (!worst && p95 >= 0 && p95 < c->completion_max)
         a->usage.completion = p95;
-    a->settled = NP_SETTLED_PRESUMED;
+    /* How one ended that lost to another is known: it was ended. */
+    a->settled = a->lost ? NP_SETTLED_ESTIMATED : NP_SETTLED_PRESUMED;
 }
 
 /* Usage counted from what came, where the provider told none or an impossible one. */
@@ -131,7 +132,7 @@ static void count_text(const struct np_drive_env *env, const struct np_exchange 
  * provider stops when the call ends, so not all that was allowed will be charged. */
 static bool came_in_part(const struct np_exchange *x, const struct np_attempt *a)
 {
-    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_flow *f = np_drive_flow(x, a);
     if (!f)
         return false;
     return a->class == NP_CLASS_cancelled || (f->open && (f->alive || f->usage.prompt >= 0));
@@ -166,7 +167,7 @@ void np_drive_settle(struct np_drive_env *env, struct np_exchange *x, struct np_
         a->cost_nusd = a->reservation.amount_nusd;
     x->reserved_nusd -= a->reservation.amount_nusd;
     x->cost_nusd += a->cost_nusd;
-    np_quota_used(env->ledger, &np_drive_of(x)->quota,
+    np_quota_used(env->ledger, &np_drive_of(x)->quota, a->hedge,
                   a->settled == NP_SETTLED_VOID ? 0 : a->usage.prompt + a->usage.completion);
     np_ledger_settle(env->ledger, &a->reservation, a->settled, a->cost_nusd);
 }

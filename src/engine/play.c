@@ -193,6 +193,16 @@ static enum np_err set_world(struct np_play *p, struct np_play_given *g)
     return err;
 }
 
+/* A play stands for one request of many: its endpoint's share of hedges is not used up. */
+static void make_room_for_hedge(const struct np_play *p, const struct np_play_given *g)
+{
+    const struct np_endpoint *e = np_catalog_endpoint(p->catalog, np_span_of(g->endpoint));
+    uint64_t now_ns = np_sim_now_ns(p->sim);
+    uint64_t at_ns = p->at_ns > now_ns ? p->at_ns : now_ns;
+    while (e && !np_hedge_share_left(np_sim_guard(p->sim), e, at_ns))
+        np_hedge_share_count(np_sim_guard(p->sim), e, at_ns);
+}
+
 static enum np_err play(struct np_play *p, struct np_span given, struct np_play_given *g)
 {
     enum np_err err = read_given(p, given, g);
@@ -208,6 +218,7 @@ static enum np_err play(struct np_play *p, struct np_span given, struct np_play_
                                    .endpoint = g->endpoint,
                                    .tenant = g->tenant,
                                    .at_ns = p->at_ns};
+    make_room_for_hedge(p, g);
     drop_lines(p);
     np_log_use_ring(p->log);
     err = np_sim_add(p->sim, &client);

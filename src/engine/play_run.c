@@ -47,6 +47,8 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
     }
     if (o->retry_after_s >= 0)
         np_json_w_i64(w, "retry_after_s", o->retry_after_s);
+    if (x->hedge)
+        np_json_w_cstr(w, "hedge", np_hedge_name(x->hedge));
     put_money(w, "cost_usd", x->cost_nusd);
     np_json_w_i64(w, "latency_ms", passed_ms(x->accept_ns, x->end_ns));
     if (!o->refused && !o->broken)
@@ -73,6 +75,10 @@ static void put_attempt(struct np_json_w *w, const struct np_exchange *x,
     put_money(w, "cost_usd", a->cost_nusd);
     if (a->retry_in_ms >= 0)
         np_json_w_i64(w, "retry_in_ms", a->retry_in_ms);
+    if (a->hedge)
+        np_json_w_bool(w, "hedge", true);
+    if (a->lost)
+        np_json_w_bool(w, "lost", true);
     np_json_w_end(w, '}');
 }
 

@@ -1,5 +1,6 @@
 /* Everything between choosing a candidate and its first byte: breaker, key, fit, the budget hook,
- * places and money. What is taken on the way is given back where a later step says no. */
+ * places and money. What is taken on the way is given back where a later step says no. Steps say what
+ * stands in the way; only np_drive_try acts on it, as a hedge does without. */
 #include "engine/drive_impl.h"
 
 #include "base/log.h"
@@ -15,6 +16,30 @@ enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enu
     else
         np_drive_of(x)->obstacle = obstacle;
     return NP_TRIED_PASSED;
+}
+
+static struct np_obstacle skipped(enum np_skip why, enum np_reason reason)
+{
+    return (struct np_obstacle){.kind = NP_SKIPPED, .why = why, .reason = reason};
+}
+
+static struct np_obstacle failed(enum np_hook hook)
+{
+    return (struct np_obstacle){.kind = NP_FAILED, .hook = hook};
+}
+
+static struct np_obstacle refused(const struct np_refusal *r)
+{
+    return (struct np_obstacle){.kind = NP_REFUSED, .refusal = *r};
+}
+
+size_t np_drive_next(const struct np_exchange *x)
+{
+    size_t at = x->plan[x->at].hedged ? np_drive_of(x)->hedged_at : x->at;
+    do
+        at++;
+    while (at < x->n_plan && x->plan[at].hedged);
+    return at;
 }
 
 static int64_t least(int64_t a, int64_t b)
@@ -58,10 +83,11 @@ static void measure(struct np_drive_env *env, const struct np_exchange *x, struc
         least(np_ratio_apply(env->guard, c->model->slot, c->prompt_raw), c->prompt_bound);
 }
 
-/* Makes prompt and answer fit the model's context. NP_E_RANGE: they can't. */
-static enum np_err fit(struct np_drive_env *env, struct np_exchange *x, struct np_candidate *c)
+/* Makes prompt and answer fit the model's context. */
+static struct np_obstacle fit(struct np_drive_env *env, struct np_exchange *x,
+                              struct np_candidate *c)
 {
-    struct np_drive *d = np_drive_of(x);
+    const struct np_drive *d = np_drive_of(x);
     struct np_request *r = &x->request;
     for (size_t i = 0; i < r->n_context; i++)
         r->context[i].kept = true;
@@ -73,22 +99,17 @@ static enum np_err fit(struct np_drive_env *env, struct np_exchange *x, struct n
         /* A context that is smaller than the answer that may be wanted leaves half to each. */
         int64_t room = limit - completion > 0 ? limit - completion : limit / 2;
         /* Items say their tokens uncorrected; so must the room that they are given. */
-        enum np_err err =
-            truncate_context(env, x, c, np_ratio_invert(env->guard, c->model->slot, room));
-        if (err)
-            return err;
+        if (truncate_context(env, x, c, np_ratio_invert(env->guard, c->model->slot, room)))
+            return failed(NP_HOOK_truncate);
         measure(env, x, c);
     }
     if (limit > 0) {
-        if (c->prompt_tokens > limit - floor) {
-            d->too_small++;
-            d->too_small_room = limit > d->too_small_room ? limit : d->too_small_room;
-            return NP_E_RANGE;
-        }
+        if (c->prompt_tokens > limit - floor)
+            return (struct np_obstacle){.kind = NP_TOO_SMALL, .room = limit};
         completion = least(completion, limit - c->prompt_tokens);
     }
     c->completion_max = completion;
-    return NP_OK;
+    return (struct np_obstacle){.kind = NP_CLEAR};
 }
 
 /* What the candidate is likely to cost, and at most, before the budget hook sees it. */
@@ -104,35 +125,31 @@ static enum np_err estimate(struct np_drive_env *env, struct np_candidate *c, st
     return err;
 }
 
-/* Asks the budget hook. NP_TRIED_CALLING: go on. */
-static enum np_tried ask_budget(struct np_drive_env *env, struct np_exchange *x,
-                                struct np_candidate *c, struct np_now now)
+/* Asks the budget hook. */
+static struct np_obstacle ask_budget(struct np_drive_env *env, struct np_exchange *x,
+                                     struct np_candidate *c)
 {
     struct np_hook_report rep = {0};
     struct np_verdict v = {.kind = NP_VERDICT_NONE};
     np_hook_budget(np_drive_script(env, x), x, c, &v, &rep);
-    if (np_drive_hook_done(env, x, NP_HOOK_budget, &rep)) {
-        np_drive_refuse_failed_hook(env, x, NP_HOOK_budget, now);
-        return NP_TRIED_ENDED;
-    }
+    if (np_drive_hook_done(env, x, NP_HOOK_budget, &rep))
+        return failed(NP_HOOK_budget);
     switch (rep.result == NP_HOOK_GAVE ? v.kind : NP_VERDICT_NONE) {
     case NP_VERDICT_NEXT:
         np_drive_of(x)->blocked_by_budget = false;
-        return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
+        return skipped(NP_SKIP_budget, NP_REASON_budget);
     case NP_VERDICT_DEGRADE:
         np_drive_of(x)->blocked_by_budget = false;
-        np_drive_degrade(env, x, NP_REASON_budget, now);
-        return NP_TRIED_ENDED;
+        return (struct np_obstacle){.kind = NP_DEGRADED, .reason = NP_REASON_budget};
     case NP_VERDICT_REFUSE:
-        np_drive_refuse(env, x, &v.refusal, now);
-        return NP_TRIED_ENDED;
+        return refused(&v.refusal);
     case NP_VERDICT_LOWER:
         c->completion_max = least(c->completion_max, v.max_tokens);
         break;
     default:
         break;
     }
-    return NP_TRIED_CALLING;
+    return (struct np_obstacle){.kind = NP_CLEAR};
 }
 
 /* When a call that starts now is cut: its own limits, and room for the next candidate's answer. */
@@ -143,10 +160,10 @@ static uint64_t cut_at(const struct np_drive_env *env, const struct np_exchange 
     int64_t total = least(left, (int64_t)c->model->provider->timeout_ms);
     if (c->timeout_ms > 0)
         total = least(total, (int64_t)c->timeout_ms);
-    bool others = x->at + 1 < x->n_plan && x->counted_attempts + 1 < x->endpoint->max_attempts;
-    if (others) {
-        int64_t next = np_drive_likely_ms(env, x->plan[x->at + 1].model, now);
-        total = least(total, left - least(next, left / 2));
+    size_t next = np_drive_next(x);
+    if (next < x->n_plan && x->counted_attempts + 1 < x->endpoint->max_attempts) {
+        int64_t likely = np_drive_likely_ms(env, x->plan[next].model, now);
+        total = least(total, left - least(likely, left / 2));
     }
     if (total >= left)
         return x->deadline_ns;
@@ -171,6 +188,7 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
         return NP_E_NOMEM;
     struct np_attempt *a = &x->attempts[x->n_attempts];
     *a = (struct np_attempt){.number = (unsigned)x->n_attempts + 1,
+                             .hedge = d->hedging,
                              .model = c->model,
                              .candidate = x->at,
                              .key = key,
@@ -188,15 +206,28 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                NP_KVS("provider", c->model->provider->name), NP_KVS("error", error));
         return err;
     }
-    if (d->flow && (err = np_flow_begin(env, x, c->model, wire.hidden_tokens)))
-        return err;
-    struct np_call_order order = {.model = c->model,
+    if (x->request.stream) {
+        err = np_drive_flow(x, a) ? NP_OK : np_flow_make(x, a->hedge);
+        if (!err)
+            err = np_flow_begin(env, x, a, wire.hidden_tokens);
+        if (err)
+            return err;
+    }
+    struct np_call_order order = {.leg = a->hedge,
+                                  .model = c->model,
                                   .wire = &wire,
                                   .deadline_ns = cut_at(env, x, c, now),
-                                  .stream = d->flow != NULL};
+                                  .stream = x->request.stream};
     err = env->ground->call(env->ground->ctx, x, &order);
-    a->start_ns = d->phase_ns = order.started_ns;
-    return err;
+    if (err)
+        return err;
+    a->start_ns = order.started_ns;
+    d->leg[a->hedge].attempt = a;
+    if (!a->hedge) {
+        d->phase_ns = a->start_ns;
+        np_hedge_arm(env, x, a, order.deadline_ns);
+    }
+    return NP_OK;
 }
 
 /* Counts an attempt whose call has begun. */
@@ -207,121 +238,154 @@ static void count_start(struct np_drive_env *env, struct np_exchange *x, struct 
     x->counted_attempts++;
     if (!d->other_key)
         c->tries++;
-    if (!d->again)
+    if (!d->again && !d->hedging)
         np_retry_budget_first(env->guard, c->model->provider);
     np_meter_add(env->meters, NP_FAMILY_llm_inflight, c->model->slot, 0, 0, 1);
-    if (x->n_attempts > 1) {
-        const struct np_attempt *before = &x->attempts[x->n_attempts - 2];
-        np_meter_add(env->meters, NP_FAMILY_llm_retry, before->model->slot, before->status,
+    if (d->attempt && !d->hedging)
+        np_meter_add(env->meters, NP_FAMILY_llm_retry, d->attempt->model->slot, d->attempt->status,
                      (uint32_t)x->n_attempts, 1);
-    }
     d->again = d->other_key = false;
 }
 
-/* The tokens of the tenant's minute. NP_TRIED_ENDED: *refusal is the answer. */
-static enum np_tried take_tokens(struct np_drive_env *env, struct np_exchange *x,
-                                 struct np_candidate *c, struct np_refusal *refusal,
-                                 struct np_now now)
+/* The tokens of the tenant's minute. */
+static struct np_obstacle take_tokens(struct np_drive_env *env, struct np_exchange *x,
+                                      struct np_candidate *c, struct np_now now)
 {
-    switch (np_quota_tokens(env->ledger, &np_drive_of(x)->quota, x, c,
-                            least(c->completion_max, NP_COMPLETION_FLOOR), now.wall_ms, refusal)) {
+    struct np_obstacle no = {.kind = NP_CLEAR, .hedge = NP_HEDGE_quota};
+    struct np_drive *d = np_drive_of(x);
+    switch (np_quota_tokens(env->ledger, &d->quota, x, d->hedging, c,
+                            least(c->completion_max, NP_COMPLETION_FLOOR), now.wall_ms,
+                            &no.refusal)) {
     case NP_QUOTA_WAIT:
-        return NP_TRIED_WAITING;
+        no.kind = NP_AWAITED;
+        break;
     case NP_QUOTA_REFUSED:
-        return NP_TRIED_ENDED;
+        no.kind = NP_REFUSED;
+        break;
     default:
-        return NP_TRIED_CALLING;
+        break;
     }
+    return no;
+}
+
+/* The most that the attempt can cost. */
+static struct np_obstacle take_money(struct np_drive_env *env, struct np_exchange *x,
+                                     struct np_candidate *c, struct np_now now,
+                                     struct np_reservation *held)
+{
+    enum np_err err = np_drive_reserve(env, x, c, now, held);
+    if (err == NP_E_BUSY)
+        return (struct np_obstacle){.kind = NP_AWAITED, .hedge = NP_HEDGE_budget};
+    return err ? skipped(NP_SKIP_budget, NP_REASON_budget) : (struct np_obstacle){.kind = NP_CLEAR};
 }
 
 /* Takes the breaker's leave, the money and starts. The place in flight is taken already. */
-static enum np_tried take_and_start(struct np_drive_env *env, struct np_exchange *x,
-                                    struct np_candidate *c, size_t key, struct np_now now)
+static struct np_obstacle take_and_start(struct np_drive_env *env, struct np_exchange *x,
+                                         struct np_candidate *c, size_t key, struct np_now now)
 {
     const struct np_provider *p = c->model->provider;
     struct np_drive *d = np_drive_of(x);
-    enum np_tried tried;
+    struct np_obstacle no;
     struct np_reservation held = {0};
-    struct np_refusal refusal;
     enum np_pass pass = np_breaker_ask(env->guard, c->model, now.mono_ns);
-    if (pass == NP_PASS_NO) {
-        tried = np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
-        goto give_place;
-    }
-    tried = take_tokens(env, x, c, &refusal, now);
-    if (tried != NP_TRIED_CALLING)
-        goto give_probe;
-    enum np_err err = np_drive_reserve(env, x, c, now, &held);
-    if (err == NP_E_BUSY) {
-        tried = NP_TRIED_WAITING;
+    /* A hedge may be ended before it has shown anything: it is no probe. */
+    if (pass == NP_PASS_NO || (pass == NP_PASS_PROBE && d->hedging)) {
+        no = skipped(NP_SKIP_breaker, NP_REASON_breaker);
         goto give_probe;
     }
-    if (err) {
-        tried = np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
-        goto give_probe;
-    }
+    no = take_tokens(env, x, c, now);
+    if (no.kind)
+        goto give_tokens;
+    no = take_money(env, x, c, now, &held);
+    if (no.kind)
+        goto give_tokens;
+    if (d->hedging && !np_hedge_take(env, x, now, &no))
+        goto give_money;
     if (start_call(env, x, c, p->n_keys ? &p->keys[key] : NULL, pass == NP_PASS_PROBE, &held,
                    now)) {
-        tried = np_drive_skip(env, x, NP_SKIP_busy, NP_REASON_shed);
+        no = skipped(NP_SKIP_busy, NP_REASON_shed);
         goto give_money;
     }
     d->keys_tried[x->at] |= UINT32_C(1) << key;
     count_start(env, x, c);
-    return NP_TRIED_CALLING;
+    return no;
 
 give_money:
     x->reserved_nusd -= held.amount_nusd;
     np_ledger_settle(env->ledger, &held, NP_SETTLED_VOID, 0);
+give_tokens:
+    np_quota_used(env->ledger, &d->quota, d->hedging, 0);
 give_probe:
-    np_quota_used(env->ledger, &d->quota, 0);
     if (pass == NP_PASS_PROBE)
         np_breaker_release(env->guard, c->model, now.mono_ns);
-give_place:
     np_inflight_give(env->guard, p);
-    if (tried == NP_TRIED_WAITING)
-        np_drive_await_money(env, x, now);
-    else if (tried == NP_TRIED_ENDED)
-        np_drive_refuse(env, x, &refusal, now);
-    return tried;
+    return no;
 }
 
 /* What is worked out once for a candidate: the prompt that fits, its price, and the policy's word. */
-static enum np_tried prepare(struct np_drive_env *env, struct np_exchange *x,
-                             struct np_candidate *c, struct np_now now)
+static struct np_obstacle work_out(struct np_drive_env *env, struct np_exchange *x,
+                                   struct np_candidate *c, struct np_now now)
 {
-    enum np_err err = fit(env, x, c);
-    if (err == NP_E_REFUSED) {
-        np_drive_refuse_failed_hook(env, x, NP_HOOK_truncate, now);
-        return NP_TRIED_ENDED;
-    }
-    if (err == NP_E_RANGE) {
-        np_drive_of(x)->obstacle = NP_REASON_exhausted;
-        return NP_TRIED_PASSED;
-    }
+    struct np_obstacle no = fit(env, x, c);
+    if (no.kind)
+        return no;
     if (estimate(env, c, now))
-        return np_drive_skip(env, x, NP_SKIP_budget, NP_REASON_budget);
-    return ask_budget(env, x, c, now);
+        return skipped(NP_SKIP_budget, NP_REASON_budget);
+    return ask_budget(env, x, c);
 }
 
-enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+struct np_obstacle np_drive_prepare(struct np_drive_env *env, struct np_exchange *x,
+                                    struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
     struct np_candidate *c = np_drive_candidate(x);
     const struct np_provider *p = c->model->provider;
     if (!np_breaker_would_pass(env->guard, c->model, now.mono_ns))
-        return np_drive_skip(env, x, NP_SKIP_breaker, NP_REASON_breaker);
+        return skipped(NP_SKIP_breaker, NP_REASON_breaker);
     uint64_t wait_ns = 0;
     size_t key =
         np_key_pick(env->guard, p, d->other_key ? d->keys_tried[x->at] : 0, now.mono_ns, &wait_ns);
     if (p->n_keys > 0 && key == p->n_keys) {
         if (wait_ns > 0)
             d->last_retry_after_ms = (int64_t)((wait_ns + NP_NS_PER_MS - 1) / NP_NS_PER_MS);
-        return np_drive_skip(env, x, NP_SKIP_quota, NP_REASON_exhausted);
+        return skipped(NP_SKIP_quota, NP_REASON_exhausted);
     }
-    enum np_tried tried = d->for_money ? NP_TRIED_CALLING : prepare(env, x, c, now);
-    if (tried != NP_TRIED_CALLING)
-        return tried;
+    if (!d->for_money) {
+        struct np_obstacle no = work_out(env, x, c, now);
+        if (no.kind)
+            return no;
+    }
     if (!np_inflight_take(env->guard, p))
-        return np_drive_skip(env, x, NP_SKIP_busy, NP_REASON_shed);
+        return skipped(NP_SKIP_busy, NP_REASON_shed);
     return take_and_start(env, x, c, key, now);
+}
+
+enum np_tried np_drive_try(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    struct np_obstacle no = np_drive_prepare(env, x, now);
+    switch (no.kind) {
+    case NP_CLEAR:
+        return NP_TRIED_CALLING;
+    case NP_SKIPPED:
+        return np_drive_skip(env, x, no.why, no.reason);
+    case NP_TOO_SMALL:
+        d->too_small++;
+        d->too_small_room = no.room > d->too_small_room ? no.room : d->too_small_room;
+        d->obstacle = NP_REASON_exhausted;
+        return NP_TRIED_PASSED;
+    case NP_AWAITED:
+        np_drive_await_money(env, x, now);
+        return NP_TRIED_WAITING;
+    case NP_FAILED:
+        np_drive_refuse_failed_hook(env, x, no.hook, now);
+        break;
+    case NP_DEGRADED:
+        np_drive_degrade(env, x, no.reason, now);
+        break;
+    case NP_REFUSED:
+        np_drive_refuse(env, x, &no.refusal, now);
+        break;
+    }
+    return NP_TRIED_ENDED;
 }

@@ -75,8 +75,8 @@ enum np_quota_answer np_quota_enter(struct np_ledger *l, struct np_quota *q, str
 }
 
 enum np_quota_answer np_quota_tokens(struct np_ledger *l, struct np_quota *q, struct np_exchange *x,
-                                     struct np_candidate *c, int64_t floor, int64_t wall_ms,
-                                     struct np_refusal *out)
+                                     unsigned leg, struct np_candidate *c, int64_t floor,
+                                     int64_t wall_ms, struct np_refusal *out)
 {
     int64_t resets_ms, limit = x->tenant->tokens_per_minute;
     if (limit <= 0)
@@ -86,7 +86,8 @@ enum np_quota_answer np_quota_tokens(struct np_ledger *l, struct np_quota *q, st
         c->completion_max = room;
     int64_t amount = c->prompt_tokens + c->completion_max;
     struct np_claim want = claim_of("tokens", x->tenant, NP_WINDOW_MINUTE, limit, amount);
-    enum np_quota_answer a = answer_of(np_ledger_hold(l, &want, wall_ms, &q->tokens, &resets_ms));
+    enum np_quota_answer a =
+        answer_of(np_ledger_hold(l, &want, wall_ms, &q->tokens[leg], &resets_ms));
     if (a != NP_QUOTA_REFUSED)
         return a;
     if (amount > limit)
@@ -106,14 +107,15 @@ enum np_quota_answer np_quota_tokens(struct np_ledger *l, struct np_quota *q, st
     return a;
 }
 
-void np_quota_used(struct np_ledger *l, struct np_quota *q, int64_t tokens)
+void np_quota_used(struct np_ledger *l, struct np_quota *q, unsigned leg, int64_t tokens)
 {
-    np_ledger_let_go(l, &q->tokens, tokens > 0 ? tokens : 0);
+    np_ledger_let_go(l, &q->tokens[leg], tokens > 0 ? tokens : 0);
 }
 
 void np_quota_leave(struct np_ledger *l, struct np_quota *q)
 {
-    np_ledger_let_go(l, &q->tokens, 0);
+    for (size_t i = 0; i < sizeof q->tokens / sizeof *q->tokens; i++)
+        np_ledger_let_go(l, &q->tokens[i], 0);
     np_ledger_let_go(l, &q->requests, 1);
     np_ledger_let_go(l, &q->place, 0);
 }

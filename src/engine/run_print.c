@@ -96,6 +96,10 @@ void np_run_print_hook(struct np_buf *b, const struct np_hook_note *h)
 
 static void put_failure(struct np_buf *b, const struct np_attempt *a)
 {
+    if (a->lost) {
+        (void)np_buf_puts(b, "lost");
+        return;
+    }
     if (a->status)
         (void)np_buf_printf(b, "%u ", a->status);
     (void)np_buf_puts(b, np_class_name(a->class));
@@ -114,6 +118,8 @@ static void print_attempt(struct np_buf *b, const struct np_attempt *a)
     size_t from = b->n;
     (void)np_buf_printf(b, "attempt %u %-12s  %s ", a->number, a->model->name,
                         a->model->provider->name);
+    if (a->hedge)
+        (void)np_buf_puts(b, "hedge ");
     if (a->class == NP_CLASS_ok)
         (void)np_buf_puts(b, "ok");
     else

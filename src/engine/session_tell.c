@@ -40,8 +40,11 @@ static void put_attempt(struct np_buf *b, const struct np_attempt *a)
     char cost[NP_MONEY_TEXT];
     unsigned long long ms = a->end_ns > a->start_ns ? (a->end_ns - a->start_ns) / NP_NS_PER_MS : 0;
     (void)np_money_format(a->cost_nusd, cost);
-    np_buf_printf(b, "Attempt %u: %s of %s ", a->number, a->model->name, a->model->provider->name);
-    if (a->class == NP_CLASS_ok)
+    np_buf_printf(b, "Attempt %u: %s of %s%s ", a->number, a->model->name, a->model->provider->name,
+                  a->hedge ? ", asked beside the one before," : "");
+    if (a->lost)
+        np_buf_puts(b, "was ended when another answered");
+    else if (a->class == NP_CLASS_ok)
         np_buf_puts(b, "answered");
     else if (a->status)
         np_buf_printf(b, "answered %u (%s)", a->status, np_class_name(a->class));

@@ -44,13 +44,21 @@ struct sim_stream {
     uint32_t idle_ms;
 };
 
+/* One of the calls that an exchange may have under way. */
+struct sim_leg {
+    struct sim_live *live;
+    unsigned number;
+    struct np_timer call;
+    struct np_sim_reply reply;
+    struct sim_stream stream;
+};
+
 /* An exchange on this ground; in its arena. */
 struct sim_live {
     struct np_sim *sim;
     struct np_exchange *x;
-    struct np_timer arrive, leave, wait, call;
-    struct np_sim_reply reply;
-    struct sim_stream stream;
+    struct np_timer arrive, leave, wait;
+    struct sim_leg *leg[NP_LEGS]; /* NULL before its first call */
     bool answered;
 };
 
@@ -85,7 +93,10 @@ static void settle(struct sim_live *live)
         return;
     np_timer_stop(s->timers, &live->leave);
     np_timer_stop(s->timers, &live->wait);
-    np_timer_stop(s->timers, &live->call);
+    for (unsigned i = 0; i < NP_LEGS; i++) {
+        if (live->leg[i])
+            np_timer_stop(s->timers, &live->leg[i]->call);
+    }
     x->end_ns = s->now_ns;
     if (s->source.closed)
         s->source.closed(s->source.ctx, x);
@@ -113,114 +124,94 @@ static uint64_t ms_from(uint64_t at_ns, uint32_t ms)
 }
 
 /* When the next event comes, or the end after the last. */
-static uint64_t event_at(const struct sim_live *live)
+static uint64_t event_at(const struct sim_leg *leg)
 {
-    const struct sim_stream *st = &live->stream;
-    const struct np_sim_reply *r = &live->reply;
+    const struct sim_stream *st = &leg->stream;
+    const struct np_sim_reply *r = &leg->reply;
     uint64_t span_ns = r->takes_ns > r->first_ns ? r->takes_ns - r->first_ns : 0;
     uint64_t at = st->n > 1 && st->i < st->n ? span_ns * st->i / (st->n - 1) : span_ns;
     return st->start_ns + r->first_ns + at;
 }
 
 /* Sets the timer for what happens next. */
-static void await_event(struct sim_live *live)
+static void await_event(struct sim_leg *leg)
 {
-    const struct sim_stream *st = &live->stream;
-    uint64_t at = event_at(live);
+    struct np_sim *s = leg->live->sim;
+    const struct sim_stream *st = &leg->stream;
+    uint64_t at = event_at(leg);
     at = at < st->quiet_ns ? at : st->quiet_ns;
     at = at < st->due_ns ? at : st->due_ns;
-    np_timer_set(live->sim->timers, &live->call, at > live->sim->now_ns ? at : live->sim->now_ns);
+    np_timer_set(s->timers, &leg->call, at > s->now_ns ? at : s->now_ns);
 }
 
-static void begin_stream(struct sim_live *live, const struct np_call_order *order)
+static void begin_stream(struct sim_leg *leg, const struct np_call_order *order)
 {
     const struct np_provider *p = order->model->provider;
-    uint64_t now = live->sim->now_ns;
-    live->stream = (struct sim_stream){.open = true,
-                                       .start_ns = now,
-                                       .quiet_ns = ms_from(now, p->first_token_timeout_ms),
-                                       .due_ns = order->deadline_ns,
-                                       .idle_ms = p->idle_timeout_ms};
-    struct np_span body = live->reply.body;
+    uint64_t now = leg->live->sim->now_ns;
+    leg->stream = (struct sim_stream){.open = true,
+                                      .start_ns = now,
+                                      .quiet_ns = ms_from(now, p->first_token_timeout_ms),
+                                      .due_ns = order->deadline_ns,
+                                      .idle_ms = p->idle_timeout_ms};
+    struct np_span body = leg->reply.body;
     for (size_t at = 0; at < body.n; at = next_event(body, at))
-        live->stream.n++;
-    await_event(live);
+        leg->stream.n++;
+    await_event(leg);
 }
 
-static void end_stream(struct sim_live *live, enum np_call_how how)
+static void end_stream(struct sim_leg *leg, enum np_call_how how)
 {
-    struct np_sim *s = live->sim;
+    struct np_sim *s = leg->live->sim;
     struct np_call_result result = {
-        .end = {.how = how, .status = live->reply.status, .request_sent = true},
-        .reply = {.status = live->reply.status, .wall_ms = wall_ms(s)}};
-    live->stream.open = false;
-    np_drive_done(&s->drive, live->x, &result, now_of(s));
+        .end = {.how = how, .status = leg->reply.status, .request_sent = true},
+        .reply = {.status = leg->reply.status, .wall_ms = wall_ms(s)}};
+    leg->stream.open = false;
+    np_drive_done(&s->drive, leg->live->x, leg->number, &result, now_of(s));
 }
 
 /* The next event, the end, or a time-out that comes before. The driver may end the call in any. */
-static void go_on_streaming(struct sim_live *live)
+static void go_on_streaming(struct sim_leg *leg)
 {
-    struct sim_stream *st = &live->stream;
-    struct np_sim *s = live->sim;
-    struct np_span body = live->reply.body;
-    if (s->now_ns < event_at(live)) {
-        end_stream(live, s->now_ns >= st->due_ns ? NP_CALL_TOTAL_TIMEOUT
-                         : st->flows             ? NP_CALL_IDLE_TIMEOUT
-                                                 : NP_CALL_FIRST_BYTE_TIMEOUT);
+    struct sim_stream *st = &leg->stream;
+    struct np_sim *s = leg->live->sim;
+    struct np_exchange *x = leg->live->x;
+    struct np_span body = leg->reply.body;
+    if (s->now_ns < event_at(leg)) {
+        end_stream(leg, s->now_ns >= st->due_ns ? NP_CALL_TOTAL_TIMEOUT
+                        : st->flows             ? NP_CALL_IDLE_TIMEOUT
+                                                : NP_CALL_FIRST_BYTE_TIMEOUT);
         return;
     }
-    if (st->i == 0 && !np_drive_head(live->x, live->reply.status, NP_SPAN("text/event-stream"))) {
-        end_stream(live, NP_CALL_BAD_FRAMING);
+    if (st->i == 0 &&
+        !np_drive_head(x, leg->number, leg->reply.status, NP_SPAN("text/event-stream"))) {
+        end_stream(leg, NP_CALL_BAD_FRAMING);
         return;
     }
     if (st->i == st->n) {
-        end_stream(live, live->reply.how);
+        end_stream(leg, leg->reply.how);
         return;
     }
     size_t end = next_event(body, st->at);
     struct np_span piece = np_span_make(body.p + st->at, end - st->at);
     st->at = end;
     st->i++;
-    np_drive_data(&s->drive, live->x, piece, now_of(s));
+    np_drive_data(&s->drive, x, leg->number, piece, now_of(s));
     if (!st->open)
         return;
     if (st->flows)
         st->quiet_ns = ms_from(s->now_ns, st->idle_ms);
-    await_event(live);
-}
-
-static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
-{
-    struct np_sim *s = ctx;
-    struct sim_live *live = x->ground;
-    struct np_sim_reply r = {.how = NP_CALL_COMPLETE, .status = 200};
-    order->started_ns = s->now_ns;
-    s->source.call(s->source.ctx, x, order, &s->rng, &r);
-    r.content_type = keep(x, r.content_type.p ? r.content_type : NP_SPAN("application/json"));
-    r.retry_after = keep(x, r.retry_after);
-    r.body = keep(x, r.body);
-    live->reply = r;
-    if (r.stream) {
-        begin_stream(live, order);
-        return NP_OK;
-    }
-    uint64_t at_ns = s->now_ns + r.takes_ns;
-    if (at_ns > order->deadline_ns) {
-        at_ns = order->deadline_ns;
-        live->reply = (struct np_sim_reply){.how = NP_CALL_TOTAL_TIMEOUT};
-    }
-    np_timer_set(s->timers, &live->call, at_ns);
-    return NP_OK;
+    await_event(leg);
 }
 
 static void on_call(void *ctx, uint64_t now_ns)
 {
-    struct sim_live *live = ctx;
+    struct sim_leg *leg = ctx;
+    struct sim_live *live = leg->live;
     struct np_sim *s = live->sim;
-    const struct np_sim_reply *r = &live->reply;
+    const struct np_sim_reply *r = &leg->reply;
     (void)now_ns;
-    if (live->stream.open) {
-        go_on_streaming(live);
+    if (leg->stream.open) {
+        go_on_streaming(leg);
         settle(live);
         return;
     }
@@ -233,31 +224,73 @@ static void on_call(void *ctx, uint64_t now_ns)
                                               .retry_after = r->retry_after,
                                               .body = r->body,
                                               .wall_ms = wall_ms(s)}};
-    np_drive_done(&s->drive, live->x, &result, now_of(s));
+    np_drive_done(&s->drive, live->x, leg->number, &result, now_of(s));
     settle(live);
 }
 
-static bool ground_abort(void *ctx, struct np_exchange *x)
+/* The leg with its timer; NULL without memory. */
+static struct sim_leg *leg_for(struct sim_live *live, unsigned number)
+{
+    struct sim_leg *leg = live->leg[number];
+    if (leg)
+        return leg;
+    leg = live->leg[number] = np_arena_alloc(live->x->arena, sizeof *leg);
+    if (!leg)
+        return NULL;
+    leg->live = live;
+    leg->number = number;
+    np_timer_init(&leg->call, on_call, leg);
+    return leg;
+}
+
+static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_order *order)
 {
     struct np_sim *s = ctx;
-    struct sim_live *live = x->ground;
-    live->stream.open = false;
-    np_timer_stop(s->timers, &live->call);
-    return !live->reply.not_sent;
+    struct sim_leg *leg = leg_for(x->ground, order->leg);
+    struct np_sim_reply r = {.how = NP_CALL_COMPLETE, .status = 200};
+    order->started_ns = s->now_ns;
+    if (!leg)
+        return NP_E_NOMEM;
+    s->source.call(s->source.ctx, x, order, &s->rng, &r);
+    r.content_type = keep(x, r.content_type.p ? r.content_type : NP_SPAN("application/json"));
+    r.retry_after = keep(x, r.retry_after);
+    r.body = keep(x, r.body);
+    leg->reply = r;
+    if (r.stream) {
+        begin_stream(leg, order);
+        return NP_OK;
+    }
+    uint64_t at_ns = s->now_ns + r.takes_ns;
+    if (at_ns > order->deadline_ns) {
+        at_ns = order->deadline_ns;
+        leg->reply = (struct np_sim_reply){.how = NP_CALL_TOTAL_TIMEOUT};
+    }
+    np_timer_set(s->timers, &leg->call, at_ns);
+    return NP_OK;
 }
 
-static void ground_flows(void *ctx, struct np_exchange *x, uint64_t deadline_ns)
+static bool ground_abort(void *ctx, struct np_exchange *x, unsigned number)
+{
+    struct np_sim *s = ctx;
+    struct sim_leg *leg = ((struct sim_live *)x->ground)->leg[number];
+    leg->stream.open = false;
+    np_timer_stop(s->timers, &leg->call);
+    return !leg->reply.not_sent;
+}
+
+static void ground_flows(void *ctx, struct np_exchange *x, unsigned number, uint64_t deadline_ns)
 {
     (void)ctx;
-    struct sim_live *live = x->ground;
-    live->stream.flows = true;
-    live->stream.due_ns = deadline_ns;
+    struct sim_leg *leg = ((struct sim_live *)x->ground)->leg[number];
+    leg->stream.flows = true;
+    leg->stream.due_ns = deadline_ns;
 }
 
-static void ground_emit(void *ctx, struct np_exchange *x, struct np_span json_text)
+static void ground_emit(void *ctx, struct np_exchange *x, unsigned leg, struct np_span json_text)
 {
     (void)ctx;
     (void)x;
+    (void)leg;
     (void)json_text;
 }
 
@@ -266,6 +299,13 @@ static void ground_wait(void *ctx, struct np_exchange *x, uint64_t at_ns)
     struct np_sim *s = ctx;
     struct sim_live *live = x->ground;
     np_timer_set(s->timers, &live->wait, at_ns);
+}
+
+static void ground_unwait(void *ctx, struct np_exchange *x)
+{
+    struct np_sim *s = ctx;
+    struct sim_live *live = x->ground;
+    np_timer_stop(s->timers, &live->wait);
 }
 
 /* The ledger in memory answers at once; one that does not is asked every millisecond. */
@@ -364,7 +404,6 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
     np_timer_init(&live->arrive, on_arrive, live);
     np_timer_init(&live->leave, on_leave, live);
     np_timer_init(&live->wait, on_wait, live);
-    np_timer_init(&live->call, on_call, live);
     np_timer_set(s->timers, &live->arrive, x->accept_ns);
     if (client->leaves_after_ns > 0)
         np_timer_set(s->timers, &live->leave, x->accept_ns + client->leaves_after_ns);
@@ -425,6 +464,7 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
                                    .flows = ground_flows,
                                    .emit = ground_emit,
                                    .wait = ground_wait,
+                                   .unwait = ground_unwait,
                                    .await = ground_await,
                                    .reply = ground_reply,
                                    .ctx = s};

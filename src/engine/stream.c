@@ -23,21 +23,21 @@
 
 /* ------------------------------------------------------------------------------- birth and end */
 
-enum np_err np_flow_make(struct np_exchange *x)
+enum np_err np_flow_make(struct np_exchange *x, unsigned leg)
 {
     struct np_flow *f = np_arena_alloc(x->arena, sizeof *f);
     if (!f)
         return NP_E_NOMEM;
     np_sse_init(&f->sse);
     np_buf_init(&f->text, TEXT_MAX_BYTES);
-    np_drive_of(x)->flow = f;
+    np_drive_of(x)->leg[leg].flow = f;
     return NP_OK;
 }
 
-enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const struct np_model *m,
-                          bool hidden)
+enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x,
+                          const struct np_attempt *a, bool hidden)
 {
-    struct np_flow *f = np_drive_of(x)->flow;
+    struct np_flow *f = np_drive_flow(x, a);
     struct np_flow kept = *f;
     np_sse_reset(&kept.sse);
     np_buf_reset(&kept.text);
@@ -48,17 +48,19 @@ enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x, const
                                   np_script_has(np_drive_script(env, x), NP_HOOK_respond),
                           .hidden = hidden};
     np_stream_usage_init(&f->usage);
-    f->form = np_adapter_stream(np_drive_script(env, x), m->provider->adapter);
+    f->form = np_adapter_stream(np_drive_script(env, x), a->model->provider->adapter);
     return f->form ? NP_OK : NP_E_NOMEM;
 }
 
 void np_drive_free(struct np_exchange *x)
 {
-    struct np_flow *f = x->drive ? np_drive_of(x)->flow : NULL;
-    if (!f)
-        return;
-    np_sse_free(&f->sse);
-    np_buf_free(&f->text);
+    for (unsigned leg = 0; x->drive && leg < NP_LEGS; leg++) {
+        struct np_flow *f = np_drive_of(x)->leg[leg].flow;
+        if (!f)
+            continue;
+        np_sse_free(&f->sse);
+        np_buf_free(&f->text);
+    }
 }
 
 /* ------------------------------------------------------------------------------------- reading */
@@ -72,9 +74,10 @@ static bool is_event_stream(struct np_span type)
            (type.n == n || type.p[n] == ';' || type.p[n] == ' ' || type.p[n] == '\t');
 }
 
-bool np_drive_head(struct np_exchange *x, unsigned status, struct np_span content_type)
+bool np_drive_head(struct np_exchange *x, unsigned leg, unsigned status,
+                   struct np_span content_type)
 {
-    struct np_flow *f = np_drive_of(x)->flow;
+    struct np_flow *f = np_drive_of(x)->leg[leg].flow;
     if (f)
         f->open = status == 200 && is_event_stream(content_type);
     return f && f->open;
@@ -88,14 +91,15 @@ static void fail(struct np_flow *f, enum np_class class, struct np_span words)
 }
 
 /* An error in the stream means what the adapter says of it, and is never good. */
-static void take_error(struct np_drive_env *env, struct np_exchange *x, struct np_span data)
+static void take_error(struct np_drive_env *env, struct np_exchange *x, const struct np_attempt *on,
+                       struct np_span data)
 {
-    struct np_flow *f = np_drive_of(x)->flow;
+    struct np_flow *f = np_drive_flow(x, on);
     struct np_wire_reply reply = {
         .status = 200, .content_type = NP_SPAN("application/json"), .body = data};
     fail(f, NP_CLASS_bad_reply, NP_SPAN("the stream says that it failed"));
     struct np_answer a;
-    if (np_adapter_answer(np_drive_script(env, x), x, np_drive_attempt(x)->model, &reply, &a) ||
+    if (np_adapter_answer(np_drive_script(env, x), x, on->model, &reply, &a) ||
         a.class == NP_CLASS_ok)
         return;
     f->fault.class = a.class;
@@ -129,12 +133,13 @@ static bool says_something(struct np_span string)
 struct reading {
     struct np_drive_env *env;
     struct np_exchange *x;
+    const struct np_attempt *a;
 };
 
 static bool on_event(void *ctx, struct np_span name, struct np_span data)
 {
     const struct reading *r = ctx;
-    struct np_flow *f = np_drive_of(r->x)->flow;
+    struct np_flow *f = np_drive_flow(r->x, r->a);
     struct np_stream_event e;
     if (np_stream_read(f->form, name, data, &e)) {
         fail(f, NP_CLASS_bad_reply, NP_SPAN("an event of the stream is not JSON"));
@@ -142,7 +147,7 @@ static bool on_event(void *ctx, struct np_span name, struct np_span data)
     }
     np_stream_usage_take(&f->usage, &e);
     if (e.failed) {
-        take_error(r->env, r->x, data);
+        take_error(r->env, r->x, r->a, data);
         return false;
     }
     bool text = says_something(e.at[NP_STREAM_text]);
@@ -169,9 +174,8 @@ static bool on_event(void *ctx, struct np_span name, struct np_span data)
 /* ------------------------------------------------------------------------------------ emitting */
 
 /* When a call is cut whose text flows: no other candidate has to find time after it any more. */
-static uint64_t flow_deadline_ns(struct np_exchange *x)
+static uint64_t flow_deadline_ns(const struct np_exchange *x, const struct np_attempt *a)
 {
-    const struct np_attempt *a = np_drive_attempt(x);
     const struct np_candidate *c = &x->plan[a->candidate];
     uint32_t ms = c->model->provider->timeout_ms;
     if (c->timeout_ms > 0 && c->timeout_ms < ms)
@@ -180,56 +184,63 @@ static uint64_t flow_deadline_ns(struct np_exchange *x)
     return due < x->deadline_ns ? due : x->deadline_ns;
 }
 
-static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
+                 struct np_now now)
 {
-    struct np_flow *f = np_drive_of(x)->flow;
+    struct np_flow *f = np_drive_flow(x, a);
     struct np_buf *delta = env->delta;
     if (delta->n == 0)
         return;
-    if (f->first_ns == 0)
+    if (f->first_ns == 0) {
         f->first_ns = now.mono_ns;
+        np_hedge_won(env, x, a, now);
+    }
     if (!x->client_gone) {
         if (!x->emitted)
             x->first_text_ns = now.mono_ns;
-        x->emitted = np_drive_attempt(x)->emitted = true;
-        env->ground->emit(env->ground->ctx, x, np_buf_view(delta));
+        x->emitted = a->emitted = true;
+        env->ground->emit(env->ground->ctx, x, a->hedge, np_buf_view(delta));
     }
     np_buf_reset(delta);
 }
 
 /* The call ends here: the rest of what it would bring is not wanted. */
-static void cut_short(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+static void cut_short(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
+                      struct np_now now)
 {
     struct np_call_end end = {.how = NP_CALL_BAD_FRAMING, .status = 200, .request_sent = true};
     struct np_answer answer;
-    (void)env->ground->abort(env->ground->ctx, x);
-    np_flow_answer(x, &end, now, &answer);
-    np_drive_end_attempt(env, x, &end, &answer, now);
+    (void)env->ground->abort(env->ground->ctx, x, a->hedge);
+    np_flow_answer(x, a, &end, now, &answer);
+    np_drive_end_attempt(env, x, a, &end, &answer, now);
 }
 
-void np_drive_data(struct np_drive_env *env, struct np_exchange *x, struct np_span bytes,
-                   struct np_now now)
+void np_drive_data(struct np_drive_env *env, struct np_exchange *x, unsigned leg,
+                   struct np_span bytes, struct np_now now)
 {
-    struct np_flow *f = np_drive_of(x)->flow;
-    np_require(np_drive_of(x)->state == NP_DRIVE_CALLING && f && f->open && !f->failed);
+    struct np_flow *f = np_drive_of(x)->leg[leg].flow;
+    struct np_attempt *a = np_drive_of(x)->leg[leg].attempt;
+    np_require(np_drive_of(x)->state == NP_DRIVE_CALLING && a && f && f->open && !f->failed);
     if (f->ended)
         return;
     bool alive = f->alive;
-    struct reading r = {env, x};
+    struct reading r = {env, x, a};
     np_buf_reset(env->delta);
     enum np_err err = np_sse_feed(&f->sse, bytes, on_event, &r);
     if (err)
         fail(f, NP_CLASS_bad_reply,
              err == NP_E_FULL ? NP_SPAN("an event of the stream is larger than 1 MB")
                               : NP_SPAN("no memory for the stream"));
-    emit(env, x, now);
+    emit(env, x, a, now);
+    if (f->alive && !alive)
+        np_hedge_disarm(env, x);
     if (f->failed) {
-        cut_short(env, x, now);
+        cut_short(env, x, a, now);
     } else if (f->ended) {
         uint64_t due = now.mono_ns + END_GRACE_NS;
-        env->ground->flows(env->ground->ctx, x, due < x->deadline_ns ? due : x->deadline_ns);
+        env->ground->flows(env->ground->ctx, x, leg, due < x->deadline_ns ? due : x->deadline_ns);
     } else if (f->alive && !alive) {
-        env->ground->flows(env->ground->ctx, x, flow_deadline_ns(x));
+        env->ground->flows(env->ground->ctx, x, leg, flow_deadline_ns(x, a));
     }
 }
 
@@ -266,10 +277,10 @@ static void answer_of_broken(const struct np_flow *f, struct np_exchange *x,
         out->class = NP_CLASS_cut;
 }
 
-void np_flow_answer(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
-                    struct np_answer *out)
+void np_flow_answer(struct np_exchange *x, const struct np_attempt *a,
+                    const struct np_call_end *end, struct np_now now, struct np_answer *out)
 {
-    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_flow *f = np_drive_flow(x, a);
     if (!is_whole(f, end)) {
         answer_of_broken(f, x, end, now, out);
     } else {
@@ -300,7 +311,7 @@ static int64_t rate(const struct np_flow *f, int64_t tokens, struct np_now now)
 struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_attempt *a,
                                  struct np_now now)
 {
-    const struct np_flow *f = np_drive_of(x)->flow;
+    const struct np_flow *f = np_drive_flow(x, a);
     const struct np_candidate *c = &x->plan[a->candidate];
     int64_t told = np_stream_usage_prompt(f->form, &f->usage);
     int64_t tokens =

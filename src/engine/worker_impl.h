@@ -36,17 +36,24 @@ struct np_worker {
 #define NP_REPLY_MAX_BYTES (16u << 20) /* a provider's whole reply */
 #define NP_BODY_MAX_BYTES (32u << 20)  /* what a client gets */
 
+/* One of the calls that an exchange may have under way. */
+struct np_live_leg {
+    struct np_exchange *x;
+    unsigned number;
+    bool streamed;        /* its reply is given to the driver piece by piece */
+    bool paused;          /* it waits for the client to read */
+    struct np_call *call; /* NULL: none is under way */
+    struct np_buf reply;  /* what the provider sent so far */
+};
+
 /* An exchange on the live ground. In the exchange's arena. */
 struct np_live {
     struct np_worker *worker;
     struct np_http_call *client; /* NULL once it is gone */
-    struct np_call *call;        /* the call under way */
-    struct np_timer timer;       /* the wait between attempts */
-    struct np_buf reply;         /* what the provider sent so far */
-    struct np_buf body;          /* what the client gets; borrowed by the front */
-    bool streamed;               /* the call's reply is given to the driver piece by piece */
-    bool begun;                  /* so is the client's, and it has begun */
-    bool paused;                 /* the call waits for the client to read */
+    struct np_live_leg leg[NP_LEGS];
+    struct np_timer timer; /* the wait between attempts, or beside one */
+    struct np_buf body;    /* what the client gets; borrowed by the front */
+    bool begun;            /* it gets a stream, and that has begun */
     struct np_exchange *x;
     struct np_live *prev, *next;     /* in the worker's read_on */
     struct np_live *before, *behind; /* in the worker's awaiting */
@@ -63,10 +70,10 @@ struct np_front_ops np_intake_ops(struct np_worker *w);
 /* intake.c: how the refusals of the front get their request ids; ctx of its ops is the worker. */
 void np_intake_ids(struct np_front_config *config);
 /* live_stream.c: a streamed reply. */
-void np_live_emit(void *ctx, struct np_exchange *x, struct np_span json_text);
+void np_live_emit(void *ctx, struct np_exchange *x, unsigned leg, struct np_span json_text);
 /* live_stream.c: the end of the reply of an exchange whose client wants a stream. */
 void np_live_end_stream(struct np_exchange *x);
-/* live_stream.c: a paused call goes on. */
+/* live_stream.c: paused calls go on. */
 void np_live_go_on(struct np_live *live);
 /* live.c: the ground that performs. */
 struct np_ground np_live_ground(struct np_worker *w);

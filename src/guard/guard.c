@@ -48,6 +48,7 @@ struct np_guard *np_guard_new(uint64_t seed)
     }
     for (size_t i = 0; i < NP_MAX_ENDPOINTS; i++) {
         np_require(pthread_mutex_init(&g->slo[i].lock, NULL) == 0);
+        np_require(pthread_mutex_init(&g->hedge[i].lock, NULL) == 0);
         init_series(&g->endpoint[i], 1);
     }
     return g;
@@ -70,6 +71,7 @@ void np_guard_free(struct np_guard *g)
         end_series(&g->endpoint[i]);
         free(g->slo[i].cells);
         pthread_mutex_destroy(&g->slo[i].lock);
+        pthread_mutex_destroy(&g->hedge[i].lock);
     }
     for (size_t i = 0; i < NP_MAX_PAIRS; i++) {
         end_series(&g->model[i]);

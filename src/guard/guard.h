@@ -62,6 +62,17 @@ void np_retry_budget_first(struct np_guard *g, const struct np_provider *p);
 bool np_retry_budget_take(struct np_guard *g, const struct np_provider *p);
 double np_retry_budget_tokens(struct np_guard *g, const struct np_provider *p);
 
+/* --- hedges: of the requests of an endpoint in the last minute that might have had one, at most one in
+ * twenty has -------------------------------------------------------------------------------------- */
+
+/* A request that might have a second call beside its first. */
+void np_hedge_share_count(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns);
+/* Whether one may be made now. */
+bool np_hedge_share_left(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns);
+bool np_hedge_share_take(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns);
+/* What was just taken was not used. */
+void np_hedge_share_give(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns);
+
 /* --- keys: holds after 401, 403 (60 s, doubling to an hour), 429 (its Retry-After), quota -------- */
 
 /* The key to use next: those without a hold take turns. `tried` is a bit per index of p->keys that

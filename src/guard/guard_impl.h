@@ -16,6 +16,7 @@
 
 #define NP_BREAKER_CELLS 10
 #define NP_STAT_CELLS 10
+#define NP_HEDGE_CELLS 6
 #define NP_GUARD_KEYS 2048 /* slots of secrets; a key beyond is never held */
 #define NP_CACHE_LINE 64
 
@@ -77,6 +78,17 @@ struct np_slo_book {
     struct np_slo_sums memo[NP_BURN_COUNT]; /* the window's minutes before `newest` */
 };
 
+struct np_hedge_cell {
+    uint64_t epoch; /* which ten seconds */
+    uint32_t requests, hedges;
+};
+
+/* The last minute of an endpoint, all under the lock. */
+struct np_hedge_share {
+    pthread_mutex_t lock;
+    struct np_hedge_cell cell[NP_HEDGE_CELLS];
+};
+
 struct np_key_hold {
     _Atomic uint64_t until_ns;
     _Atomic uint32_t strikes; /* of class credential since it last worked */
@@ -98,6 +110,7 @@ struct np_guard {
     struct np_stat_series model[NP_MAX_PAIRS];
     struct np_stat_series endpoint[NP_MAX_ENDPOINTS];
     struct np_slo_book slo[NP_MAX_ENDPOINTS];
+    struct np_hedge_share hedge[NP_MAX_ENDPOINTS];
     _Atomic uint64_t ratio[NP_MAX_PAIRS]; /* see ratio.c */
 };
 

@@ -211,6 +211,35 @@ enum np_err np_ledger_reserve(struct np_ledger *l, const struct np_exchange *x,
     return err;
 }
 
+/* Finds the records of all that is touched, where there are any. */
+static void look_up(struct np_ledger *l, struct touched *t, size_t n, int64_t wall_ms)
+{
+    wall_ms = np_records_now(l, wall_ms);
+    for (size_t i = 0; i < n; i++) {
+        int64_t start_ms;
+        np_records_window(l, t[i].key.window, wall_ms, &start_ms, &t[i].end_ms);
+        t[i].record = np_record_find(l, &t[i].key, start_ms);
+    }
+}
+
+bool np_ledger_nearly_spent(struct np_ledger *l, const struct np_exchange *x,
+                            const struct np_model *m, int64_t wall_ms)
+{
+    struct touched t[NP_MAX_ACCOUNTS];
+    size_t n;
+    bool nearly = !touched_by(x, m, t, &n);
+    if (nearly || n == 0) {
+        return nearly;
+    }
+    pthread_mutex_lock(&l->lock);
+    look_up(l, t, n, wall_ms);
+    for (size_t i = 0; i < n; i++) {
+        nearly = nearly || free_of(&t[i]) < t[i].budget->limit_nusd / 5;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return nearly;
+}
+
 int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
                        int64_t wall_ms, struct np_budget_block *block)
 {
@@ -225,12 +254,7 @@ int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const s
         return INT64_MAX;
     }
     pthread_mutex_lock(&l->lock);
-    wall_ms = np_records_now(l, wall_ms);
-    for (size_t i = 0; i < n; i++) {
-        int64_t start_ms;
-        np_records_window(l, t[i].key.window, wall_ms, &start_ms, &t[i].end_ms);
-        t[i].record = np_record_find(l, &t[i].key, start_ms);
-    }
+    look_up(l, t, n, wall_ms);
     fill_block(block, tightest(t, n), x);
     if (!np_ledger_store_up(l) && l->share == 0) {
         /* Without the store there is no more than what is leased. */

@@ -67,6 +67,9 @@ enum np_err np_ledger_reserve(struct np_ledger *l, const struct np_exchange *x,
 /* The most that the limits would let such a call reserve now; INT64_MAX without budgets. */
 int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
                        int64_t wall_ms, struct np_budget_block *block);
+/* Whether less than a fifth of a limit that such a call touches is left. */
+bool np_ledger_nearly_spent(struct np_ledger *l, const struct np_exchange *x,
+                            const struct np_model *m, int64_t wall_ms);
 /* Ends a reservation: cost_nusd is booked (0 with NP_SETTLED_VOID), the rest is free again. More
  * than was reserved is booked at once and counted as excess. The exchange and the model of the
  * reservation must live still. */

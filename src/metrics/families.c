@@ -7,6 +7,11 @@ static const char *const token_kinds[] = {"prompt", "completion", "cached", "cac
                                           "reasoning"};
 static const char *const token_types[] = {"input", "output"};
 static const char *const hook_failures[] = {"error", "time", "memory", "type"};
+static const char *const hedge_results[] = {
+#define NP_HEDGE_TEXT(name) #name,
+    NP_HEDGES(NP_HEDGE_TEXT)
+#undef NP_HEDGE_TEXT
+};
 static const char *const shed_causes[] = {"busy", "memory", "draining"};
 /* In the order of http/'s enum np_http_refusal, a wing that this one never includes. */
 static const char *const http_causes[] = {"framing",    "length_required", "too_large", "path",
@@ -38,6 +43,8 @@ static const struct np_meter_label by_requests[3] = {
     {.kind = NP_LABEL_TRUTH, .name = "degraded"}};
 static const struct np_meter_label by_degraded[3] = {
     {.kind = NP_LABEL_ENDPOINT, .name = "endpoint"}, {.kind = NP_LABEL_REASON, .name = "reason"}};
+static const struct np_meter_label by_hedges[3] = {{.kind = NP_LABEL_ENDPOINT, .name = "endpoint"},
+                                                   TEXT_LABEL("result", hedge_results)};
 static const struct np_meter_label by_hook[3] = {{.kind = NP_LABEL_HOOK, .name = "hook"}};
 static const struct np_meter_label by_hook_errors[3] = {{.kind = NP_LABEL_HOOK, .name = "hook"},
                                                         TEXT_LABEL("kind", hook_failures)};

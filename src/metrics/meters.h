@@ -67,6 +67,8 @@ enum np_unit {
       "Time that a request spent in neap itself.")                                                \
     X(degraded, COUNTER, "neap_degraded_total", COUNT, degraded,                                  \
       "Degraded replies by what stood in the way last.")                                          \
+    X(hedges, COUNTER, "neap_hedges_total", COUNT, hedges,                                        \
+      "Slow requests for which a second provider was to be asked, by what became of it.")         \
     X(hook_duration, HIST, "neap_hook_duration_seconds", SECONDS, hook, "Time of one hook call.") \
     X(hook_errors, COUNTER, "neap_hook_errors_total", COUNT, hook_errors,                         \
       "Hook calls that failed and were replaced by the default.")                                 \

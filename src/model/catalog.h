@@ -98,8 +98,9 @@ struct np_endpoint {
     size_t n_models;
     uint32_t deadline_ms;
     uint32_t max_attempts;
-    int64_t max_cost_nusd; /* -1: no cap */
-    int64_t max_tokens;    /* completion tokens when the client asks for none, and at most */
+    uint32_t hedge_after_ms; /* 0: none */
+    int64_t max_cost_nusd;   /* -1: no cap */
+    int64_t max_tokens;      /* completion tokens when the client asks for none, and at most */
     size_t body_bytes;
     bool drain_on_disconnect;
     enum np_on_error on_error[NP_HOOK_COUNT];

@@ -22,6 +22,7 @@ static const struct class_row classes[NP_CLASS_COUNT] = {
 #define NAME(name) #name,
 static const char *const reasons[NP_REASON_COUNT] = {NP_REASONS(NAME)};
 static const char *const skips[NP_SKIP_COUNT] = {NP_SKIPS(NAME)};
+static const char *const hedges[NP_HEDGE_COUNT] = {NP_HEDGES(NAME)};
 static const char *const finishes[NP_FINISH_COUNT] = {NP_FINISHES(NAME)};
 #undef NAME
 
@@ -90,6 +91,12 @@ const char *np_skip_name(enum np_skip s)
 {
     np_require(s < NP_SKIP_COUNT);
     return skips[s];
+}
+
+const char *np_hedge_name(enum np_hedge h)
+{
+    np_require(h < NP_HEDGE_COUNT);
+    return hedges[h];
 }
 
 const char *np_finish_name(enum np_finish f)

@@ -85,6 +85,24 @@ enum np_skip {
 
 const char *np_skip_name(enum np_skip s);
 
+/* What became of asking a second candidate beside a slow first one: it answered first, the first one
+ * did, it failed by itself, the client left; or why it was not asked: no other provider, the share of
+ * requests, the retry budget, a budget's room or fullness, a breaker, places in flight, keys, attempts,
+ * time, or a policy's word. */
+#define NP_HEDGES_MADE(X) X(won) X(lost) X(failed) X(left)
+#define NP_HEDGES_NOT_NOW(X) X(share) X(retries) X(budget) X(breaker) X(busy) X(quota)
+#define NP_HEDGES_NOT(X) X(provider) X(attempts) X(deadline) X(policy) NP_HEDGES_NOT_NOW(X)
+#define NP_HEDGES(X) X(none) NP_HEDGES_MADE(X) NP_HEDGES_NOT(X)
+
+enum np_hedge {
+#define NP_HEDGE_ENUM(name) NP_HEDGE_##name,
+    NP_HEDGES(NP_HEDGE_ENUM)
+#undef NP_HEDGE_ENUM
+        NP_HEDGE_COUNT
+};
+
+const char *np_hedge_name(enum np_hedge h);
+
 #define NP_FINISHES(X) X(stop) X(length) X(tool_calls) X(content_filter) X(degraded) X(error)
 
 enum np_finish {

@@ -33,6 +33,7 @@ struct np_candidate {
     int64_t worst_nusd;
     unsigned tries; /* attempts with it so far, other keys not counted */
     bool shortened; /* truncated to the provider's real limit already */
+    bool hedged;    /* was asked beside another, and is not tried anew */
 };
 
 enum np_settled { NP_SETTLED_VOID, NP_SETTLED_EXACT, NP_SETTLED_ESTIMATED, NP_SETTLED_PRESUMED };
@@ -72,6 +73,8 @@ struct np_attempt {
     int64_t retry_in_ms; /* the wait that follows; -1: none */
     bool again;          /* it repeats its predecessor's candidate */
     bool probe;          /* it is the breaker's probe */
+    bool hedge;          /* it began beside another that had not answered */
+    bool lost;           /* another answered first, and it was ended */
     bool emitted;        /* text of it has reached the client */
     bool ended;
     size_t after_notes; /* hooks called before it */
@@ -164,6 +167,7 @@ struct np_exchange {
     struct np_answer answer; /* of the attempt that was good */
     const struct np_model *answered_by;
     struct np_outcome outcome;
+    enum np_hedge hedge;    /* what became of asking a second beside the first */
     bool emitted;           /* text of a streamed answer has reached the client */
     uint64_t first_text_ns; /* when the first did; 0: none */
     bool done;              /* the one reply was given, or nobody is there to take it */

@@ -49,12 +49,11 @@ static bool any_dropped(const struct np_request *r)
 /* What the attempt that answered used, a broken stream's too; nothing for a degraded reply. */
 static struct np_usage answering_usage(const struct np_exchange *x)
 {
-    if (x->outcome.broken && x->n_attempts > 0)
-        return x->attempts[x->n_attempts - 1].usage;
-    if (!x->outcome.degraded)
-        for (size_t i = x->n_attempts; i > 0; i--)
-            if (x->attempts[i - 1].class == NP_CLASS_ok && x->attempts[i - 1].ended)
-                return x->attempts[i - 1].usage;
+    for (size_t i = x->n_attempts; i > 0 && !x->outcome.degraded; i--) {
+        const struct np_attempt *a = &x->attempts[i - 1];
+        if (x->outcome.broken ? a->emitted : a->class == NP_CLASS_ok && a->ended)
+            return a->usage;
+    }
     return (struct np_usage){0};
 }
 
@@ -204,6 +203,10 @@ static void put_attempt(struct np_json_w *w, const struct np_exchange *x,
     put_count(w, "retryAfterMs", a->retry_after_ms);
     if (a->probe)
         np_json_w_bool(w, "probe", true);
+    if (a->hedge)
+        np_json_w_bool(w, "hedge", true);
+    if (a->lost)
+        np_json_w_bool(w, "lost", true);
     if (a->first_byte_ns > 0)
         np_json_w_i64(w, "ttftMs", passed_ms(a->start_ns, a->first_byte_ns));
     np_json_w_i64(w, "latencyMs", passed_ms(a->start_ns, a->end_ns));
@@ -350,6 +353,8 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
         put_message(w, &o->refusal);
     put_count(w, "retryAfterS", o->retry_after_s);
     put_money(w, "costUsd", x->cost_nusd);
+    if (x->hedge)
+        np_json_w_cstr(w, "hedge", np_hedge_name(x->hedge));
     if (x->request.stream)
         np_json_w_bool(w, "stream", true);
     if (o->broken)

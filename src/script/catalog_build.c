@@ -296,6 +296,7 @@ static void build_endpoint(lua_State *L, struct np_build *b, struct np_endpoint 
     e->models = model_list(L, b, "model_places", &e->n_models);
     e->deadline_ms = whole32(L, "deadline_ms");
     e->max_attempts = whole32(L, "max_attempts");
+    e->hedge_after_ms = whole32(L, "hedge_after_ms");
     e->max_cost_nusd = whole(L, "max_cost_usd");
     e->max_tokens = whole(L, "max_tokens");
     e->body_bytes = (size_t)whole(L, "body_bytes");

@@ -3,7 +3,7 @@
 # ctest: timeout 900
 
 import case
-from grounds import CLASSES, Grounds
+from grounds import CLASSES, Grounds, Hedged
 
 
 class Many(Grounds):
@@ -11,6 +11,9 @@ class Many(Grounds):
         seen = self.compare(500)
         for what in [*CLASSES, "ok", "degraded", "forbidden"]:
             self.assertIn(what, seen, "no scenario comes to it")
+
+    def test_100_scenarios_with_a_second_provider_are_decided_alike_on_both_grounds(self):
+        self.compare(100, Hedged)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ return { seed = 11, models = {
   ["*"] = function(call)
     if call.number % 23 == 3 then return { status = 503, first_ms = 0, total_ms = 0 } end
     if call.number % 97 == 7 then return { status = 429, first_ms = 0, total_ms = 0 } end
+    if call.number % 37 == 5 then return { first_ms = 60, total_ms = 90 } end
     return { first_ms = 0, total_ms = 1 }
   end,
 } }
@@ -47,7 +48,7 @@ class Books(case.Case):
         policies.provider("q", adapter="anthropic")
         policies.model("m", "p", usd_per_million={"input": 1.7, "output": 8.3})
         policies.model("other", "q", usd_per_million={"input": 0.37, "output": 1.61})
-        policies.endpoint("wall", ["m", "other"])
+        policies.endpoint("wall", ["m", "other"], hedge_after_ms=30)
         policies.budgets = [
             {"account": "global", "window": "none", "limit_usd": 5000},
             {"account": "tenant", "window": "day", "limit_usd": 5000},
@@ -94,12 +95,17 @@ class Books(case.Case):
             thread.join()
         time.sleep(1)
         code, said, err = self.check("--admin", f"http://127.0.0.1:{server.admin_port}")
-        server_cost = server.metrics().get("llm_cost_usd_total")
+        metrics = server.metrics()
+        server_cost = metrics.get("llm_cost_usd_total")
+        hedges = {result: int(metrics.get("neap_hedges_total", result=result))
+                  for result in ("won", "lost", "failed", "left", "share")}
         server.stop()
         with open(self.decisions, encoding="utf-8") as f:
             attempts = sum(line.count('"settled":"') for line in f)
-        case.say(f"{sum(done)} calls, {attempts} attempts, the provider's: {self.mock.calls()}\n{said}{err}")
+        case.say(f"{sum(done)} calls, {attempts} attempts, hedges {hedges}, the provider's: "
+                 f"{self.mock.calls()}\n{said}{err}")
         self.assertEqual(code, 0)
+        self.assertGreater(hedges["won"] + hedges["lost"], 0)
         self.assertGreater(server_cost, 0)
 
 

@@ -79,11 +79,12 @@ DECIDED = """
 local function decided(run)
   local made = {
     outcome = run.error and run.error.type or run.degraded and "degraded" or "ok",
-    reason = run.reason, model = run.model, cost = run.cost_usd, plan = run.plan,
+    reason = run.reason, model = run.model, cost = run.cost_usd, plan = run.plan, hedge = run.hedge,
     skipped = run.skipped, text = run.text, attempts = {}, hooks = {},
   }
   for i, a in ipairs(run.attempts) do
-    made.attempts[i] = { model = a.model, class = a.class, status = a.status, cost = a.cost_usd }
+    made.attempts[i] = { model = a.model, class = a.class, status = a.status, cost = a.cost_usd,
+      hedge = a.hedge, lost = a.lost }
   end
   for i, c in ipairs(run.calls) do
     made.hooks[i] = { hook = c.hook, returned = c.returned, why = c.why }
@@ -102,11 +103,13 @@ def decided(record, reply):
         "reason": record.get("reason"),
         "model": body.get("model") if good else None,
         "cost": record["costUsd"],
+        "hedge": record.get("hedge"),
         "plan": record.get("plan", []),
         "skipped": [{"model": s["model"], "why": s["why"]} for s in record.get("skipped", [])],
         "text": body.get("text"),
         "attempts": [
-            {"model": a["model"], "class": a["class"], "status": a.get("status"), "cost": a["costUsd"]}
+            {"model": a["model"], "class": a["class"], "status": a.get("status"), "cost": a["costUsd"],
+             "hedge": a.get("hedge"), "lost": a.get("lost")}
             for a in record.get("attempts", [])
         ],
         "hooks": [
@@ -118,6 +121,8 @@ def decided(record, reply):
 
 class Scenario:
     """Some requests in a row, and what each model answers to each."""
+
+    warm = 0  # quick requests before each, that count for the share of hedges and for nothing else
 
     def __init__(self, number):
         self.number = number
@@ -179,7 +184,9 @@ class Scenario:
             for model, answers in request["answers"].items():
                 dialect = 1 if model[0] == "z" else 0
                 made[f"{request['prompt']}|{model}"] = [
-                    {"first_ms": 1, "total_ms": 1, **(CLASSES[c][dialect] if c != "ok" else fields)}
+                    {"first_ms": fields.get("after_ms", 1), "total_ms": fields.get("after_ms", 1),
+                     **(CLASSES[c][dialect] if c != "ok"
+                        else {key: fields[key] for key in ("text", "usage")})}
                     for c, fields in answers
                 ]
         return made
@@ -189,7 +196,7 @@ class Scenario:
         lines = [f'test("scenario_{self.number}", function()\n']
         for request, decisions in zip(self.requests, wanted):
             providers = {
-                model: [{"error": c} if c != "ok" else fields for c, fields in answers]
+                model: [{"error": c, **fields} if c != "ok" else fields for c, fields in answers]
                 for model, answers in request["answers"].items()
             }
             given = {"request": {"endpoint": self.path, "prompt": request["prompt"],
@@ -197,6 +204,36 @@ class Scenario:
                      "providers": providers}
             lines.append(f"  expect(decided(play({lua(given)})), {lua(decisions)})\n")
         return "".join(lines) + "end)\n"
+
+
+class Hedged(Scenario):
+    """A second provider is asked beside a slow first; either may be the first to answer, or fail."""
+
+    warm = 22
+    AFTER_MS, LATER_MS, LAST_MS = 300, 800, 1400
+
+    def __init__(self, number):
+        super().__init__(number)
+        self.requests = self.requests[:2]
+
+    def metadata(self):
+        m = super().metadata()
+        if self.rng.random() < 0.7:
+            m["order"] = " ".join([self.rng.choice("xy") + str(self.number), f"z{self.number}"])
+        return m
+
+    def request(self, i):
+        made = super().request(i)
+        for model, answers in made["answers"].items():
+            ok = {"text": "Sure.", "usage": {"prompt": 9, "completion": 5, "cached": 0}}
+            slow = self.LATER_MS if model[0] != "z" else self.rng.choice([1, self.LAST_MS])
+            kind = self.rng.choice(["ok", "ok", "ok", "server_error", "model_gone"])
+            answers[0] = (kind, {**(ok if kind == "ok" else {}), "after_ms": slow})
+        return made
+
+    def declare(self, policies):
+        super().declare(policies)
+        policies.endpoints[self.path]["hedge_after_ms"] = self.AFTER_MS
 
 
 def lua(value):
@@ -212,10 +249,11 @@ class Grounds(case.Case):
         answers = {}
         for scenario in scenarios:
             answers.update(scenario.mocked())
+        answers["warm"] = [{"status": 400, "first_ms": 0, "total_ms": 0}]
         mock = procs.Mock(f"""
 local answers, asked = {sets.lua(answers)}, {{}}
 return {{ models = {{ ["*"] = function(call)
-  local key = call.prompt .. "|" .. call.model
+  local key = call.prompt == "warm" and "warm" or call.prompt .. "|" .. call.model
   asked[key] = (asked[key] or 0) + 1
   return answers[key][math.min(asked[key], #answers[key])]
 end }} }}
@@ -236,14 +274,17 @@ end }} }}
     def live(self, server, scenario):
         made = []
         for request in scenario.requests:
+            for _ in range(scenario.warm):
+                # The caller's own fault: no statistic, breaker or budget knows it afterwards.
+                server.ask({"prompt": "warm", "metadata": {"any": "fail"}}, scenario.path)
             body = {"prompt": request["prompt"], "metadata": request["metadata"]}
             reply = server.ask(body, scenario.path, timeout=60)
             made.append((reply.get("X-Request-Id"), reply))
         return made
 
-    def batch(self, first, n):
+    def batch(self, first, n, kind):
         """Plays n scenarios on both grounds; how many requests there were, and who differs."""
-        scenarios = [Scenario(i) for i in range(first, first + n)]
+        scenarios = [kind(i) for i in range(first, first + n)]
         policies, server = self.start(scenarios)
         replies = case.at_once(n, lambda i: self.live(server, scenarios[i]))
         tests = DECIDED
@@ -262,18 +303,20 @@ end }} }}
         self.addCleanup(os.remove, os.path.join(policies.path, "grounds_test.lua"))
         return seen, differing, out
 
-    def compare(self, count):
+    def compare(self, count, kind=Scenario):
         seen, differing, words = [], [], ""
         for first in range(0, count, BATCH):
-            got, differ, out = self.batch(first, min(BATCH, count - first))
+            got, differ, out = self.batch(first, min(BATCH, count - first), kind)
             self.doCleanups()
             seen += got
             differing += differ
             words = words or (out if differ else "")
         outcomes = {}
         for decision in seen:
-            for what in [decision["outcome"], *(a["class"] for a in decision["attempts"])]:
-                outcomes[what] = outcomes.get(what, 0) + 1
+            for what in [decision["outcome"], *(a["class"] for a in decision["attempts"]),
+                         decision["hedge"] and "hedge " + decision["hedge"]]:
+                if what:
+                    outcomes[what] = outcomes.get(what, 0) + 1
         case.say(f"{len(seen)} requests: " + ", ".join(f"{k} {v}" for k, v in sorted(outcomes.items())))
         case.say(f"scenarios whose decisions differ: {len(differing)} of {count}")
         self.assertEqual(differing, [], words[:6000])

@@ -159,6 +159,8 @@ test("what runs have is told, and nothing else", function()
     told[#told + 1] = name .. " = " .. fields_as_lua("neap." .. name)
   end
   write(dir .. "/retry.lua", "return function() error('no') end\n")
+  write(dir .. "/route.lua", "return function(req)\n  if not (req.metadata or {}).hedge then return end\n"
+    .. '  return { { model = "gpt-4.1-mini", hedge_after_ms = 100 }, "claude-haiku-4-5" }\nend\n')
   write(dir .. "/policies_test.lua", "local told = { " .. table.concat(told, ",\n  ") .. " }\n" .. [[
 local seen = {}
 local function look(class, t)
@@ -173,6 +175,7 @@ local plays = {
   {},
   { providers = { openai = { 500, 500 }, anthropic = { status = 429, retry_after = 3 } } },
   { providers = { ["gpt-4.1-mini"] = { error = "rejected" } } },
+  { request = { prompt = "hi", metadata = { hedge = "yes" } }, providers = { openai = { { after_ms = 5000 } } } },
   { budgets = { ["global/day"] = 20 } },
   { breakers = { ["gpt-4.1-mini"] = "open" } },
   { request = { prompt = "hi", messages = { { role = "x", content = "y" } } } },

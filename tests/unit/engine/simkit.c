@@ -144,6 +144,9 @@ static void copy_attempts(struct kit_outcome *o, const struct np_exchange *x)
             o->attempt[i].first_ms = (a->first_byte_ns - a->start_ns) / NP_NS_PER_MS;
         o->attempt[i].usage = a->usage;
         o->attempt[i].emitted = a->emitted;
+        o->attempt[i].hedge = a->hedge;
+        o->attempt[i].lost = a->lost;
+        o->attempt[i].reserved_nusd = a->reservation.amount_nusd;
     }
     o->n_skipped = x->n_skipped;
     for (size_t i = 0; i < x->n_skipped; i++)
@@ -166,7 +169,9 @@ static void on_closed(void *ctx, const struct np_exchange *x)
                               .reason = x->outcome.reason,
                               .refusal = x->outcome.refusal.type,
                               .finish = x->outcome.finish,
+                              .hedge = x->hedge,
                               .cost_nusd = x->cost_nusd,
+                              .reserved_max_nusd = x->reserved_max_nusd,
                               .retry_after_s = x->outcome.retry_after_s,
                               .took_ns = x->end_ns - x->accept_ns,
                               .upstream_ns = x->upstream_ns};

@@ -33,7 +33,8 @@ struct kit_outcome {
     enum np_refusal_type refusal;
     enum np_finish finish;
     char text[512], param[64], model[64];
-    int64_t cost_nusd, retry_after_s;
+    enum np_hedge hedge;
+    int64_t cost_nusd, reserved_max_nusd, retry_after_s;
     size_t n_attempts, n_skipped, n_context_kept;
     struct {
         char model[64], key[64]; /* the key's label; "": none */
@@ -42,7 +43,8 @@ struct kit_outcome {
         int64_t retry_in_ms, cost_nusd;
         uint64_t took_ms, first_ms; /* first_ms 0: nothing came */
         struct np_usage usage;
-        bool emitted;
+        int64_t reserved_nusd;
+        bool emitted, hedge, lost;
     } attempt[NP_MAX_ATTEMPTS];
     enum np_skip skipped[NP_MAX_SKIPS];
     uint64_t took_ns, upstream_ns, first_text_ns;

@@ -1,5 +1,6 @@
-/* 10,000 requests on the simulated ground, with every fault by seeded chance: each gets exactly one
- * reply within its deadline, none exceeds its cost cap, and the books agree afterwards.
+/* 10,000 requests on the simulated ground, a third of them streamed, with every fault by seeded chance and a
+ * second provider beside a slow first: each gets exactly one reply within its deadline, none exceeds its
+ * cost cap, and the books agree afterwards.
  *
  * ctest: labels sim */
 #include "engine/simkit.h"
@@ -16,11 +17,41 @@
 struct run {
     struct kit kit;
     int requests;
-    size_t closed, degraded, gone, refused;
+    size_t closed, degraded, gone, refused, broken;
+    size_t hedges[NP_HEDGE_COUNT]; /* requests by what became of theirs */
     uint64_t slowest_ns;
     int64_t dearest_nusd, sum_nusd;
     uint64_t decisions; /* a fold over every outcome, to see that the same seed gives the same */
 };
+
+/* A stream of some words, by chance cut before its end. */
+static void chance_stream(enum np_adapter dialect, int completion, struct np_rng *rng,
+                          struct np_sim_reply *out)
+{
+    static char openai[512], anthropic[512];
+    (void)snprintf(
+        openai, sizeof openai,
+        "data: {\"choices\":[{\"delta\":{\"content\":\"Su\"}}]}\n\n"
+        "data: {\"choices\":[{\"delta\":{\"content\":\"re.\"},\"finish_reason\":\"stop\"}]}"
+        "\n\ndata: {\"choices\":[],\"usage\":{\"prompt_tokens\":8,"
+        "\"completion_tokens\":%d}}\n\ndata: [DONE]\n\n",
+        completion);
+    (void)snprintf(
+        anthropic, sizeof anthropic,
+        "data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":8}}}\n\n"
+        "data: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":"
+        "\"text_delta\",\"text\":\"Sure.\"}}\n\n"
+        "data: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},"
+        "\"usage\":{\"output_tokens\":%d}}\n\ndata: {\"type\":\"message_stop\"}\n\n",
+        completion);
+    out->body = np_span_of(dialect == NP_ADAPTER_OPENAI ? openai : anthropic);
+    out->stream = true;
+    out->first_ns = out->takes_ns / (1 + np_rng_below(rng, 4));
+    if (np_rng_below(rng, 6) == 0) {
+        out->how = NP_CALL_RESET;
+        out->body.n = out->body.n * np_rng_below(rng, 100) / 100;
+    }
+}
 
 static void chance_reply(void *ctx, const struct np_exchange *x, const struct np_call_order *order,
                          struct np_rng *rng, struct np_sim_reply *out)
@@ -33,7 +64,10 @@ static void chance_reply(void *ctx, const struct np_exchange *x, const struct np
     if (dice < 60) {
         /* A provider keeps to the max_tokens that it was sent. */
         int completion = 1 + (int)np_rng_below(rng, (uint64_t)x->plan[x->at].completion_max);
-        out->body = np_span_of(kit_good(dialect, "Sure.", 8, completion));
+        if (order->stream)
+            chance_stream(dialect, completion, rng, out);
+        else
+            out->body = np_span_of(kit_good(dialect, "Sure.", 8, completion));
     } else if (dice < 80) {
         out->status = statuses[np_rng_below(rng, 10)];
         out->body = NP_SPAN("{\"error\":{\"message\":\"no\",\"type\":\"t\"}}");
@@ -58,14 +92,16 @@ static void chance_closed(void *ctx, const struct np_exchange *x)
     r->gone += x->client_gone;
     r->degraded += x->outcome.degraded;
     r->refused += x->outcome.refused;
+    r->broken += x->outcome.broken;
+    r->hedges[x->hedge]++;
     r->slowest_ns = took > r->slowest_ns ? took : r->slowest_ns;
     r->dearest_nusd = x->cost_nusd > r->dearest_nusd ? x->cost_nusd : r->dearest_nusd;
     r->sum_nusd += x->cost_nusd;
     ck_assert(x->client_gone || x->done);
     ck_assert_int_le(x->reserved_max_nusd, CAP_NUSD);
     ck_assert_int_le(x->cost_nusd, CAP_NUSD);
-    const uint64_t facts[] = {x->outcome.status, x->outcome.reason, x->n_attempts, took,
-                              (uint64_t)x->cost_nusd};
+    const uint64_t facts[] = {x->outcome.status,      x->outcome.reason, x->n_attempts, took,
+                              (uint64_t)x->cost_nusd, x->hedge};
     r->decisions = r->decisions * 31 + np_fnv1a(facts, sizeof facts);
 }
 
@@ -74,7 +110,8 @@ static void play(struct run *r, uint64_t seed)
     kit_new(&r->kit);
     kit_file(&r->kit, "endpoints.lua",
              "return { ['/api/test/reply'] = { models = { 'big', 'small' }, deadline_ms = 8000,\n"
-             "  max_attempts = 4, max_tokens = 400, max_cost_usd = 0.004 } }\n");
+             "  max_attempts = 4, max_tokens = 400, max_cost_usd = 0.004,\n"
+             "  hedge_after_ms = 1200 } }\n");
     kit_file(&r->kit, "budgets.lua",
              "return { { account = 'global', window = 'hour', limit_usd = 8 },\n"
              "  { account = 'global', window = 'none', limit_usd = 100000 } }\n");
@@ -88,7 +125,10 @@ static void play(struct run *r, uint64_t seed)
     uint64_t at_ns = np_sim_now_ns(r->kit.sim);
     for (int i = 0; i < r->requests; i++) {
         at_ns += np_rng_below(&rng, 200) * NP_NS_PER_MS;
-        struct np_sim_client client = {.body = NP_SPAN("{\"prompt\":\"hello\"}"),
+        bool streams = np_rng_below(&rng, 3) == 0;
+        struct np_sim_client client = {.body = streams
+                                                   ? NP_SPAN("{\"prompt\":\"hi\",\"stream\":true}")
+                                                   : NP_SPAN("{\"prompt\":\"hello\"}"),
                                        .endpoint = "/api/test/reply",
                                        .at_ns = at_ns};
         if (np_rng_below(&rng, 20) == 0)
@@ -98,6 +138,13 @@ static void play(struct run *r, uint64_t seed)
     np_sim_run(r->kit.sim);
 }
 
+/* Requests of which two calls were under way at once. */
+static size_t hedged(const struct run *r)
+{
+    return r->hedges[NP_HEDGE_won] + r->hedges[NP_HEDGE_lost] + r->hedges[NP_HEDGE_failed] +
+           r->hedges[NP_HEDGE_left];
+}
+
 START_TEST(every_request_gets_one_reply_in_time_and_under_its_cap)
 {
     struct run r = {.requests = REQUESTS};
@@ -105,6 +152,14 @@ START_TEST(every_request_gets_one_reply_in_time_and_under_its_cap)
     printf("requests %d  degraded %zu  refused %zu  left %zu  slowest %.3f s  dearest %.6f USD\n",
            REQUESTS, r.degraded, r.refused, r.gone, (double)r.slowest_ns / 1e9,
            (double)r.dearest_nusd / 1e9);
+    size_t second = hedged(&r);
+    printf(
+        "broken off %zu  second provider asked for %zu (%.2f %%), quicker in %zu, failed in %zu\n",
+        r.broken, second, 100.0 * (double)second / REQUESTS, r.hedges[NP_HEDGE_won],
+        r.hedges[NP_HEDGE_failed]);
+    ck_assert_uint_gt(r.hedges[NP_HEDGE_won], 0);
+    ck_assert_uint_gt(r.hedges[NP_HEDGE_lost], 0);
+    ck_assert_uint_le(second, REQUESTS / 20);
     ck_assert_uint_eq(r.closed, REQUESTS);
     ck_assert_uint_eq(np_sim_open(r.kit.sim), 0);
     ck_assert_uint_le(r.slowest_ns, 8000 * NP_NS_PER_MS);
@@ -159,7 +214,7 @@ START_TEST(the_books_agree_whatever_the_seed)
     const char *wanted = getenv("NEAP_SEEDS");
     int seeds = wanted ? atoi(wanted) : SEEDS;
     int64_t differ = 0, sum = 0;
-    size_t closed = 0;
+    size_t closed = 0, second = 0;
     for (int seed = 0; seed < seeds; seed++) {
         struct run r = {.requests = OF_A_SEED};
         play(&r, (uint64_t)seed);
@@ -167,12 +222,13 @@ START_TEST(the_books_agree_whatever_the_seed)
         if (d != 0)
             printf("seed %d differs by %lld nano-dollars\n", seed, (long long)d);
         differ += d;
+        second += hedged(&r);
         sum += r.sum_nusd;
         closed += r.closed;
         kit_free(&r.kit);
     }
-    printf("seeds %d  exchanges %zu  paid %.9f USD  difference %lld nano-dollars\n", seeds, closed,
-           (double)sum / 1e9, (long long)differ);
+    printf("seeds %d  exchanges %zu  hedged %zu  paid %.9f USD  difference %lld nano-dollars\n",
+           seeds, closed, second, (double)sum / 1e9, (long long)differ);
     ck_assert_int_eq(differ, 0);
     ck_assert_uint_eq(closed, (size_t)seeds * OF_A_SEED);
 }

@@ -362,11 +362,37 @@ START_TEST(an_exchange_without_memory_is_none)
 }
 END_TEST
 
+START_TEST(a_record_marks_the_attempt_beside_another_and_the_one_that_lost)
+{
+    x->attempts[0].lost = true;
+    x->attempts[1].hedge = true;
+    x->hedge = NP_HEDGE_won;
+    np_record_decision(&b, x, false);
+    ck_assert_ptr_nonnull(memmem(b.p, b.n, "\"lost\":true", 11));
+    const char *second = memmem(b.p, b.n, "\"hedge\":true", 12);
+    const char *outcome = memmem(b.p, b.n, "\"hedge\":\"won\"", 13);
+    ck_assert(second && outcome && second < outcome);
+}
+END_TEST
+
+START_TEST(of_a_broken_stream_the_usage_is_that_of_who_spoke)
+{
+    x->outcome.broken = true;
+    x->outcome.finish = NP_FINISH_error;
+    x->attempts[0].emitted = true;
+    x->attempts[0].usage = (struct np_usage){.prompt = 7, .completion = 3};
+    np_record_stream_end(&b, x);
+    ck_assert_ptr_nonnull(memmem(b.p, b.n, "\"promptTokens\":7,\"completionTokens\":3", 37));
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("record");
     TCase *t = tcase_create("record");
     tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_record_marks_the_attempt_beside_another_and_the_one_that_lost);
+    tcase_add_test(t, of_a_broken_stream_the_usage_is_that_of_who_spoke);
     tcase_add_test(t, a_reply_has_the_fields_of_the_contract_in_its_order);
     tcase_add_test(t, a_degraded_reply_says_why_and_shows_what_lost_attempts_cost);
     tcase_add_test(t, an_error_has_its_type_message_param_and_request_id);

@@ -67,7 +67,7 @@ START_TEST(everything_that_is_said_is_in_the_catalogue)
         &k, "endpoints.lua",
         "return { ['/api/help_desk-2/reply'] = { models = { 'claude' }, deadline_ms = 11,\n"
         " slo = { p95_ms = 12, error_rate = 0.5, degraded_rate = 1, cost_usd = 0.01 },\n"
-        " max_attempts = 13, max_cost_usd = 0.02, max_tokens = 14, body_bytes = 15,\n"
+        " max_attempts = 13, hedge_after_ms = 10, max_cost_usd = 0.02, max_tokens = 14, body_bytes = 15,\n"
         " on_disconnect = 'drain', on_error = { admit = 'refuse', route = 'default' } } }");
     setkit_assert_loads(&k);
     const struct np_provider *p = np_catalog_model(k.catalog, NP_SPAN("gpt-4.1"))->provider;
@@ -97,6 +97,7 @@ START_TEST(everything_that_is_said_is_in_the_catalogue)
     ck_assert_double_eq(e->slo.degraded_rate, 1.0);
     ck_assert_int_eq(e->slo.cost_nusd, 10000000);
     ck_assert_uint_eq(e->max_attempts, 13);
+    ck_assert_uint_eq(e->hedge_after_ms, 10);
     ck_assert_int_eq(e->max_cost_nusd, 20000000);
     ck_assert_int_eq(e->max_tokens, 14);
     ck_assert_uint_eq(e->body_bytes, 15);
@@ -546,6 +547,12 @@ START_TEST(what_can_hardly_be_meant_is_a_warning)
          "N221 warning: [\"gpt-4.1\"].as_of is older than 180 days"},
         {"endpoints.lua", ENDPOINT("max_cost_usd = 0.0001"), "endpoints.lua:3:5: N222 warning:"},
         {"endpoints.lua", ENDPOINT("deadline_ms = 500"), "endpoints.lua:3:5: N223 warning:"},
+        {"endpoints.lua", ENDPOINT("hedge_after_ms = 10000"),
+         "endpoints.lua:3:5: N227 warning: [\"/api/assistant/reply\"].hedge_after_ms never comes"},
+        {"endpoints.lua", ENDPOINT("hedge_after_ms = 10, max_attempts = 1"),
+         "hedge_after_ms has no effect: max_attempts"},
+        {"endpoints.lua", ENDPOINT("hedge_after_ms = 10"),
+         "hedge_after_ms has no effect: all models"},
         {"endpoints.lua", ENDPOINT("cache = { ttl_s = 300, stale_if_error_s = 86400 }"),
          "N224 warning:"},
         {"providers.lua", ADDRESS("http://api.example.com/v1"),
