@@ -166,6 +166,8 @@ bool np_json_item(struct np_json_walk *w, struct np_span *value)
 
 bool np_json_get(struct np_span object, const char *key, struct np_span *value)
 {
+    if (np_json_kind(object) != NP_JSON_OBJECT)
+        return false;
     struct np_json_walk w = np_json_walk(object);
     struct np_span k, v, want = np_span_of(key);
     bool found = false;

@@ -53,7 +53,7 @@ struct np_json_walk np_json_walk(struct np_span value);
  * blanks around it. False at the end. */
 bool np_json_member(struct np_json_walk *w, struct np_span *key, struct np_span *value);
 bool np_json_item(struct np_json_walk *w, struct np_span *value);
-/* The last member of this (unescaped) name; false when there is none. Linear. */
+/* The last member of this (unescaped) name; false when there is none, or the value is no object. Linear. */
 bool np_json_get(struct np_span object, const char *key, struct np_span *value);
 
 /* The inside of a string value, escapes kept. */

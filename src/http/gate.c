@@ -5,7 +5,8 @@
  *
  * Before 1.0 the library cuts values at NUL and turns a folded line into a longer *name*. Neither can
  * be seen in the strings. But its strings lie where they were received; so the gate walks from one to
- * the next and refuses a head in which bytes are left over between them. */
+ * the next and refuses a head in which bytes are left over between them. One NUL escapes it: right before
+ * an LF it looks as a CR does there, and is taken for it. */
 #include "http/gate.h"
 
 #include <arpa/inet.h>

@@ -125,12 +125,23 @@ static CURLcode set_options(struct np_call *call)
     return rc ? rc : set_ours(call);
 }
 
+static bool make_handle(struct np_call *call)
+{
+    curl_easy_cleanup(call->easy);
+    call->easy = curl_easy_init();
+    return call->easy && set_options(call) == CURLE_OK;
+}
+
 struct np_call *np_call_new(struct np_upstream *u)
 {
     struct np_call *call = LIST_FIRST(&u->free_calls);
     if (call) {
         LIST_REMOVE(call, link);
         u->n_free_calls--;
+        if (u->one_call_a_handle && !make_handle(call)) {
+            np_call_free(call);
+            return NULL;
+        }
         return call;
     }
     call = calloc(1, sizeof *call);
@@ -139,8 +150,7 @@ struct np_call *np_call_new(struct np_upstream *u)
     }
     call->u = u;
     np_buf_init(&call->head, NP_HEAD_MAX_BYTES);
-    call->easy = curl_easy_init();
-    if (!call->easy || set_options(call) != CURLE_OK) {
+    if (!make_handle(call)) {
         np_call_free(call);
         return NULL;
     }

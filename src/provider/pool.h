@@ -69,7 +69,8 @@ struct np_shard {
 
 enum np_call_state { NP_CALL_FREE, NP_CALL_RUNNING, NP_CALL_ENDING };
 
-/* One call with its easy handle. Both are kept for the next call when this one is over. */
+/* One call with its easy handle. Kept for the next call when this one is over, the handle only where that
+ * does no harm (one_call_a_handle). */
 struct np_call {
     struct np_upstream *u;
     struct np_shard *shard;
@@ -131,6 +132,10 @@ struct np_upstream {
     char *ca_file;
     unsigned per_multi;
     long reuse_idle_s;
+    /* A handle of libcurl before 8.1.1 that is used again still points to the last header of the reply
+     * before, which is freed; a reply whose first header line is a continuation is written there
+     * (curl#11103). */
+    bool one_call_a_handle;
 
     struct np_shard **shards; /* NULL where one has ended */
     unsigned n_shards;

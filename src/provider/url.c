@@ -159,6 +159,11 @@ static enum np_err check_base(struct np_span base, const char **why)
     if (!plain(base, "?#\\")) {
         return invalid(why, "holds a query, a fragment or a backslash");
     }
+    const char *slash = memchr(base.p + scheme, '/', base.n - scheme);
+    size_t host_end = slash ? (size_t)(slash - base.p) : base.n;
+    if (!plain(np_span_make(base.p + scheme, host_end - scheme), "%")) {
+        return invalid(why, "holds an escape in its host");
+    }
     char text[BASE_MAX_BYTES + 1];
     memcpy(text, base.p, base.n);
     text[base.n] = '\0';

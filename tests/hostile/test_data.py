@@ -15,6 +15,7 @@ http://user@api.example|http://user:pw@api.example|http://:pw@api.example|http:/
 http://api.example#@evil.example|http://api.example/#x|http://api.example/?x=1|http://api.example?
 http://api.example\\@evil.example|http://api.example\\.evil.example|http://api example|http://api.example/a b
 http://api.example\tx|http://api.example\nx|http://api.example\rx|http://api.example\x00|http://\u00e4.example
+http://169.254.169%2e254|http://%31%36%39.254.169.254|http://api%2eexample|http://[fe80::1%2541]
 http://169.254.169.254|http://169.254.169.254/v1|http://169.254.0.1:80|http://169.254.169.254.|https://169.254.1.1
 http://[fe80::1]|http://[FE80::1]|http://[fe80::1%25eth0]|http://[fd00:ec2::254]|http://[fd00:0ec2:0:0:0:0:0:254]
 http://[::ffff:169.254.169.254]|http://[::ffff:a9fe:a9fe]|http://[0:0:0:0:0:ffff:169.254.169.254]

@@ -227,6 +227,8 @@ START_TEST(get_finds_the_last_member_of_a_name)
     ck_assert(np_span_is(v, "3"));
     ck_assert(!np_json_get(NP_SPAN("{\"a\":{\"b\":2}}"), "b", &v));
     ck_assert(!np_json_get(NP_SPAN("{}"), "a", &v));
+    ck_assert(!np_json_get(NP_SPAN(" null"), "a", &v));
+    ck_assert(!np_json_get(NP_SPAN("[[\"a\",1]]"), "a", &v));
 }
 END_TEST
 

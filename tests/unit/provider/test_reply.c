@@ -369,6 +369,31 @@ START_TEST(a_second_call_takes_the_connection_of_the_first)
 }
 END_TEST
 
+static void serve_folded(struct np_raw_conn *c)
+{
+    for (int i = 0; np_raw_read(c); i++) {
+        np_raw_say(c, i % 2 ? "HTTP/1.1 200 OK\r\n\tontent-Type: x\r\nContent-Length: 0\r\n\r\n"
+                            : "HTTP/1.1 200 OK\r\nX-Last: 1\r\nContent-Length: 0\r\n\r\n");
+    }
+}
+
+START_TEST(a_reply_that_begins_with_a_folded_line_touches_nothing_of_the_one_before)
+{
+    struct np_raw_server *s = np_raw_start(serve_folded, NULL);
+    struct client c;
+    client_open(&c);
+    client_aim(&c, s);
+    for (int i = 0; i < 6; i++) {
+        struct got g;
+        client_call(&c, &g);
+        ck_assert_uint_eq(g.dones, 1);
+        got_free(&g);
+    }
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
 START_TEST(a_handle_that_is_used_again_calls_the_new_url)
 {
     struct np_raw_server *a = np_raw_start(serve_hello, NULL);
@@ -517,6 +542,7 @@ int main(void)
     tcase_add_test(t, a_reply_without_a_length_ends_with_its_connection);
     tcase_add_test(t, interim_replies_are_not_told_and_only_the_last_head_counts);
     tcase_add_test(t, a_reply_without_a_body_has_a_head_and_no_data);
+    tcase_add_test(t, a_reply_that_begins_with_a_folded_line_touches_nothing_of_the_one_before);
     add_more(t);
     suite_add_tcase(s, t);
     return run_suite(s);
