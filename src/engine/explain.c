@@ -248,11 +248,23 @@ static void put_member(struct np_buf *b, const char *before, struct np_span obje
 
 /* --- what happened, in order --------------------------------------------------------------------- */
 
+/* Whether it may be a hook's name, and so stand in the column of labels. */
+static bool is_hook_name(struct np_span name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] < 'a' || name.p[i] > 'z')
+            return false;
+    }
+    return name.n > 0 && name.n <= 10;
+}
+
 static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
 {
     char label[32];
     struct np_span name = np_text_of(h, "name"), returned = np_text_of(h, "returned");
-    (void)snprintf(label, sizeof label, "%.*s", name.n < 10 ? (int)name.n : 10, name.p);
+    if (!is_hook_name(name))
+        name = NP_SPAN("hook");
+    (void)snprintf(label, sizeof label, "%.*s", (int)name.n, name.p);
     if (returned.n > 0)
         put_text(b, returned);
     else

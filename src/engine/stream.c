@@ -318,7 +318,7 @@ struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_at
         f->text_tokens + np_tokens_estimate(np_buf_view(&f->text), false) + f->thought_tokens;
     struct np_usage u = {.prompt = told < 0 ? c->prompt_tokens : told};
     /* What was sent whole needs no further second. */
-    if (!f->finished)
+    if (!f->finished && !f->ended)
         tokens = f->hidden ? c->completion_max : tokens + rate(f, tokens, now);
     if (!f->usage.flagged && f->usage.completion > tokens)
         tokens = f->usage.completion;

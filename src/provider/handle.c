@@ -328,9 +328,12 @@ enum np_err np_call_lines(struct np_call *call, const struct np_call_spec *spec,
     if (err != NP_OK) {
         return err;
     }
+    *list = tail_of(spec);
+    if (spec->n_fields == 0) {
+        return NP_OK;
+    }
     struct curl_slist *nodes = (struct curl_slist *)(void *)call->lines;
     char *p = call->lines + spec->n_fields * sizeof *nodes;
-    *list = tail_of(spec);
     for (size_t i = spec->n_fields; i-- > 0;) {
         nodes[i].data = p;
         nodes[i].next = *list;

@@ -47,8 +47,8 @@ static void prices(struct np_span in)
         above[i] = rate(&in);
     }
     struct np_usage u = {.prompt = number(&in), .completion = number(&in)};
-    u.cached = number(&in) % (u.prompt + 1 > 0 ? u.prompt + 1 : 1);
-    u.reasoning = number(&in) % (u.completion + 1 > 0 ? u.completion + 1 : 1);
+    u.cached = u.prompt ? number(&in) % u.prompt : 0;
+    u.reasoning = u.completion ? number(&in) % u.completion : 0;
     if (!np_usage_possible(&u))
         return;
     int64_t cost, worst;

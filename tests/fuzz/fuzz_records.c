@@ -6,6 +6,7 @@
 #include "engine/explain.h"
 
 FUZZ_SEEDS(
+    SEED("{\"hooks\":[null,{\"name\":\"ro\x7f\xc2\x9bte\",\"returned\":\"nothing\"}]}"),
     SEED(
         "{\"requestId\":\"req_1\",\"at\":\"2026-11-30T10:00:00.000Z\",\"endpoint\":\"/api/a/reply\","
         "\"tenant\":\"acme\",\"policy\":\"3fa9c1e20b7d\",\"estimate\":{\"promptTokens\":10,\"worstUsd\":0.01},"
@@ -35,6 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     for (size_t i = 0; i < out.n; i++) {
         unsigned char c = (unsigned char)out.p[i];
         np_require((c >= 0x20 && c != 0x7f) || c == '\n');
+        /* C1, of which some terminals take U+009B for ESC [. */
+        np_require(c != 0xc2 || i + 1 == out.n || (unsigned char)out.p[i + 1] >= 0xa0);
         columns = c == '\n' ? 0 : columns + ((c & 0xc0) != 0x80);
         np_require(columns <= 80);
     }

@@ -43,9 +43,10 @@ status=0
 mkdir -p build/fuzz/found
 for target in "${targets[@]}"; do
     mkdir -p "$corpus/$target"
-    NEAP_FUZZ_SEEDS="$corpus/$target" "build/fuzz/fuzz_$target" -runs=0 >/dev/null 2>&1
     log=build/fuzz/$target.log
     good=yes
+    # The seeds are written before all else; the run after it reads them.
+    NEAP_FUZZ_SEEDS="$corpus/$target" "${run[@]}" "build/fuzz/fuzz_$target" -runs=0 >"$log" 2>&1 || good=no
     "${run[@]}" "build/fuzz/fuzz_$target" "$corpus/$target" -max_total_time="$seconds" -max_len=8192 -timeout=20 \
         -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix=build/fuzz/found/"$target"- >"$log" 2>&1 || good=no
     figures=$(awk '/stat::number_of_executed_units/ { n = $2 } /stat::average_exec_per_sec/ { rate = $2 }

@@ -94,13 +94,35 @@ return { models = { ["*"] = { text = "%s", first_ms = %d, total_ms = %d } } }
                  f"{max(ratios):.3f}")
         self.assertLess(worst_ms, 2000)  # the goal is 100 ms, on a machine that is not loaded
 
-    def test_leaving_a_whole_answer_ends_its_call(self):
-        for way in WAYS:
-            with self.subTest(way=way):
-                ms, _, record = self.one("openai", None, 0.2, way, stream=False)
-                case.say(f"whole answer, {way}: closed after {ms:.0f} ms")
-                self.assertEqual(self.classes(record), ["cancelled"])
-                self.assertLess(ms, 2000)
+    def test_leaving_at_any_delta_is_paid_for(self):
+        worst_ms, ratios = 0.0, []
+        for dialect in ("openai", "anthropic"):
+            for deltas in range(15, 240, 45):
+                with self.subTest(dialect=dialect, deltas=deltas):
+                    ms, billed, record = self.one(dialect, deltas, 0, WAYS[deltas % 3])
+                    attempt = record["attempts"][0]
+                    self.assertEqual((attempt["class"], attempt["settled"]), ("cancelled", "estimated"))
+                    ratios.append((attempt["tokens"]["prompt"] + attempt["tokens"]["completion"]) / billed)
+                    worst_ms = max(worst_ms, ms)
+        case.say(f"{len(ratios)} streams left in their midst: closed after {worst_ms:.0f} ms at most, booked to "
+                 f"billed {min(ratios):.3f} to {max(ratios):.3f}")
+        self.assertGreaterEqual(min(ratios), 1.0)
+        self.assertLess(max(ratios), 1.15)
+        self.assertLess(worst_ms, 2000)
+
+    def test_leaving_a_whole_answer_ends_its_call_and_is_paid_for(self):
+        for dialect in ("openai", "anthropic"):
+            for way, seconds in zip(WAYS, (0.03, 0.2, 1.0)):
+                with self.subTest(dialect=dialect, way=way, seconds=seconds):
+                    ms, billed, record = self.one(dialect, None, seconds, way, stream=False)
+                    attempt = record["attempts"][0]
+                    booked = attempt["tokens"]["prompt"] + attempt["tokens"]["completion"]
+                    case.say(f"{dialect}, whole, {way} after {seconds} s: closed after {ms:.0f} ms, booked "
+                             f"{booked} of {billed} tokens, {attempt['settled']}")
+                    self.assertEqual(self.classes(record), ["cancelled"])
+                    self.assertEqual(attempt["settled"], "presumed")
+                    self.assertGreaterEqual(booked, billed)
+                    self.assertLess(ms, 2000)
 
     def test_a_drained_stream_is_booked_exactly(self):
         self.mock.control(every={"text": TEXT, "first_ms": 50, "total_ms": 600})

@@ -148,6 +148,21 @@ class Resend(Own):
         self.assertEqual(self.classes(record), ["network"])
         self.assertEqual(record["attempts"][0]["settled"], "presumed")
 
+    def test_a_dead_reused_connection_delivers_a_streamed_request_once(self):
+        def handle(call):
+            return good(call) if call.on == 1 else None
+
+        self.begin(handle, endpoint={"max_attempts": 1})
+        self.assertGood(self.server.ask("first"))
+        with self.server.conn() as conn:
+            stream = self.server.stream("second", conn=conn).follow()
+        self.assertEqual(self.assertStreamed(stream)["reason"], "exhausted")
+        time.sleep(0.3)
+        self.assertEqual(len([call.body for call in self.stub.calls if b"second" in call.body]), 1)
+        record = self.server.decision(stream.get("X-Request-Id"))
+        self.assertEqual(self.classes(record), ["network"])
+        self.assertEqual(record["attempts"][0]["settled"], "presumed")
+
     def test_neaps_own_retry_delivers_it_once_more_and_counts_it(self):
         def handle(call):
             return None if call.on == 2 else good(call)
