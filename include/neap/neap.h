@@ -162,7 +162,7 @@ struct neap_overview_options {
 enum neap_status neap_overview(const struct neap_overview_options *options, char **out,
                                char why[NEAP_WHY]);
 
-/* What `neap ledger check` is told. */
+/* What `neap ledger` is told. */
 struct neap_ledger_options {
     const char *store;       /* as for serve; NULL: sqlite:neap.db */
     const char *state;       /* the same */
@@ -175,6 +175,10 @@ struct neap_ledger_options {
  * text, the caller's to free). NEAP_NO: they differ. NEAP_FAILED: something can't be read, why says what. */
 enum neap_status neap_ledger_check(const struct neap_ledger_options *options, char **out,
                                    char why[NEAP_WHY]);
+/* Gives back what an instance holds that died and will not come back for it. out as above. NEAP_NO: it
+ * lives, or the store knows no such instance. */
+enum neap_status neap_ledger_release(const struct neap_ledger_options *options,
+                                     const char *instance, char **out, char why[NEAP_WHY]);
 
 /* What `neap explain` is told. */
 struct neap_request_options {

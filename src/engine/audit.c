@@ -31,19 +31,10 @@ struct books {
     char *why;
 };
 
-static void put_money(struct np_buf *b, int64_t nusd)
-{
-    uint64_t n = nusd < 0 ? 0 - (uint64_t)nusd : (uint64_t)nusd;
-    char text[32];
-    (void)snprintf(text, sizeof text, "%s%" PRIu64 ".%09" PRIu64, nusd < 0 ? "-" : "",
-                   n / 1000000000, n % 1000000000);
-    (void)np_buf_printf(b, "%18s", text);
-}
-
 static void say(struct books *b, const char *label, int64_t nusd, const char *note)
 {
     (void)np_buf_printf(&b->out, "  %-44s", label);
-    put_money(&b->out, nusd);
+    np_money_put_column(&b->out, nusd);
     (void)np_buf_printf(&b->out, "%s%s\n", *note ? "  " : "", note);
 }
 
@@ -217,14 +208,14 @@ static void tell_account(void *ctx, const struct np_audit_line *l)
     if (l->start_ms > 0)
         np_clock_format_utc(l->start_ms, start, sizeof start);
     (void)np_buf_printf(&b->out, "%-32s %-20.16s ", l->account, start);
-    put_money(&b->out, l->limit);
+    np_money_put_column(&b->out, l->limit);
     (void)np_buf_char(&b->out, ' ');
-    put_money(&b->out, l->leased);
+    np_money_put_column(&b->out, l->leased);
     (void)np_buf_char(&b->out, ' ');
-    put_money(&b->out, l->settled);
+    np_money_put_column(&b->out, l->settled);
     (void)np_buf_char(&b->out, ' ');
     if (b->o->decisions && l->compared)
-        put_money(&b->out, l->paid);
+        np_money_put_column(&b->out, l->paid);
     else
         (void)np_buf_printf(&b->out, "%18s", "-");
     (void)np_buf_printf(&b->out, "%s%s\n", l->fault ? "  " : "", l->fault ? l->fault : "");
@@ -232,11 +223,11 @@ static void tell_account(void *ctx, const struct np_audit_line *l)
         (void)np_buf_puts(&b->out, "    of it");
         if (l->maybe > 0) {
             (void)np_buf_puts(&b->out, " by records at the window's edge");
-            put_money(&b->out, l->maybe);
+            np_money_put_column(&b->out, l->maybe);
         }
         if (l->recovered > 0) {
             (void)np_buf_puts(&b->out, " presumed for a death");
-            put_money(&b->out, l->recovered);
+            np_money_put_column(&b->out, l->recovered);
         }
         (void)np_buf_char(&b->out, '\n');
     }
@@ -246,9 +237,9 @@ static void tell_request(void *ctx, const struct np_audit_request *r)
 {
     struct books *b = ctx;
     (void)np_buf_printf(&b->out, "  request %s: rows", r->request);
-    put_money(&b->out, r->row_nusd);
+    np_money_put_column(&b->out, r->row_nusd);
     (void)np_buf_puts(&b->out, ", record");
-    put_money(&b->out, r->record_nusd);
+    np_money_put_column(&b->out, r->record_nusd);
     (void)np_buf_puts(&b->out, r->crashed ? " (lost with a crash)\n" : "\n");
 }
 

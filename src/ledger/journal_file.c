@@ -75,7 +75,7 @@ static bool folder_ok(const char *path, char *why, size_t size)
     return false;
 }
 
-static enum np_err take_lock(struct np_journal *j, char *why, size_t size)
+enum np_err np_journal_lock(struct np_journal *j, char *why, size_t size)
 {
     char lock[4200], pid[32] = "";
     (void)snprintf(lock, sizeof lock, "%s.lock", j->path);
@@ -248,10 +248,17 @@ void np_journal_disconnect(struct np_journal *j)
  * of one kind is what it can have been at most. */
 static const char RECOVERED[] =
     "SELECT coalesce(max(s), 0) FROM (SELECT sum(granted - returned - exact - estimated - presumed) s"
-    " FROM vectors WHERE instance = (SELECT instance FROM self)"
+    " FROM vectors WHERE instance = (SELECT instance FROM self) AND (account GLOB 'global/*'"
+    "  OR account GLOB 'tenant:*' OR account GLOB 'endpoint:*' OR account GLOB 'model:*'"
+    "  OR account GLOB 'provider:*')"
     " AND granted - returned > exact + estimated + presumed"
     " GROUP BY CASE instr(account, ':') WHEN 0 THEN account ELSE"
     "  substr(account, 1, instr(account, ':')) END)";
+/* Calls that were under way are over. */
+static const char ENDED[] =
+    "UPDATE vectors SET returned = granted - exact - estimated - presumed WHERE account GLOB 'calls:*'"
+    " AND instance = (SELECT instance FROM self)"
+    " AND granted - returned > exact + estimated + presumed";
 static const char RECOVER[] =
     "UPDATE vectors SET presumed = presumed + granted - returned - exact - estimated - presumed,"
     " recovered = recovered + granted - returned - exact - estimated - presumed"
@@ -289,7 +296,8 @@ static int begin_life(struct np_journal *j, int64_t wall_ms, int64_t *recovered)
         return rc;
     }
     *recovered = number_of(j->db, RECOVERED);
-    rc = run(j->db, RECOVER);
+    rc = run(j->db, ENDED);
+    rc = rc ? rc : run(j->db, RECOVER);
     rc = rc ? rc
             : run_bound(j->db,
                         "INSERT INTO self VALUES (1, ?1, ?2) ON CONFLICT (id) DO UPDATE"
@@ -327,7 +335,7 @@ enum np_err np_journal_open(const char *path, int64_t wall_ms, struct np_journal
         return NP_E_NOMEM;
     }
     j->lock_fd = -1;
-    enum np_err err = folder_ok(path, why, size) ? take_lock(j, why, size) : NP_E_IO;
+    enum np_err err = folder_ok(path, why, size) ? np_journal_lock(j, why, size) : NP_E_IO;
     err = err ? err : make_file(path, why, size);
     err = err ? err : np_journal_connect(j, why, size);
     int rc = err ? SQLITE_OK : begin_life(j, wall_ms, recovered);

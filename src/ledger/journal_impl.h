@@ -36,6 +36,8 @@ struct np_journal {
     bool told;  /* the failure was logged */
 };
 
+/* Takes the lock of the file, for as long as this process lives. NP_E_BUSY: another one has it. */
+enum np_err np_journal_lock(struct np_journal *j, char *why, size_t size) NP_MUST_CHECK;
 /* Opens the connection; *why says what failed. */
 enum np_err np_journal_connect(struct np_journal *j, char *why, size_t size) NP_MUST_CHECK;
 /* Opens it again after a failure. */

@@ -1,6 +1,6 @@
 -- One account and window in Redis: a hash with, for each instance i, what it was granted (g:i), gave
--- back (r:i) and settled (s:i); its boot (b:i), nonce (n:i), the time of its last call (t:i) and the
--- epoch in which it last told all it knew (e:i). Amounts are decimal strings of up to 19 digits: a
+-- back (r:i) and settled (s:i); its boot (b:i), nonce (n:i), the time of its last call (t:i), the epoch
+-- in which it last told all it knew (e:i) and up to where its r:i is its own word (w:i). Amounts are decimal strings of up to 19 digits: a
 -- number of Lua is exact to 2^53 only, so they are compared as text, taken apart to be subtracted, and
 -- added by HINCRBY.
 --
@@ -78,6 +78,19 @@ elseif known_epoch == hash.epoch and known_seq > tonumber(hash.seq) then
 end
 
 local changed = false
+
+-- More was given back in this instance's name than it says itself: somebody thought it dead (release.lua).
+-- It may hold that still, so as much is granted to it once more, above the limit if need be.
+local function take_back(says)
+  local there, own = hash["r:" .. me], larger(hash["w:" .. me] or "0", says)
+  if there and larger(there, own) ~= own then
+    redis.call("HINCRBY", key, "g:" .. me, whole(minus(there, own)))
+    hash["g:" .. me] = redis.call("HGET", key, "g:" .. me)
+    set("w:" .. me, there)
+    changed = true
+  end
+end
+
 for i = 1, told do
   local at = 17 + (i - 1) * 4
   local id = ARGV[at + 1]
@@ -89,15 +102,23 @@ for i = 1, told do
       changed = true
     end
   end
+  if id == me then take_back(ARGV[at + 3]) end
 end
 set("e:" .. me, hash.epoch)
 set("t:" .. me, now)
+
+-- Calls that are under way end with their instance: who has not spoken for the length of a lease holds none.
+local calls = key:sub(1, 12) == "neap:{calls:"
+
+local function over(id)
+  return calls and id ~= me and now - tonumber(hash["t:" .. id] or "0") >= lease_ms
+end
 
 -- Who there is, and what they hold of the limit.
 local ids, live, held, silent = {}, 0, 0, false
 for field, value in pairs(hash) do
   local kind, id = field:sub(1, 2), field:sub(3)
-  if kind == "g:" then
+  if kind == "g:" and not over(id) then
     ids[#ids + 1] = id
     local leased = minus(value, hash["r:" .. id] or "0")
     held = held + math.max(leased, minus(hash["s:" .. id] or "0", "0"))

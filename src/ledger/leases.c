@@ -195,6 +195,10 @@ void np_lease_answer(struct np_ledger *l, const struct np_lease *lease)
             r->free += lease->granted - r->v.granted;
             r->v.granted = lease->granted;
         }
+        if (lease->returned > lease->own.returned) {
+            r->free -= lease->returned - lease->own.returned;
+            r->v.returned += lease->returned - lease->own.returned;
+        }
         r->others_held = lease->others_held;
         r->others_settled = lease->others_settled;
         r->until_ns = lease->until_ns;

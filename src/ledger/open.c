@@ -71,7 +71,12 @@ static enum np_err open_redis(const struct np_ledger_config *c, struct np_ledger
     enum np_err err = np_redis_url_read(c->store, &url, why, size);
     err = err ? err : file_of(c, "neap-journal.db", path, why, size);
     err = err ? err : open_journal(c, path, &journal, why, size);
-    err = err ? err : start_on(c, np_store_redis_new(journal, &url), out);
+    if (err) {
+        return err;
+    }
+    np_log(NP_LOG_INFO, "the shared ledger knows this process by the name in its journal",
+           NP_KVS("instance", np_journal_id(journal)->instance), NP_KVS("file", path));
+    err = start_on(c, np_store_redis_new(journal, &url), out);
     if (err) {
         return err;
     }

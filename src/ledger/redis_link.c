@@ -4,12 +4,10 @@
 #include "ledger/redis_link.h"
 
 #include "base/log.h"
+#include "ledger/redis_tls.h"
 
 #include <hiredis/async.h>
 #include <hiredis/hiredis.h>
-#ifdef NEAP_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,9 +28,7 @@ struct np_redis_link {
     struct np_redis_ops ops;
     void *ctx;
     redisAsyncContext *ac; /* NULL: not connected */
-#ifdef NEAP_HIREDIS_SSL
-    redisSSLContext *ssl;
-#endif
+    struct np_redis_tls *tls;
     struct np_watch watch;
     uint32_t events;
     bool ready, dropping;
@@ -276,30 +272,17 @@ static void on_connect(const redisAsyncContext *ac, int status)
     }
 }
 
-#ifdef NEAP_HIREDIS_SSL
-/* TLS with the system's certificates; NULL-safe. False: it can't be had. */
+/* Where the URL asks for it. */
 static bool begin_tls(struct np_redis_link *k)
 {
-    redisSSLContextError err = REDIS_SSL_CTX_NONE;
     if (!k->url->tls) {
         return true;
     }
-    if (!k->ssl) {
-        (void)redisInitOpenSSL();
-        k->ssl = redisCreateSSLContext(NULL, "/etc/ssl/certs", NULL, NULL, k->url->host, &err);
+    if (!k->tls) {
+        k->tls = np_redis_tls_new(k->why, sizeof k->why);
     }
-    if (!k->ssl || redisInitiateSSLWithContext(&k->ac->c, k->ssl) != REDIS_OK) {
-        note_why(k, "TLS", k->ssl ? k->ac->c.errstr : redisSSLContextGetError(err));
-        return false;
-    }
-    return true;
+    return k->tls && np_redis_tls_begin(k->tls, &k->ac->c, k->url->host, k->why, sizeof k->why);
 }
-#else
-static bool begin_tls(struct np_redis_link *k)
-{
-    return !k->url->tls;
-}
-#endif
 
 void np_redis_link_open(struct np_redis_link *k)
 {
@@ -408,11 +391,7 @@ void np_redis_link_free(struct np_redis_link *k)
         return;
     }
     np_redis_link_drop(k);
-#ifdef NEAP_HIREDIS_SSL
-    if (k->ssl) {
-        redisFreeSSLContext(k->ssl);
-    }
-#endif
+    np_redis_tls_free(k->tls);
     free(k);
 }
 

@@ -60,6 +60,7 @@ struct np_lease {
     bool answered;         /* what follows is the store's word */
     struct np_vector base; /* what earlier lives of this instance left; only where not opened */
     int64_t granted;       /* to this instance in all, base included */
+    int64_t returned;      /* above own.returned: given back in its name, and granted once more */
     int64_t others_held, others_settled;
     uint64_t until_ns; /* monotonic: when the lease ends; UINT64_MAX: never */
 };

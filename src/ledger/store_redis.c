@@ -78,6 +78,7 @@ static bool take_answer(struct redis_store *s, struct np_lease *lease, const str
         int64_t leased = p->granted - p->returned;
         if (strcmp(p->instance, self) == 0) {
             lease->granted = p->granted > lease->granted ? p->granted : lease->granted;
+            lease->returned = p->returned;
             continue;
         }
         lease->others_held += leased > p->settled ? leased : p->settled;

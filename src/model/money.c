@@ -1,6 +1,7 @@
 /* Money as text, and what tokens cost. Sums are exact in 128 bits and rounded up once. */
 #include "model/money.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +69,15 @@ void np_money_put(struct np_buf *b, int64_t nusd)
 {
     char text[NP_MONEY_TEXT];
     np_buf_put(b, text, np_money_format(nusd, text));
+}
+
+void np_money_put_column(struct np_buf *b, int64_t nusd)
+{
+    uint64_t n = nusd < 0 ? 0 - (uint64_t)nusd : (uint64_t)nusd;
+    char text[32];
+    (void)snprintf(text, sizeof text, "%s%" PRIu64 ".%09" PRIu64, nusd < 0 ? "-" : "",
+                   n / (uint64_t)NP_NUSD_PER_USD, n % (uint64_t)NP_NUSD_PER_USD);
+    (void)np_buf_printf(b, "%18s", text);
 }
 
 /* From thousandths of nano-dollars, rounded up, with the price of the call itself. */

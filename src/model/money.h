@@ -40,6 +40,8 @@ enum np_err np_money_from_double(double value, unsigned scale, int64_t *out) NP_
 /* Dollars with up to 9 decimals, trailing zeros cut ("0.000478", "5", "-0.5"); returns its length. */
 size_t np_money_format(int64_t nusd, char out[NP_MONEY_TEXT]);
 void np_money_put(struct np_buf *b, int64_t nusd);
+/* For columns: always 9 decimals, 18 wide. */
+void np_money_put_column(struct np_buf *b, int64_t nusd);
 
 /* What usage costs; NP_E_RANGE on overflow. u must be possible (np_usage_possible). */
 enum np_err np_price_cost(const struct np_price *p, const struct np_usage *u,

@@ -22,7 +22,8 @@ if [ "$looked" -gt 0 ]; then
         owner["^curl/"] = "provider"
         owner["^(lua|lauxlib|lualib|luaconf|lua-cjson)[.0-9]*(/.*)?(\\.h|\\.hpp)?$"] = "script"
         owner["^(sqlite3|hiredis)"] = "ledger"
-        owner["^openssl/"] = "base"
+        owner["^openssl/(crypto|evp|rand|sha)\\.h"] = "base"
+        owner["^openssl/(err|ssl|x509)"] = "ledger"
         owner["^(readline|editline)/|^(histedit|linenoise)"] = "cli"
     }
     function problem(text) {

@@ -21,6 +21,7 @@ local function read(path)
 end
 
 local source = read(root .. "/src/ledger/lease.lua")
+local source_release = read(root .. "/src/ledger/release.lua")
 
 -- --- a server -----------------------------------------------------------------------------------------
 
@@ -47,6 +48,11 @@ local commands = {
     return out
   end,
   HGET = function(field) return now_at.hash[field] end,
+  HMGET = function(...)
+    local out = {}
+    for k, field in ipairs { ... } do out[k] = now_at.hash[field] or false end
+    return out
+  end,
   HSET = function(field, value) now_at.hash[field] = value end,
   HINCRBY = function(field, by)
     local old = math.tointeger(tonumber(now_at.hash[field] or "0"))
@@ -59,10 +65,18 @@ local env = {
   tostring = tostring, math = math, string = string, pairs = pairs, ipairs = ipairs,
 }
 local script = assert(load(source, "=lease.lua", "t", env))
+local release = assert(load(source_release, "=release.lua", "t", env))
 
 local function server_call(server, argv)
   now_at, env.ARGV = server, argv
   return script()
+end
+
+-- What `neap ledger release` does: word and amount.
+local function server_release(server, id)
+  now_at, env.ARGV = server, { id, tostring(LEASE_MS + 2000) }
+  local answer = release()
+  return answer[1], math.tointeger(tonumber(answer[2]))
 end
 
 -- The server comes back with what it knew at a snapshot, or with nothing.
@@ -111,7 +125,7 @@ local function take(i, answer, began)
     local id = answer[at]
     local v = i.journal[id] or { g = 0, r = 0, s = 0 }
     local g = math.tointeger(tonumber(answer[at + 1]))
-    if id == i.id then i.free = i.free + g - v.g end
+    if id == i.id then i.free = i.free + g - v.g - math.max(0, math.tointeger(tonumber(answer[at + 2])) - v.r) end
     v.g = math.max(v.g, g)
     v.r = math.max(v.r, math.tointeger(tonumber(answer[at + 2])))
     v.s = math.max(v.s, math.tointeger(tonumber(answer[at + 3])))
@@ -199,7 +213,7 @@ end
 local function run(seed, n, variant)
   local fleet = {
     rng = random(seed), clock = { now = 1000000 }, variant = variant, losses = {}, spoke = {}, speaks = {},
-    snapshot = {}, pace = 24 // n, -- so that the limit is reached towards the end
+    released = 0, snapshot = {}, pace = (variant.pace or 24) // n, -- so that the limit is reached towards the end
   }
   fleet.server = server_new(fleet.clock)
   for k = 1, n do
@@ -212,6 +226,11 @@ local function run(seed, n, variant)
     if chance == 1 then lose_store(fleet) end
     if chance <= 4 then fleet.snapshot = copy(fleet.server.hash) end
     for k = 1, n do step(fleet, fleet[k]) end
+    local one = fleet[fleet.rng(1, n)]
+    if variant.releases and one.wakes > fleet.clock.now then
+      local _, amount = server_release(fleet.server, one.id)
+      fleet.released = fleet.released + amount
+    end
     for id, at in pairs(fleet.spoke) do
       local list = fleet.speaks[id]
       list[#list + 1] = at
@@ -220,7 +239,7 @@ local function run(seed, n, variant)
   end
   local spent = 0
   for k = 1, n do spent = spent + fleet[k].spent end
-  return math.max(0, spent - LIMIT), unseen(fleet), #fleet.losses, spent
+  return math.max(0, spent - LIMIT), unseen(fleet) + fleet.released, #fleet.losses, spent
 end
 
 local function worst(variant, n)
@@ -248,6 +267,18 @@ test("a fleet on a store that is lost never spends more than what nobody could t
   end
 end)
 
+test("what is released in the name of who sleeps is all that can be spent above the limit", function()
+  local variant = { name = "shipped, with releases", releases = true, pace = 96 }
+  for key, value in pairs(SHIPPED) do variant[key] = variant[key] or value end
+  local over = 0
+  for _, n in ipairs { 2, 4, 8 } do
+    local o, above = worst(variant, n)
+    equal(above, 0, "N=" .. n)
+    over = over + o
+  end
+  assert(over > 0, "nobody came back")
+end)
+
 test("without the wait it does, so that this test can fail", function()
   local over = worst(NO_WAIT, 4) + worst(OWN, 4)
   assert(over > 0, "the fleet is too kind")
@@ -266,6 +297,48 @@ test("a lost answer is found at the next call, and nothing is granted twice", fu
   local answer = one(server, i, 0, 1100)
   take(i, answer, 1100)
   equal({ i.free, server.hash["g:a"] }, { 40, "40" })
+end)
+
+test("what was released is granted once more to who comes back, and once only", function()
+  local server, a, b = server_new { now = 1000 }, instance_new "a", instance_new "b"
+  take(a, one(server, a, 40, 1000), 1000)
+  own(a).s, a.free = 10, 30
+  equal({ server_release(server, "a") }, { "alive", 0 })
+  server.clock.now = 40000
+  equal({ server_release(server, "a") }, { "ok", 40 })
+  equal({ server_release(server, "b") }, { "none", 0 })
+  take(b, one(server, b, 1000, 40000), 40000)
+  equal(b.free, 1000)
+  one(server, a, 40, 40100) -- its answer is lost
+  take(a, one(server, a, 40, 40200), 40200)
+  equal({ a.free, own(a).g - own(a).r - own(a).s }, { 30, 30 })
+  equal({ server.hash["g:a"], server.hash["r:a"] }, { "80", "40" })
+end)
+
+test("a server that has just lost something lets nobody be released", function()
+  local server, a, b = server_new { now = 1000 }, instance_new "a", instance_new "b"
+  take(a, one(server, a, 40, 1000), 1000)
+  take(b, one(server, b, 0, 1000), 1000)
+  server_restart(server, {})
+  one(server, b, 0, 50000)
+  server.clock.now = 51000
+  equal({ server_release(server, "a") }, { "lost", 0 })
+  server.clock.now = 83000
+  equal({ server_release(server, "a") }, { "ok", 40 })
+end)
+
+test("calls of who has not spoken for a lease stand in nobody's way", function()
+  local server, a, b = server_new { now = 1000 }, instance_new "a", instance_new "b"
+  env.KEYS[1] = "neap:{calls:acme/none/0}"
+  take(a, one(server, a, 1000, 1000), 1000)
+  take(b, one(server, b, 10, 32000), 32000)
+  equal(b.free, 0)
+  take(b, one(server, b, 10, 33000), 33000)
+  equal(b.free, 10)
+  env.KEYS[1] = "neap:{global/none/0}"
+  take(b, one(server, b, 10, 34000), 34000)
+  equal(b.free, 10)
+  env.KEYS[1] = "key"
 end)
 
 test("a later boot goes on, an earlier one and a copy are told", function()
