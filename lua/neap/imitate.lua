@@ -68,6 +68,8 @@ local function answer_fields(k)
     usage = k.may(k.record {
       prompt = k.may(any_number(k)), completion = k.may(any_number(k)), cached = k.may(any_number(k)),
     }),
+    usd_per_million = k.may(k.record { input = k.may(k.number(0, 1000000), 0), output = k.may(k.number(0, 1000000), 0) }),
+    usd_per_request = k.may(k.number(0, 1000000)),
     finish = k.may(some_text(k, 23)),
     content_type = k.may(some_text(k, 63)),
     content_encoding = k.may(some_text(k, 31)),
@@ -223,6 +225,7 @@ function M.answer(spec, turn, call, native)
     retry_after_s = a.retry_after_s or -1,
     stall_at = a.stall_at or -1, reset_at = a.reset_at or -1, fin_at = a.fin_at or -1,
     malformed = a.malformed, empty = a.empty, no_usage = a.no_usage, byte_by_byte = a.byte_by_byte,
+    usd_per_million = a.usd_per_million, usd_per_request = a.usd_per_request,
     usage = a.usage, finish = a.finish, content_type = a.content_type,
     content_encoding = a.content_encoding, raw = a.raw,
   }

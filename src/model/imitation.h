@@ -39,6 +39,8 @@ struct np_imitation_answer {
     bool byte_by_byte;
     bool usage_given; /* lying usage: sent as it stands, whatever the truth */
     double usage_prompt, usage_completion, usage_cached;
+    /* What the bill counts: nano-dollars for 1,000 tokens, and for the call. */
+    int64_t nusd_prompt, nusd_completion, nusd_call;
     char finish[24];       /* "" : stop or length by itself */
     char content_type[64]; /* "" : the right one */
     char content_encoding[32];

@@ -12,6 +12,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/rng.h"
+#include "model/money.h"
 #include "script/json.h"
 #include "script/load.h"
 #include "script/state.h"
@@ -357,6 +358,28 @@ static void take_usage(lua_State *L, struct np_imitation_answer *a)
     lua_pop(L, 1);
 }
 
+/* A price that has no whole number of nano-dollars counts as none. */
+static int64_t price_field(lua_State *L, const char *name, unsigned scale)
+{
+    int64_t nusd = 0;
+    lua_getfield(L, -1, name);
+    if (!lua_isnumber(L, -1) || np_money_from_double(lua_tonumber(L, -1), scale, &nusd) != NP_OK)
+        nusd = 0;
+    lua_pop(L, 1);
+    return nusd;
+}
+
+static void take_price(lua_State *L, struct np_imitation_answer *a)
+{
+    a->nusd_call = price_field(L, "usd_per_request", 9);
+    lua_getfield(L, -1, "usd_per_million");
+    if (lua_istable(L, -1)) {
+        a->nusd_prompt = price_field(L, "input", 6);
+        a->nusd_completion = price_field(L, "output", 6);
+    }
+    lua_pop(L, 1);
+}
+
 static enum np_err take_raw(lua_State *L, struct np_scenario *s)
 {
     struct np_imitation_answer *a = s->out;
@@ -398,6 +421,7 @@ static enum np_err take_answer(lua_State *L, struct np_scenario *s)
     a->no_usage = truth(L, "no_usage");
     a->byte_by_byte = truth(L, "byte_by_byte");
     take_usage(L, a);
+    take_price(L, a);
     return take_raw(L, s);
 }
 

@@ -5,7 +5,8 @@
  *
  * Paths: any that ends in /chat/completions is OpenAI's, in /messages Anthropic's; POST /control takes
  * overrides, GET /calls the counters: {"calls": N, "bodies": N, "open": N, "aborted": N, "billed":
- * {"prompt": N, "completion": N, "aborted": N}, "models": {"gpt-4.1": N}}; everything else is 404. What
+ * {"prompt": N, "completion": N, "aborted": N}, "models": {"gpt-4.1": N}, "bills": {"gpt-4.1":
+ * {"calls": N, "prompt": N, "completion": N, "nusd": N}}}; everything else is 404. What
  * is no HTTP or too large gets 400 or 413 and the connection ends; so it does, without a word, where
  * memory is short. */
 #ifndef NP_SIM_IMITATION_H

@@ -44,9 +44,10 @@ struct np_sim_reply {
     struct np_buf bytes;
     struct np_sim_piece piece[NP_SIM_PIECES];
     size_t n_pieces;
-    int64_t billed_prompt, billed_completion; /* what a provider would charge for it */
-    size_t said;                              /* parts of a streamed text; 0: it is no stream */
-    bool close;                               /* the connection ends after it */
+    int64_t billed_prompt, billed_completion;        /* what a provider would charge for it */
+    int64_t nusd_prompt, nusd_completion, nusd_call; /* and at which price */
+    size_t said; /* parts of a streamed text; 0: it is no stream */
+    bool close;  /* the connection ends after it */
 };
 
 /* call.c: reads the body of a call. NP_E_INVALID: it is no such call; NP_E_NOMEM. */

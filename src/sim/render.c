@@ -178,6 +178,9 @@ void np_sim_render(struct np_sim_reply *r, const struct np_sim_call *c,
     if (a->status < 300) {
         r->billed_prompt = f.prompt;
         r->billed_completion = f.completion;
+        r->nusd_prompt = a->nusd_prompt;
+        r->nusd_completion = a->nusd_completion;
+        r->nusd_call = a->nusd_call;
     }
 }
 

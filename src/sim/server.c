@@ -18,6 +18,8 @@
 struct model_count {
     char name[128];
     uint64_t calls;
+    uint64_t billed; /* of them, those that were charged for */
+    int64_t prompt, completion, nusd;
 };
 
 struct conn {
@@ -28,6 +30,7 @@ struct conn {
     struct np_buf in;
     size_t taken; /* of it, by requests that have begun */
     bool answering, keep_alive, billed;
+    struct model_count *model;  /* of the call; NULL: none */
     struct np_sim_reply *reply; /* while answering */
     uint64_t began_ns;
     size_t sent;
@@ -74,6 +77,18 @@ static int64_t made(const struct conn *c, uint64_t now_ns)
     return r->billed_completion * (int64_t)said / (int64_t)r->said;
 }
 
+/* The model's own bill: whole nano-dollars, rounded up once a call. */
+static void bill_model(struct model_count *m, const struct np_sim_reply *r, int64_t completion)
+{
+    if (!m || (r->billed_prompt == 0 && completion == 0 && r->nusd_call == 0))
+        return;
+    m->billed++;
+    m->prompt += r->billed_prompt;
+    m->completion += completion;
+    m->nusd += (r->billed_prompt * r->nusd_prompt + completion * r->nusd_completion + 999) / 1000 +
+               r->nusd_call;
+}
+
 /* A provider charges for what it began to send, and for what nobody waited for; of a stream for what
  * it had made when that ended. Returns what it charges. */
 static int64_t bill(struct conn *c, uint64_t now_ns)
@@ -81,6 +96,7 @@ static int64_t bill(struct conn *c, uint64_t now_ns)
     int64_t completion = made(c, now_ns);
     if (!c->billed) {
         c->billed = true;
+        bill_model(c->model, c->reply, completion);
         c->m->billed_prompt += c->reply->billed_prompt;
         c->m->billed_completion += completion;
     }
@@ -223,17 +239,18 @@ static bool pump(struct conn *c)
 
 /* --- answering ----------------------------------------------------------------------------------- */
 
-static uint64_t count_model(struct np_imitation *m, const char *name)
+/* The model's counters, its call counted; NULL where there are too many models. */
+static struct model_count *count_model(struct np_imitation *m, const char *name)
 {
-    for (size_t i = 0; i < m->n_models; i++) {
-        if (strcmp(m->models[i].name, name) == 0)
-            return ++m->models[i].calls;
-    }
-    if (m->n_models == MAX_MODELS)
-        return m->calls;
-    struct model_count *mc = &m->models[m->n_models++];
-    memcpy(mc->name, name, strlen(name) + 1);
-    return mc->calls = 1;
+    size_t i = 0;
+    while (i < m->n_models && strcmp(m->models[i].name, name) != 0)
+        i++;
+    if (i == MAX_MODELS)
+        return NULL;
+    if (i == m->n_models)
+        memcpy(m->models[m->n_models++].name, name, strlen(name) + 1);
+    m->models[i].calls++;
+    return &m->models[i];
 }
 
 static void set_error(struct np_imitation_answer *a, unsigned status, const char *type,
@@ -245,11 +262,12 @@ static void set_error(struct np_imitation_answer *a, unsigned status, const char
 }
 
 /* What is answered to a call. */
-static void ask_source(struct np_imitation *m, struct np_sim_call *call,
-                       struct np_imitation_answer *a)
+static void ask_source(struct conn *c, struct np_sim_call *call, struct np_imitation_answer *a)
 {
+    struct np_imitation *m = c->m;
     m->calls++;
-    call->call.number = count_model(m, call->model);
+    c->model = count_model(m, call->model);
+    call->call.number = c->model ? c->model->calls : m->calls;
     call->call.now_ms = (int64_t)((np_loop_now_ns(m->loop) - m->started_ns) / NP_NS_PER_MS);
     if (m->source.ask(m->source.ctx, &call->call, a) != NP_OK)
         set_error(a, 500, "api_error", "The imitation has no answer.");
@@ -271,13 +289,27 @@ static void answer_call(struct conn *c, enum np_dialect dialect, const struct np
     if (err)
         set_error(a, 400, "invalid_request_error", "This is no such call.");
     else
-        ask_source(m, &call, a);
+        ask_source(c, &call, a);
     np_sim_render(c->reply, &call, a, m->calls);
     c->stall_at = a->stall_at;
     c->reset_at = a->reset_at;
     c->fin_at = a->fin_at;
     c->byte_by_byte = a->byte_by_byte;
     free(a);
+}
+
+static void put_bills(struct np_json_w *w, const struct np_imitation *m)
+{
+    np_json_w_begin_key(w, "bills", '{');
+    for (size_t i = 0; i < m->n_models; i++) {
+        np_json_w_begin_key(w, m->models[i].name, '{');
+        np_json_w_i64(w, "calls", (int64_t)m->models[i].billed);
+        np_json_w_i64(w, "prompt", m->models[i].prompt);
+        np_json_w_i64(w, "completion", m->models[i].completion);
+        np_json_w_i64(w, "nusd", m->models[i].nusd);
+        np_json_w_end(w, '}');
+    }
+    np_json_w_end(w, '}');
 }
 
 static void answer_calls(struct conn *c)
@@ -301,6 +333,7 @@ static void answer_calls(struct conn *c)
     for (size_t i = 0; i < m->n_models; i++)
         np_json_w_i64(&w, m->models[i].name, (int64_t)m->models[i].calls);
     np_json_w_end(&w, '}');
+    put_bills(&w, m);
     np_json_w_end(&w, '}');
     np_sim_render_json(c->reply, 200, np_buf_view(&b));
     c->reply->bytes.failed = c->reply->bytes.failed || np_buf_failed(&b);
@@ -379,6 +412,7 @@ static bool begin_next(struct conn *c)
     c->m->open++;
     c->answering = true;
     c->billed = false;
+    c->model = NULL;
     c->keep_alive = r.keep_alive;
     c->taken += r.bytes;
     c->sent = 0;

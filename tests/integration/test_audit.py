@@ -14,6 +14,12 @@ from case import at_once
 from policies import Policies
 
 CALLS = 240
+PRICES = {"m": {"input": 1.7, "output": 8.3}, "other": {"input": 0.37, "output": 1.61}}
+
+
+def answer(model):
+    """A quick answer, and what the provider itself charges for it."""
+    return {"first_ms": 1, "total_ms": 2, "usd_per_million": PRICES[model]}
 
 
 class Audit(case.Case):
@@ -24,8 +30,8 @@ class Audit(case.Case):
         policies = Policies(self.mock.url)
         policies.provider("p")
         policies.provider("q", adapter="anthropic")
-        policies.model("m", "p", usd_per_million={"input": 1.7, "output": 8.3})
-        policies.model("other", "q", usd_per_million={"input": 0.37, "output": 1.61})
+        policies.model("m", "p", usd_per_million=PRICES["m"])
+        policies.model("other", "q", usd_per_million=PRICES["other"])
         policies.endpoint("wall", ["m", "other"])
         policies.budgets = [
             {"account": "global", "window": "none", "limit_usd": 50},
@@ -35,7 +41,7 @@ class Audit(case.Case):
             {"account": "provider:q", "window": "month", "limit_usd": 20},
         ]
         self.policies = policies
-        self.mock.control(m={"first_ms": 1, "total_ms": 2}, other={"first_ms": 1, "total_ms": 2})
+        self.mock.control(m=answer("m"), other=answer("other"))
 
     def start(self):
         server = self.serve(
@@ -75,7 +81,7 @@ class Audit(case.Case):
     def test_rows_records_and_metrics_agree_while_it_runs_and_after(self):
         server = self.start()
         self.load(server)
-        self.mock.control(m={"status": 503}, other={"first_ms": 1, "total_ms": 2})
+        self.mock.control(m={"status": 503}, other=answer("other"))
         self.load(server, 48)
         code, said = self.check(*self.admin(server))
         case.say(f"{CALLS + 48} calls, whole, streamed, left: {said.splitlines()[1].strip()}")
@@ -85,6 +91,28 @@ class Audit(case.Case):
         server.stop()
         code, said = self.check()
         self.assertEqual(code, 0, said)
+
+    def test_the_ledger_holds_what_the_providers_themselves_charge(self):
+        server = self.start()
+        before = self.mock.bill()
+        for i in range(60):
+            model = ("m", "other")[i % 2]
+            body = {"prompt": "hello " * (i % 40 + 1), "model": model, "maxTokens": 3 + i}
+            if i % 3:
+                self.assertEqual(server.ask(body, "/api/wall/reply").status, 200)
+            else:
+                with server.conn() as conn:
+                    server.stream({**body, "stream": True}, "/api/wall/reply", conn=conn).follow()
+        self.mock.control(m={"status": 503}, other=answer("other"))
+        for _ in range(5):
+            server.ask("hello", "/api/wall/reply")
+        server.stop()
+        billed = self.mock.bill() - before
+        with contextlib.closing(sqlite3.connect(os.path.join(self.state, "neap.db"))) as db:
+            booked = db.execute("SELECT sum(cost_nusd) FROM settlements").fetchone()[0]
+        case.say(f"65 calls on two models: the providers charge {billed} nusd, {booked} are booked")
+        self.assertGreater(billed, 0)
+        self.assertEqual(booked, billed)
 
     def test_a_nano_dollar_more_in_one_row_is_found_and_its_request_named(self):
         server = self.start()

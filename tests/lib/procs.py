@@ -184,6 +184,11 @@ class Mock(Process):
         counters = wire.ask(self.port, "GET", "/calls").json()
         return counters["models"].get(model, 0) if model else counters
 
+    def bill(self, *models):
+        """What these models, or all, have charged in whole nano-dollars, at the scenario's prices."""
+        bills = self.calls()["bills"]
+        return sum(bill["nusd"] for name, bill in bills.items() if not models or name in models)
+
 
 class Serve(Process):
     """`neap serve` on a policy folder."""

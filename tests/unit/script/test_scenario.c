@@ -134,6 +134,7 @@ START_TEST(every_key_of_an_answer_is_taken)
         "total_ms = 5, stall_at = 6, reset_at = 7, fin_at = 8, malformed = true, empty = true,\n"
         "no_usage = true, byte_by_byte = true, usage = { prompt = -1, completion = 1.5,\n"
         "cached = 1e12 }, finish = 'odd', content_type = 'text/x', content_encoding = 'gzip',\n"
+        "usd_per_million = { input = 1.7, output = 8.3 }, usd_per_request = 0.000000005,\n"
         "raw = 'a\\0b', error = { type = 't', code = 'c', message = 'm' } } } }");
     ask("m", 1);
     ck_assert_uint_eq(a.status, 418);
@@ -145,6 +146,9 @@ START_TEST(every_key_of_an_answer_is_taken)
     ck_assert_int_eq(a.reset_at, 7);
     ck_assert_int_eq(a.fin_at, 8);
     ck_assert(a.malformed && a.empty && a.no_usage && a.byte_by_byte && a.usage_given);
+    ck_assert_int_eq(a.nusd_prompt, 1700000);
+    ck_assert_int_eq(a.nusd_completion, 8300000);
+    ck_assert_int_eq(a.nusd_call, 5);
     ck_assert_double_eq(a.usage_prompt, -1);
     ck_assert_double_eq(a.usage_completion, 1.5);
     ck_assert_double_eq(a.usage_cached, 1e12);

@@ -246,12 +246,36 @@ START_TEST(calls_are_counted_by_model_and_billed)
     char wanted[256];
     snprintf(wanted, sizeof wanted,
              "{\"calls\":4,\"bodies\":4,\"open\":0,\"aborted\":0,\"billed\":{\"prompt\":%ld,"
-             "\"completion\":%ld,\"aborted\":0},\"models\":{\"m\":3,\"a \\\"b\\\"\":1}}",
+             "\"completion\":%ld,\"aborted\":0},\"models\":{\"m\":3,\"a \\\"b\\\"\":1},\"bills\":{",
              prompt, completion);
-    ck_assert_str_eq(rig_body(), wanted);
+    ck_assert_int_eq(strncmp(rig_body(), wanted, strlen(wanted)), 0);
     ck_assert_int_gt(prompt, 0);
     ck_assert_int_eq(completion % 3, 0); /* three good answers of one text */
     ck_assert_int_gt(completion, 0);
+}
+END_TEST
+
+START_TEST(a_bill_is_whole_nano_dollars_rounded_up_once_a_call)
+{
+    char wanted[160];
+    rig.answer.nusd_prompt = 1700001;
+    rig.answer.nusd_completion = 8300003;
+    rig.answer.nusd_call = 5;
+    for (int i = 0; i < 3; i++)
+        rig_ask(rig_post(CHAT, CALL));
+    rig.answer.status = 503;
+    rig_ask(rig_post(CHAT, CALL));
+    rig_ask("GET /calls HTTP/1.1\r\n\r\n");
+    int64_t prompt, completion;
+    ck_assert_int_eq(sscanf(strstr(got.p, "\"prompt\":"), "\"prompt\":%ld,\"completion\":%ld",
+                            &prompt, &completion),
+                     2);
+    int64_t thousandths = prompt / 3 * 1700001 + completion / 3 * 8300003;
+    ck_assert_int_gt(thousandths % 1000, 0);
+    snprintf(wanted, sizeof wanted,
+             "\"bills\":{\"m\":{\"calls\":3,\"prompt\":%ld,\"completion\":%ld,\"nusd\":%ld}}",
+             prompt, completion, 3 * (thousandths / 1000 + 1 + 5));
+    ck_assert_ptr_nonnull(strstr(got.p, wanted));
 }
 END_TEST
 
@@ -408,6 +432,7 @@ int main(void)
     tcase_add_test(t, a_request_may_come_byte_by_byte_and_in_chunks);
     add_connections(t);
     tcase_add_test(t, calls_are_counted_by_model_and_billed);
+    tcase_add_test(t, a_bill_is_whole_nano_dollars_rounded_up_once_a_call);
     tcase_add_loop_test(t, a_client_that_leaves_before_its_answer_is_whole_is_aborted_and_billed, 0,
                         3);
     tcase_add_test(t, a_client_that_leaves_after_its_answer_is_not_aborted);
