@@ -68,7 +68,7 @@ local function answer_fields(k)
     usage = k.may(k.record {
       prompt = k.may(any_number(k)), completion = k.may(any_number(k)), cached = k.may(any_number(k)),
     }),
-    usd_per_million = k.may(k.record { input = k.may(k.number(0, 1000000), 0), output = k.may(k.number(0, 1000000), 0) }),
+    usd_per_million = k.may(k.record { input = k.may(k.number(0, 1e6), 0), output = k.may(k.number(0, 1e6), 0) }),
     usd_per_request = k.may(k.number(0, 1000000)),
     finish = k.may(some_text(k, 23)),
     content_type = k.may(some_text(k, 63)),

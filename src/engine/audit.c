@@ -292,6 +292,60 @@ static bool check_metrics(struct books *b, const struct np_audit_sums *s, int64_
     return true;
 }
 
+/* --- a shared store ------------------------------------------------------------------------------- */
+
+static void tell_shared(void *ctx, const struct np_audit_shared *l)
+{
+    struct books *b = ctx;
+    char start[32] = "-";
+    if (!l->fault && b->shown >= ACCOUNTS_SHOWN)
+        return;
+    if (b->shown++ == 0)
+        (void)np_buf_printf(&b->out, "\n%-32s %-20s %9s %18s %18s %18s %18s\n", "at Redis",
+                            "window", "instances", "leased", "settled", "by this one",
+                            "by its journal");
+    if (l->start_ms > 0)
+        np_clock_format_utc(l->start_ms, start, sizeof start);
+    (void)np_buf_printf(&b->out, "%-32s %-20.16s %9zu ", l->account, start, l->instances);
+    const int64_t columns[] = {l->leased, l->settled, l->own, l->journal};
+    for (size_t i = 0; i < 4; i++) {
+        np_money_put_column(&b->out, columns[i]);
+        (void)np_buf_puts(&b->out, i < 3 ? " " : "");
+    }
+    const char *words = l->fault ? l->fault : l->note ? l->note : "";
+    (void)np_buf_printf(&b->out, "%s%s\n", words[0] ? "  " : "", words);
+}
+
+static void tell_instances(struct books *b, const struct np_audit_instance *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        char heard[32] = "never";
+        if (list[i].heard_ms > 0)
+            np_clock_format_utc(list[i].heard_ms, heard, sizeof heard);
+        (void)np_buf_printf(&b->out, "  instance %s%s heard of %s, holds money in %zu accounts\n",
+                            list[i].name, list[i].self ? " (this one)" : "", heard, list[i].holds);
+    }
+}
+
+/* What Redis says of the same accounts. */
+static enum np_err check_shared(struct books *b, const char *store)
+{
+    struct np_audit_instance instances[NP_AUDIT_INSTANCES];
+    size_t faults = 0, n = 0;
+    char why[512] = "";
+    b->shown = 0;
+    enum np_err err =
+        np_audit_store(b->audit, store, &faults, tell_shared, b, instances, &n, why, sizeof why);
+    if (err)
+        (void)snprintf(b->why, NEAP_WHY,
+                       "%s. The journal alone is looked at with --store sqlite:neap-journal.db",
+                       why);
+    else
+        tell_instances(b, instances, n);
+    b->faults += faults;
+    return err;
+}
+
 static enum neap_status compare(struct books *b, int64_t cost, int64_t settled)
 {
     struct np_audit_sums sums = {0};
@@ -313,6 +367,9 @@ static enum neap_status compare(struct books *b, int64_t cost, int64_t settled)
         return NEAP_FAILED;
     }
     b->faults += faults;
+    const char *store = b->o->store ? b->o->store : "";
+    if (strncmp(store, "redis", 5) == 0 && check_shared(b, store))
+        return NEAP_FAILED;
     (void)np_buf_puts(&b->out, b->faults > 0 ? "\nthe books differ\n" : "\nthe books agree\n");
     return b->faults > 0 ? NEAP_NO : NEAP_GOOD;
 }
@@ -350,7 +407,7 @@ enum neap_status neap_ledger_check(const struct neap_ledger_options *options, ch
         if (i > 0)
             (void)usleep(PAUSE_US);
         status = check_once(&b);
-        if (!options->admin)
+        if (!options->admin && !(options->store && strncmp(options->store, "redis", 5) == 0))
             break;
     }
     if (status != NEAP_FAILED) {

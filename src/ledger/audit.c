@@ -1,12 +1,11 @@
 /* The audit's questions to the file. Nothing of it is changed: the connection only reads, what is gathered
  * stands in the temporary database. */
-#include "ledger/audit.h"
+#include "ledger/audit_impl.h"
 
 #define NP_WINDOW_KINDS (NP_WINDOW_NONE + 1)
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,6 @@
 #define OLDEST_SCHEMA 1
 #define NEWEST_SCHEMA 9
 #define APPLICATION_ID 0x6e656170
-
-struct np_audit {
-    char path[4096];
-    sqlite3 *db;
-    sqlite3_stmt *record, *paid;
-};
 
 static const char TABLES[] =
     "CREATE TEMP TABLE records (request TEXT NOT NULL, at_ms INTEGER NOT NULL,"
@@ -242,9 +235,8 @@ static const char ACCOUNTS[] =
     "  sum(exact + estimated + presumed) AS settled,"
     "  sum(CASE WHEN instance = (SELECT instance FROM self) THEN exact + estimated + presumed"
     "   ELSE 0 END) AS own, sum(recovered) AS recovered,"
-    "  min(presumed - recovered) AS odd FROM vectors WHERE account GLOB 'global/*'"
-    "  OR account GLOB 'tenant:*' OR account GLOB 'endpoint:*' OR account GLOB 'model:*'"
-    "  OR account GLOB 'provider:*' GROUP BY account, start_ms)"
+    "  min(presumed - recovered) AS odd FROM vectors WHERE " NP_AUDIT_MONEY
+    "  GROUP BY account, start_ms)"
     " SELECT account, start_ms, coalesce(most, 0), coalesce(leased, 0), coalesce(settled, 0),"
     "  coalesce(own, 0), coalesce(recovered, 0), coalesce(odd, 0), coalesce(p.cost, 0),"
     "  coalesce(p.maybe, 0), start_ms >= " FIRST " OR NOT EXISTS (SELECT 1 FROM settlements"

@@ -67,4 +67,31 @@ enum np_err np_audit_requests(struct np_audit *a, size_t max, size_t *faults, si
                               void (*tell)(void *ctx, const struct np_audit_request *r),
                               void *ctx) NP_MUST_CHECK;
 
+/* --- a shared store, beside the journal ----------------------------------------------------------- */
+
+struct np_audit_shared {
+    const char *account;
+    int64_t start_ms;
+    size_t instances;
+    int64_t limit;           /* by the journal */
+    int64_t leased, settled; /* of all instances */
+    int64_t own, journal; /* settled by this instance, as the store knows and as its journal does */
+    const char *fault;    /* NULL: none */
+    const char *note;     /* what differs and is no fault; NULL: nothing does */
+};
+struct np_audit_instance {
+    char name[17];
+    int64_t heard_ms; /* by the store's clock; 0: not since the store began */
+    size_t holds;     /* accounts in which it has money that it has not spent */
+    bool self;
+};
+#define NP_AUDIT_INSTANCES 64
+
+/* Asks the store for every account and window in which this instance's journal has something, and tells
+ * what it says; *faults counts. The instances are those that it named, at most NP_AUDIT_INSTANCES. */
+enum np_err np_audit_store(struct np_audit *a, const char *store, size_t *faults,
+                           void (*tell)(void *ctx, const struct np_audit_shared *line), void *ctx,
+                           struct np_audit_instance *instances, size_t *n_instances, char *why,
+                           size_t size) NP_MUST_CHECK;
+
 #endif

@@ -17,20 +17,23 @@ import case
 import procs
 import wire
 from policies import Policies
-from test_fleet import Fleet
-from test_redis import CENT, ONE_CENT
+from test_audit import PRICES
+from test_fleet import Fleet, own_network
+from test_redis import ONE_CENT
 
 KILLS = int(os.environ.get("NEAP_KILLS", "200"))
 CALLS = int(os.environ.get("NEAP_CALLS", "100000"))
 ROUNDS = int(os.environ.get("NEAP_FLEET_ROUNDS", "20"))
 
 FAULTS = """
+local prices = { m = { input = 1.7, output = 8.3 }, other = { input = 0.37, output = 1.61 } }
 return { seed = 11, models = {
   ["*"] = function(call)
     if call.number % 23 == 3 then return { status = 503, first_ms = 0, total_ms = 0 } end
     if call.number % 97 == 7 then return { status = 429, first_ms = 0, total_ms = 0 } end
-    if call.number % 37 == 5 then return { first_ms = 60, total_ms = 90 } end
-    return { first_ms = 0, total_ms = 1 }
+    local price = prices[call.model]
+    if call.number % 37 == 5 then return { first_ms = 60, total_ms = 90, usd_per_million = price } end
+    return { first_ms = 0, total_ms = 1, usd_per_million = price }
   end,
 } }
 """
@@ -46,8 +49,8 @@ class Books(case.Case):
         policies = Policies(self.mock.url)
         policies.provider("p")
         policies.provider("q", adapter="anthropic")
-        policies.model("m", "p", usd_per_million={"input": 1.7, "output": 8.3})
-        policies.model("other", "q", usd_per_million={"input": 0.37, "output": 1.61})
+        policies.model("m", "p", usd_per_million=PRICES["m"])
+        policies.model("other", "q", usd_per_million=PRICES["other"])
         policies.endpoint("wall", ["m", "other"], hedge_after_ms=30)
         policies.budgets = [
             {"account": "global", "window": "none", "limit_usd": 5000},
@@ -96,7 +99,7 @@ class Books(case.Case):
         time.sleep(1)
         code, said, err = self.check("--admin", f"http://127.0.0.1:{server.admin_port}")
         metrics = server.metrics()
-        server_cost = metrics.get("llm_cost_usd_total")
+        cost, billed = metrics.get("llm_cost_usd_total"), self.mock.bill() / 1e9
         hedges = {result: int(metrics.get("neap_hedges_total", result=result))
                   for result in ("won", "lost", "failed", "left", "share")}
         server.stop()
@@ -106,7 +109,9 @@ class Books(case.Case):
                  f"{self.mock.calls()}\n{said}{err}")
         self.assertEqual(code, 0)
         self.assertGreater(hedges["won"] + hedges["lost"], 0)
-        self.assertGreater(server_cost, 0)
+        case.say(f"booked {cost:.9f} USD, the providers charge {billed:.9f}: {cost / billed:.4f}")
+        # Streams that were left and hedges that lost are estimated, all else is exact.
+        self.assertTrue(1 <= cost / billed < 1.15, cost / billed)
 
 
 class Kills(case.Case):
@@ -119,7 +124,8 @@ class Kills(case.Case):
         policies.endpoint("wall", ["m"])
         limit_usd = 10 * KILLS
         policies.budgets = [{"account": "global", "window": "none", "limit_usd": limit_usd}]
-        self.mock.control(m={"first_ms": 0, "total_ms": 1})
+        self.mock.control(m={"first_ms": 0, "total_ms": 1, "usd_per_request": 0.01})
+        before = self.mock.bill("m")
         rng = random.Random(5)
         flags = ("--state", state, "--decisions", state + "/decisions")
         for _ in range(KILLS):
@@ -144,7 +150,7 @@ class Kills(case.Case):
         account = server.admin("GET", "/api/budgets").json()["budgets"][0]
         server.stop()
         spent = round(account["spentUsd"] * 1e9)
-        bill = self.mock.calls("m") * CENT
+        bill = self.mock.bill("m") - before
         chunk = limit_usd * 1e9 / 20
         code, said, err = procs.run("ledger", "check", "--store", "sqlite:neap.db", *flags)
         case.say(
@@ -167,4 +173,5 @@ del Fleet
 
 
 if __name__ == "__main__":
+    own_network()
     case.main()

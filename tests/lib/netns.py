@@ -1,6 +1,7 @@
 """A network of a test's own: nothing in it but loopback, with a resolver that says what the test wants."""
 
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -10,6 +11,15 @@ import threading
 
 RESOLVER = "127.0.0.53"
 MARK = "NEAP_TEST_NETNS"
+
+
+def possible():
+    """Whether enter() would work here."""
+    apart = ["unshare", "--net", "--mount"] + ([] if os.getuid() == 0 else ["--map-root-user"])
+    try:
+        return bool(shutil.which("nft")) and subprocess.run([*apart, "true"], check=False).returncode == 0
+    except OSError:
+        return False
 
 
 def enter():
