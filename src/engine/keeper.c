@@ -215,6 +215,8 @@ static enum np_reload_result roll_back(struct np_keeper *k, enum np_trigger trig
         np_history_back(k, gen, trigger, why);
         np_log(NP_LOG_ERROR, "policies rolled back", NP_KVS("from", np_policyset_version(bad->set)),
                NP_KVS("to", np_policyset_version(before->set)), NP_KVS("why", why));
+        np_ledger_warm(k->engine->ledger, np_policyset_catalog(gen->set),
+                       np_clock_wall_ms(&np_clock_live));
         result = NP_RELOAD_ROLLED_BACK;
     }
     (void)snprintf(v->version, sizeof v->version, "%s",

@@ -113,6 +113,19 @@ static void fill_block(struct np_budget_block *block, const struct touched *t,
                     t->key.window);
 }
 
+int64_t np_account_limit(struct np_ledger *l, const struct np_catalog *c, uint32_t number,
+                         int64_t limit)
+{
+    struct np_record *r = np_record_at(l, number);
+    bool told = l->declarations > 0 && r->declared_in == l->declarations;
+    if (c != l->newest) {
+        return told && r->declared < limit ? r->declared : limit;
+    }
+    r->declared = limit;
+    r->declared_in = l->declarations;
+    return limit;
+}
+
 /* --- reserving ------------------------------------------------------------------------------------ */
 
 /* The records of all that is touched; NP_E_FULL when one can't be made. */
@@ -125,7 +138,9 @@ static enum np_err find_records(struct np_ledger *l, const struct np_exchange *x
         if (out->account[i] == NP_LEDGER_NONE) {
             return NP_E_FULL;
         }
-        np_lease_limit(l, out->account[i], t[i].budget->limit_nusd);
+        np_lease_limit(
+            l, out->account[i],
+            np_account_limit(l, x->catalog, out->account[i], t[i].budget->limit_nusd));
         t[i].record = np_record_at(l, out->account[i]);
         t[i].end_ms = t[i].record->end_ms;
     }

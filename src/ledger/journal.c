@@ -7,6 +7,7 @@
 
 static const char *const texts[NP_SQL_COUNT] = {
     [NP_SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [NP_SQL_BOOT] = "SELECT boot FROM self",
     [NP_SQL_COMMIT] = "COMMIT",
     [NP_SQL_ROLLBACK] = "ROLLBACK",
     [NP_SQL_GET] = "SELECT granted, returned, exact, estimated, presumed FROM vectors"
@@ -89,6 +90,15 @@ static void bind_text(sqlite3_stmt *s, int at, const char *text)
     (void)sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
 }
 
+/* Whether this life is still the one that goes on: a lock may be got round. */
+static bool is_ours(struct np_journal *j)
+{
+    sqlite3_stmt *s = j->sql[NP_SQL_BOOT];
+    bool ours = sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int64(s, 0) == j->id.boot;
+    (void)sqlite3_reset(s);
+    return ours;
+}
+
 enum np_err np_journal_begin(struct np_journal *j)
 {
     char why[512] = "";
@@ -103,6 +113,13 @@ enum np_err np_journal_begin(struct np_journal *j)
     step(j, j->sql[NP_SQL_BEGIN]);
     if (j->failed) {
         give_up(j);
+        return NP_E_IO;
+    }
+    if (!is_ours(j)) {
+        np_log(NP_LOG_ERROR, "another neap goes on with the ledger's file: what is leased is spent",
+               NP_KVS("file", j->path));
+        j->told = true;
+        np_journal_disconnect(j);
         return NP_E_IO;
     }
     return NP_OK;

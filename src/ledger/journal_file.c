@@ -330,11 +330,15 @@ enum np_err np_journal_open(const char *path, int64_t wall_ms, struct np_journal
                             int64_t *recovered, char *why, size_t size)
 {
     struct np_journal *j = calloc(1, sizeof *j);
-    if (!j || !(j->path = strdup(path))) {
+    /* Whichever name of it is used, a file has one lock. */
+    char *real = realpath(path, NULL);
+    if (!j || !(j->path = real ? real : strdup(path))) {
+        free(real);
         free(j);
         return NP_E_NOMEM;
     }
     j->lock_fd = -1;
+    path = j->path;
     enum np_err err = folder_ok(path, why, size) ? np_journal_lock(j, why, size) : NP_E_IO;
     err = err ? err : make_file(path, why, size);
     err = err ? err : np_journal_connect(j, why, size);

@@ -10,6 +10,7 @@
 
 enum np_sql {
     NP_SQL_BEGIN,
+    NP_SQL_BOOT,
     NP_SQL_COMMIT,
     NP_SQL_ROLLBACK,
     NP_SQL_GET,

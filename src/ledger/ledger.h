@@ -36,9 +36,10 @@ enum np_err np_ledger_open(const struct np_ledger_config *config, struct np_ledg
                            size_t size) NP_MUST_CHECK;
 /* A ledger in memory, that grants at once and starts no thread; NULL without memory. */
 struct np_ledger *np_ledger_new(void);
-/* Asks the store early for what it knows of a catalogue's accounts in the windows of wall_ms (of at
- * most 4,096 tenants), so that views are right and first calls need not wait; what a lowered limit no
- * longer covers goes back. */
+/* A catalogue is in force from now on: where it lowers a limit, calls that began with another one are held to
+ * that too. Asks the store early for what it knows of its accounts in the windows of wall_ms (of at most
+ * 4,096 tenants), so that views are right and first calls need not wait; what a lowered limit no longer
+ * covers goes back. */
 void np_ledger_warm(struct np_ledger *l, const struct np_catalog *c, int64_t wall_ms);
 /* Gives free money back to the store, writes what is not written, ends the thread. Every
  * reservation must have ended and every listener gone. NULL is fine. */

@@ -39,6 +39,8 @@ struct np_record {
     char account[NP_ACCOUNT_TEXT]; /* what the store calls it */
     int64_t start_ms, end_ms;      /* of its window, end not included */
     int64_t limit;                 /* of the latest call that touched it */
+    int64_t declared;              /* the limit of the newest catalogue, */
+    uint32_t declared_in;          /* where that is the one of this number */
     struct np_vector v;            /* this instance's */
     int64_t reserved, free;
     int64_t others_held, others_settled; /* as the store last said */
@@ -68,6 +70,8 @@ struct np_ledger {
     const struct np_clock *clock;
     unsigned share;
     bool closing; /* nothing is asked for any more */
+    const struct np_catalog *newest; /* looked at no more than which it is; NULL: none was told */
+    uint32_t declarations;           /* how many were told */
     struct np_record *chunk[NP_LEDGER_RECORDS / NP_LEDGER_CHUNK];
     uint32_t *index; /* record numbers + 1; 0: empty; linear probing */
     uint32_t made;   /* records that were ever in use */
@@ -94,6 +98,10 @@ struct np_ledger {
 
 /* A ledger on a store, which it owns from now on (also when NULL comes back). */
 struct np_ledger *np_ledger_on(struct np_store *store, const struct np_clock *clock);
+
+/* The limit that holds for a call of a catalogue: its own, or the lower one of the newest. Under the lock. */
+int64_t np_account_limit(struct np_ledger *l, const struct np_catalog *c, uint32_t number,
+                         int64_t limit);
 
 /* --- leases.c; under the lock -------------------------------------------------------------------- */
 

@@ -297,14 +297,17 @@ size_t np_ledger_list(struct np_ledger *l, const struct np_catalog *c, int64_t w
 
 /* --- asking early ---------------------------------------------------------------------------------- */
 
-static void warm(struct np_ledger *l, const struct np_budget *b, const char *name, uint64_t id)
+static void warm(struct np_ledger *l, const struct np_catalog *c, const struct np_budget *b,
+                 const char *name, uint64_t id)
 {
+    size_t first;
+    int64_t limit = lowest_limit(c, np_account_kind_of(b), np_span_of(name), b->window, &first);
     struct np_account_key key = {.id = id, .kind = np_account_kind_of(b), .window = b->window};
     uint32_t number = np_record_get(l, &key, kind_prefix[b->kind], name);
     if (number == NP_LEDGER_NONE) {
         return;
     }
-    np_lease_limit(l, number, b->limit_nusd);
+    np_lease_limit(l, number, np_account_limit(l, c, number, limit));
     if (!np_record_at(l, number)->opened) {
         np_record_list(l, number);
     }
@@ -313,19 +316,20 @@ static void warm(struct np_ledger *l, const struct np_budget *b, const char *nam
 static void warm_tenants(struct np_ledger *l, const struct np_catalog *c, const struct np_budget *b)
 {
     for (size_t i = 0; i < c->n_tenants && i < NP_WARM_TENANTS; i++) {
-        warm(l, b, c->tenants[i].name, c->tenants[i].slot);
+        warm(l, c, b, c->tenants[i].name, c->tenants[i].slot);
     }
     if (c->n_tenants == 0 && c->anonymous) {
-        warm(l, b, c->anonymous->name, c->anonymous->slot);
+        warm(l, c, b, c->anonymous->name, c->anonymous->slot);
     }
 }
 
 void np_ledger_warm(struct np_ledger *l, const struct np_catalog *c, int64_t wall_ms)
 {
     uint64_t id;
-    if (!l->thread) {
-        return;
-    }
+    pthread_mutex_lock(&l->lock);
+    l->newest = c;
+    l->declarations++;
+    pthread_mutex_unlock(&l->lock);
     for (size_t i = 0; i < c->n_budgets; i++) {
         const struct np_budget *b = &c->budgets[i];
         pthread_mutex_lock(&l->lock);
@@ -333,7 +337,7 @@ void np_ledger_warm(struct np_ledger *l, const struct np_catalog *c, int64_t wal
         if (b->kind == NP_ACCOUNT_EACH_TENANT) {
             warm_tenants(l, c, b);
         } else if (entity_id(c, b->kind, np_span_of(b->name), &id)) {
-            warm(l, b, b->name, id);
+            warm(l, c, b, b->name, id);
         }
         pthread_mutex_unlock(&l->lock);
     }

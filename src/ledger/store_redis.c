@@ -198,6 +198,8 @@ static bool read_answer(struct redis_store *s, struct asked *a, const struct np_
     (void)snprintf(known.epoch, sizeof known.epoch, "%s", r->texts[1]);
     if (a->known.epoch[0] && strcmp(a->known.epoch, known.epoch) != 0) {
         s->round->epochs++;
+        /* It may have forgotten accounts too that this instance has not asked for yet. */
+        s->suspect_ns = np_clock_mono_ns(&np_clock_live);
     }
     a->known = known;
     s->round->store_ms = now_ms;

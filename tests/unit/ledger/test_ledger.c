@@ -290,6 +290,36 @@ START_TEST(a_limit_that_a_reload_lowers_holds_at_once_and_keeps_what_was_spent)
 }
 END_TEST
 
+/* By the newest catalogue's own calls, or by being told alone. */
+START_TEST(a_lowered_limit_holds_for_calls_that_began_before_it)
+{
+    struct np_budget were[1];
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_DAY, USD(1));
+    were[0] = budgets[0];
+    struct np_catalog old = catalog;
+    old.budgets = were;
+    np_ledger_warm(l, &old, NOON);
+    x.catalog = &old;
+    ck_assert_int_eq(reserve(USD(0.3), NOON, &r), NP_OK);
+    budgets[0].limit_nusd = USD(0.5);
+    np_ledger_warm(l, &catalog, NOON);
+    x.catalog = &catalog;
+    if (_i == 0) {
+        ck_assert_int_eq(reserve(USD(0.1), NOON, &r2), NP_OK);
+        np_ledger_settle(l, &r2, NP_SETTLED_VOID, 0);
+    }
+    x.catalog = &old;
+    ck_assert_int_eq(reserve(USD(0.3), NOON, &r2), NP_E_REFUSED);
+    ck_assert_int_eq(reserve(USD(0.2), NOON, &r2), NP_OK);
+    np_ledger_settle(l, &r2, NP_SETTLED_VOID, 0);
+    /* One that is raised, or rolled back, lets old calls have no more than their own. */
+    budgets[0].limit_nusd = USD(2);
+    np_ledger_warm(l, &catalog, NOON);
+    ck_assert_int_eq(reserve(USD(0.8), NOON, &r2), NP_E_REFUSED);
+    ck_assert_int_eq(reserve(USD(0.7), NOON, &r2), NP_OK);
+}
+END_TEST
+
 START_TEST(a_model_that_moves_to_another_provider_keeps_its_account)
 {
     budget(NP_ACCOUNT_MODEL, "gpt", NP_WINDOW_DAY, 100);
@@ -365,6 +395,7 @@ int main(void)
     tcase_add_test(t, a_clock_that_goes_back_does_not_open_an_old_window);
     tcase_add_test(t, looking_ahead_does_not_move_time);
     tcase_add_test(t, a_limit_that_a_reload_lowers_holds_at_once_and_keeps_what_was_spent);
+    tcase_add_loop_test(t, a_lowered_limit_holds_for_calls_that_began_before_it, 0, 2);
     tcase_add_test(t, a_model_that_moves_to_another_provider_keeps_its_account);
     tcase_add_test(t, a_call_of_too_many_accounts_is_refused_not_let_through);
     tcase_add_test(t, every_allocation_may_fail);

@@ -224,6 +224,32 @@ START_TEST(old_windows_and_rows_are_forgotten_and_sums_stay)
 }
 END_TEST
 
+START_TEST(whoever_has_been_taken_over_gets_nothing_more)
+{
+    struct life a = {0};
+    sqlite3 *db;
+    ck_assert(ask(&a, "global/day", 100, 0));
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "UPDATE self SET boot = boot + 1", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(db);
+    ck_assert(!ask(&a, "global/day", 10, 0));
+    ck_assert(!ask(&a, "global/day", 10, 0));
+    ck_assert_int_eq(one_number("SELECT granted FROM vectors"), 100);
+}
+END_TEST
+
+START_TEST(a_file_has_one_lock_by_whichever_name)
+{
+    char link[128];
+    struct np_journal *other = NULL;
+    (void)snprintf(link, sizeof link, "%s/other.db", folder);
+    ck_assert_int_eq(symlink(path, link), 0);
+    enum np_err err = np_journal_open(link, NOW, &other, &recovered, why, sizeof why);
+    (void)unlink(link);
+    ck_assert_int_eq(err, NP_E_BUSY);
+}
+END_TEST
+
 START_TEST(a_ledger_of_the_first_schema_is_taken_over)
 {
     struct life a = {0};
@@ -350,6 +376,8 @@ int main(void)
     tcase_add_test(t, a_view_of_an_account_leaves_no_row);
     tcase_add_test(t, a_row_that_is_told_twice_counts_once);
     tcase_add_test(t, old_windows_and_rows_are_forgotten_and_sums_stay);
+    tcase_add_test(t, whoever_has_been_taken_over_gets_nothing_more);
+    tcase_add_test(t, a_file_has_one_lock_by_whichever_name);
     tcase_add_test(t, a_ledger_of_the_first_schema_is_taken_over);
     suite_add_tcase(s, t);
     t = tcase_create("faults");
