@@ -138,9 +138,8 @@ static enum np_err find_records(struct np_ledger *l, const struct np_exchange *x
         if (out->account[i] == NP_LEDGER_NONE) {
             return NP_E_FULL;
         }
-        np_lease_limit(
-            l, out->account[i],
-            np_account_limit(l, x->catalog, out->account[i], t[i].budget->limit_nusd));
+        np_lease_limit(l, out->account[i],
+                       np_account_limit(l, x->catalog, out->account[i], t[i].budget->limit_nusd));
         t[i].record = np_record_at(l, out->account[i]);
         t[i].end_ms = t[i].record->end_ms;
     }

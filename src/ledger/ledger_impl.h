@@ -69,7 +69,7 @@ struct np_ledger {
     struct np_thread *thread; /* NULL: the store is immediate */
     const struct np_clock *clock;
     unsigned share;
-    bool closing; /* nothing is asked for any more */
+    bool closing;                    /* nothing is asked for any more */
     const struct np_catalog *newest; /* looked at no more than which it is; NULL: none was told */
     uint32_t declarations;           /* how many were told */
     struct np_record *chunk[NP_LEDGER_RECORDS / NP_LEDGER_CHUNK];

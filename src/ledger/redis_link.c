@@ -126,7 +126,7 @@ static void on_disconnect(const redisAsyncContext *ac, int status)
     if (ac != k->ac) {
         return; /* given up before */
     }
-    if (status != REDIS_OK && !k->why[0]) {
+    if (status != REDIS_OK && !k->why[0] && !np_redis_tls_refused(k->tls, k->why, sizeof k->why)) {
         note_why(k, "the connection ended", ac->errstr ? ac->errstr : "");
     }
     gone(k);

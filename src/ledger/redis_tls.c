@@ -15,6 +15,7 @@
 
 struct np_redis_tls {
     SSL_CTX *ssl;
+    SSL *latest; /* of the connection that was begun last; held, for what it says of its end */
 };
 
 static void say(char *why, size_t size, const char *what)
@@ -48,6 +49,7 @@ struct np_redis_tls *np_redis_tls_new(char *why, size_t size)
 void np_redis_tls_free(struct np_redis_tls *t)
 {
     if (t) {
+        SSL_free(t->latest);
         SSL_CTX_free(t->ssl);
     }
     free(t);
@@ -63,6 +65,18 @@ static bool expect(SSL *ssl, const char *host)
     return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
 }
 
+/* False, and why: the server's certificate is not as it must be. */
+static bool verified(const SSL *ssl, char *why, size_t size)
+{
+    long result = SSL_get_verify_result(ssl);
+    if (result == X509_V_OK) {
+        return true;
+    }
+    (void)snprintf(why, size, "TLS: certificate verify failed: %s",
+                   X509_verify_cert_error_string(result));
+    return false;
+}
+
 bool np_redis_tls_begin(struct np_redis_tls *t, struct redisContext *c, const char *host, char *why,
                         size_t size)
 {
@@ -70,12 +84,22 @@ bool np_redis_tls_begin(struct np_redis_tls *t, struct redisContext *c, const ch
     if (!ssl || !expect(ssl, host)) {
         say(why, size, "no session");
     } else if (redisInitiateSSL(c, ssl) == REDIS_OK) {
+        (void)SSL_up_ref(ssl);
+        SSL_free(t->latest);
+        t->latest = ssl;
         return true;
+    } else if (!verified(ssl, why, size)) {
+        /* The best that can be said. */
     } else {
         (void)snprintf(why, size, "TLS: %s", c->errstr);
     }
     SSL_free(ssl);
     return false;
+}
+
+bool np_redis_tls_refused(const struct np_redis_tls *t, char *why, size_t size)
+{
+    return t && t->latest && !verified(t->latest, why, size);
 }
 
 #else
@@ -98,6 +122,14 @@ bool np_redis_tls_begin(struct np_redis_tls *t, struct redisContext *c, const ch
     (void)c;
     (void)host;
     (void)snprintf(why, size, "TLS: none");
+    return false;
+}
+
+bool np_redis_tls_refused(const struct np_redis_tls *t, char *why, size_t size)
+{
+    (void)t;
+    (void)why;
+    (void)size;
     return false;
 }
 

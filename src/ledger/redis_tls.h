@@ -16,5 +16,7 @@ void np_redis_tls_free(struct np_redis_tls *t);
 /* The connection speaks TLS from now on; false, and *why: it does not. */
 bool np_redis_tls_begin(struct np_redis_tls *t, struct redisContext *c, const char *host, char *why,
                         size_t size);
+/* Whether the connection that was begun last ended because of the server's certificate; *why says so. */
+bool np_redis_tls_refused(const struct np_redis_tls *t, char *why, size_t size);
 
 #endif

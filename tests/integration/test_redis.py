@@ -79,7 +79,7 @@ class Redis:
 @case.unittest.skipUnless(shutil.which("redis-server"), "redis-server is not installed")
 class Shared(case.Case):
     def setUp(self):
-        self.redis = Redis()
+        self.redis = Redis("--enable-debug-command", "yes")
         self.addCleanup(lambda: self.redis.close())
         self.mock.control(m={"first_ms": 1, "total_ms": 2})
 
@@ -193,25 +193,59 @@ class Shared(case.Case):
         got, settled = self.redis.sums()
         self.assertEqual(got, settled)
 
+    def restarted(self):
+        self.redis.kill()
+        self.redis.start()
+
     def test_an_empty_redis_is_told_again_what_was_granted(self):
+        self.forgetful(self.restarted)
+
+    def test_a_redis_that_somebody_flushes_is_told_again_what_was_granted(self):
+        self.forgetful(lambda: self.redis.cli("flushall"))
+
+    def forgetful(self, forget):
         before = self.mock.calls("m")
         policies = self.set_of(0.60)
         servers = [self.start(policies) for _ in range(2)]
         for i in range(20):
             self.assertTrue(self.good(servers[i % 2]))
-        self.redis.kill()
-        self.redis.start()
+        forget()
         good, end = 0, time.monotonic() + 40
         while time.monotonic() < end and good < 40:
             good += sum(not r.json()["degraded"] for r in at_once(4, lambda i: self.ask(servers[i % 2])))
         calls = self.mock.calls("m") - before
-        case.say(f"Redis came back empty: {calls} calls of 60 that the limit allows")
+        case.say(f"Redis forgot all: {calls} calls of 60 that the limit allows")
         self.assertEqual(calls, 60)
         self.assertFalse(self.good(servers[0]) or self.good(servers[1]))
         for server in servers:
             self.assertGreaterEqual(server.metrics().get("neap_store_epoch_changes_total"), 1)
             server.stop()
         self.assertEqual(self.redis.sums(), (60 * CENT, 60 * CENT))
+
+    def test_a_server_that_takes_2_s_for_an_answer_is_on_nobodys_way(self):
+        server = self.start(self.set_of(1000.0))
+        times = {"calm": [], "slow": []}
+
+        def measure(kind, seconds):
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                begin = time.monotonic()
+                self.assertTrue(self.good(server))
+                times[kind].append((time.monotonic() - begin) * 1000)
+                time.sleep(0.005)
+
+        measure("calm", 1)  # so that what two seconds need is leased
+        for _ in range(3):
+            measure("calm", 1)
+            sleep = threading.Thread(target=lambda: self.redis.cli("debug", "sleep", "2"))
+            sleep.start()
+            measure("slow", 1.5)
+            sleep.join()
+        p99 = {kind: sorted(of)[len(of) * 99 // 100] for kind, of in times.items()}
+        case.say(
+            f"Redis takes 2 s: {len(times['slow'])} calls, p99 {p99['slow']:.1f} ms beside {p99['calm']:.1f} ms"
+        )
+        self.assertLess(p99["slow"], 1000)  # whoever waited for it would wait longer
 
     def test_a_script_that_is_flushed_is_loaded_again(self):
         server = self.start(self.set_of(1000.0))
@@ -245,6 +279,7 @@ class Shared(case.Case):
     def test_a_server_that_talks_nonsense_stops_nobody(self):
         with socket.create_server(("127.0.0.1", 0)) as liar:
             answers = [b"+OK\r\n", b"$3\r\nabc\r\n", b"*-1\r\n", b"\x00\x01\x02\r\n", b"*1\r\n:7\r\n"]
+            answers.append(b"-LOADING Redis is loading the dataset in memory\r\n")
 
             def lie():
                 with contextlib.suppress(OSError):

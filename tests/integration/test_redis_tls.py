@@ -96,7 +96,7 @@ class RedisTls(case.Case):
         return not server.ask("hello", "/api/wall/reply", timeout=30).json()["degraded"]
 
     def assertRefused(self, server):
-        self.assertLogged("certificate verify failed")
+        self.assertLogged("certificate verify failed: ")
         self.assertFalse(self.good(server))
         self.assertEqual(server.metrics().get("neap_store_up"), 0)
 

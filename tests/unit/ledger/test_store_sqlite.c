@@ -230,7 +230,8 @@ START_TEST(whoever_has_been_taken_over_gets_nothing_more)
     sqlite3 *db;
     ck_assert(ask(&a, "global/day", 100, 0));
     ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(db, "UPDATE self SET boot = boot + 1", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, "UPDATE self SET boot = boot + 1", NULL, NULL, NULL),
+                     SQLITE_OK);
     (void)sqlite3_close(db);
     ck_assert(!ask(&a, "global/day", 10, 0));
     ck_assert(!ask(&a, "global/day", 10, 0));
