@@ -23,7 +23,8 @@ function tokensOf(tokens) {
 }
 
 function wordsOf(a) {
-  const words = [`${a.status ? `${a.status} ` : ""}${a.class}`, ms(a.latencyMs)];
+  const words = [a.lost ? "ended: another answered first" : `${a.status ? `${a.status} ` : ""}${a.class}`, ms(a.latencyMs)];
+  if (a.hedge) words.unshift("beside the one before");
   if (a.ttftMs !== undefined) words.push(`first byte after ${ms(a.ttftMs)}`);
   const tokens = tokensOf(a.tokens);
   if (tokens) words.push(tokens);
@@ -35,9 +36,10 @@ function wordsOf(a) {
   return words.join(" · ");
 }
 
-function attemptRow(a, i, whole) {
-  const level = a.class === "ok" ? "good" : a.class === "cancelled" ? "warn" : "bad";
+function attemptRow(record, a, i, whole) {
+  const level = a.class === "ok" ? "good" : a.lost || a.class === "cancelled" ? "warn" : "bad";
   const end = a.atMs + a.latencyMs;
+  const text = record.firstTextMs;
   const first = a.ttftMs === undefined ? end : Math.min(end, a.atMs + a.ttftMs);
   return h("li", { key: `a${i}`, class: "step" },
     h("div", { class: "step-name" }, h("b", null, `${i + 1}`), " ", h("span", { class: "mono" }, a.model),
@@ -45,9 +47,10 @@ function attemptRow(a, i, whole) {
     h("div", { class: "track", "aria-hidden": "true" },
       h("span", { class: `wait ${level}`, style: place(a.atMs, first, whole) }),
       end > first && h("span", { class: `flow ${level}`, style: place(first, end, whole) }),
+      text >= a.atMs && text <= end && !a.lost && h("span", { class: "mark", style: { left: place(text, text, whole).left } }),
       a.retryInMs > 0 && h("span", { class: "pause", style: place(end, end + a.retryInMs, whole) })),
     h("div", { class: `step-words ${level}` }, wordsOf(a)),
-    a.error && h("div", { class: "step-error" }, a.error));
+    a.error && !a.lost && h("div", { class: "step-error" }, a.error));
 }
 
 function skipRow(s, i) {
@@ -63,7 +66,7 @@ function steps(record, whole) {
   const skipsAfter = (n) => skipped.forEach((s, i) => { if (s.attempts === n) out.push(skipRow(s, i)); });
   skipsAfter(0);
   record.attempts.forEach((a, i) => {
-    out.push(attemptRow(a, i, whole));
+    out.push(attemptRow(record, a, i, whole));
     skipsAfter(i + 1);
   });
   return out;
@@ -75,6 +78,7 @@ function timeline(record) {
   const list = steps(record, whole);
   if (list.length === 0) return empty("No provider was called.");
   const marks = [0, 0.25, 0.5, 0.75, 1];
+  if (record.attempts.length === 0) return h("div", { class: "timeline" }, h("ol", { class: "steps" }, list));
   return h("div", { class: "timeline" },
     h("div", { class: "scale", "aria-hidden": "true" }, marks.map((m) =>
       h("span", { key: m, class: m === 0 ? "begin" : m === 1 ? "end" : m === 0.5 ? "" : "quarter", style: { left: `${m * 100}%` } },
@@ -83,13 +87,19 @@ function timeline(record) {
     h("p", { class: "muted legend-line" },
       h("span", { class: "key wait-key", "aria-hidden": "true" }), " waiting for the first byte  ",
       h("span", { class: "key flow-key", "aria-hidden": "true" }), " receiving  ",
-      h("span", { class: "key pause-key", "aria-hidden": "true" }), " pause before the next attempt"));
+      h("span", { class: "key pause-key", "aria-hidden": "true" }), " pause before the next attempt  ",
+      record.firstTextMs !== undefined && [h("span", { class: "key mark-key", "aria-hidden": "true" }), " first text at the client"]));
 }
 
 // --- the rest
 
 function fact(name, ...value) {
   return h("div", { class: "fact", key: name }, h("dt", null, name), h("dd", null, value));
+}
+
+// Finer than milliseconds where nothing but neap took time.
+function took(record) {
+  return record.attempts.length === 0 ? us(record.overheadUs) : ms(record.latencyMs);
 }
 
 function facts(record, now) {
@@ -101,7 +111,7 @@ function facts(record, now) {
     record.message && fact("message", record.message),
     record.param && fact("field", h("span", { class: "mono" }, record.param)),
     fact("time", h("span", { title: record.at }, moment(record.at, now))),
-    fact("took", ms(record.latencyMs), h("span", { class: "muted" }, `, ${us(record.overheadUs)} of it in neap itself`)),
+    fact("took", took(record), record.attempts.length > 0 && h("span", { class: "muted" }, `, ${us(record.overheadUs)} of it in neap itself`)),
     record.firstTextMs !== undefined && fact("first text", `after ${ms(record.firstTextMs)}`),
     fact("cost", money(record.costUsd), budget && h("span", { class: "muted" }, ` of ${money(budget.reserved)} held`)),
     budget && budget.accounts.length > 0 && fact("paid by", h("span", { class: "mono" }, budget.accounts.join(", "))),
@@ -111,7 +121,7 @@ function facts(record, now) {
     record.policy && fact("policy", h("span", { class: "mono" }, record.policy)),
     record.plan && fact("plan", h("span", { class: "mono" }, record.plan.join(", "))),
     record.dropped && fact("left out", h("span", { class: "mono" }, record.dropped.join(", "))),
-    record.retryAfterS && fact("may come again", `after ${duration(record.retryAfterS)}`));
+    record.retryAfterS && fact("come again", `after ${duration(record.retryAfterS)}`));
 }
 
 function hookItem(hook, i) {
@@ -133,7 +143,7 @@ export function requestPage(app) {
   return h("div", { class: "page", key: `request ${record.requestId}` },
     back, h("h1", { class: "mono id" }, record.requestId),
     panel("What came of it", {}, facts(record, app.now)),
-    panel("Attempts", { note: `${several(record.attempts.length, "attempt")}, ${ms(record.latencyMs)} in all` }, timeline(record)),
+    panel("Attempts", { note: `${several(record.attempts.length, "attempt")}, ${took(record)} in all` }, timeline(record)),
     h("div", { class: "columns" },
       panel("In words", { note: "as neap explain tells it" },
         h("pre", { tabindex: 0, role: "region", "aria-label": "What neap explain says" }, app.data.told || "…")),
