@@ -26,7 +26,7 @@ static const char *const texts[NP_SQL_COUNT] = {
     [NP_SQL_TOTAL] = "INSERT INTO totals VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE"
                      " SET calls = calls + ?3, cost_nusd = cost_nusd + ?4",
     [NP_SQL_PEERS] = "SELECT instance, granted, returned, exact + estimated + presumed FROM vectors"
-                     " WHERE account = ?1 AND start_ms = ?2 LIMIT ?3",
+                     " WHERE account = ?1 AND start_ms = ?2 ORDER BY instance <> ?4 LIMIT ?3",
     [NP_SQL_KNOWN] = "SELECT epoch, seq FROM known WHERE account = ?1 AND start_ms = ?2",
     [NP_SQL_KNOW] = "INSERT INTO known VALUES (?1, ?2, ?3, ?4, ?5)"
                     " ON CONFLICT DO UPDATE SET epoch = ?3, seq = ?4",
@@ -225,6 +225,7 @@ enum np_err np_journal_peers(struct np_journal *j, const char *account, int64_t 
     bind_text(s, 1, account);
     (void)sqlite3_bind_int64(s, 2, start_ms);
     (void)sqlite3_bind_int64(s, 3, (int64_t)max);
+    bind_text(s, 4, j->id.instance);
     while ((rc = sqlite3_step(s)) == SQLITE_ROW && *n < max) {
         struct np_peer *p = &out[(*n)++];
         *p = (struct np_peer){.granted = sqlite3_column_int64(s, 1),

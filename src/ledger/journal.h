@@ -53,7 +53,7 @@ struct np_known {
     char epoch[17]; /* "": nothing was heard of it yet */
     int64_t seq;
 };
-/* Everybody's vectors in an account and window, at most max. */
+/* Everybody's vectors in an account and window, at most max, this instance's first. */
 enum np_err np_journal_peers(struct np_journal *j, const char *account, int64_t start_ms,
                              struct np_peer *out, size_t max, size_t *n) NP_MUST_CHECK;
 enum np_err np_journal_known(struct np_journal *j, const char *account, int64_t start_ms,

@@ -239,6 +239,28 @@ START_TEST(whoever_has_been_taken_over_gets_nothing_more)
 }
 END_TEST
 
+START_TEST(of_more_instances_than_can_be_told_this_one_is)
+{
+    static struct np_peer peers[512];
+    const struct np_lease lease = {.account = "global/day", .start_ms = NOW, .end_ms = NOW + DAY};
+    struct np_vector v = {.granted = 7};
+    size_t n = 0;
+    ck_assert_int_eq(np_journal_begin(journal), NP_OK);
+    for (int i = 0; i < 600; i++) {
+        char name[17];
+        (void)snprintf(name, sizeof name, "%016d", i); /* before any that is made by chance */
+        ck_assert_int_eq(np_journal_put(journal, &lease, name, &v), NP_OK);
+    }
+    v.granted = 9;
+    ck_assert_int_eq(np_journal_put(journal, &lease, np_journal_id(journal)->instance, &v), NP_OK);
+    ck_assert_int_eq(np_journal_peers(journal, "global/day", NOW, peers, 512, &n), NP_OK);
+    ck_assert_int_eq(np_journal_commit(journal), NP_OK);
+    ck_assert_uint_eq(n, 512);
+    ck_assert_str_eq(peers[0].instance, np_journal_id(journal)->instance);
+    ck_assert_int_eq(peers[0].granted, 9);
+}
+END_TEST
+
 START_TEST(a_file_has_one_lock_by_whichever_name)
 {
     char link[128];
@@ -378,6 +400,7 @@ int main(void)
     tcase_add_test(t, a_row_that_is_told_twice_counts_once);
     tcase_add_test(t, old_windows_and_rows_are_forgotten_and_sums_stay);
     tcase_add_test(t, whoever_has_been_taken_over_gets_nothing_more);
+    tcase_add_test(t, of_more_instances_than_can_be_told_this_one_is);
     tcase_add_test(t, a_file_has_one_lock_by_whichever_name);
     tcase_add_test(t, a_ledger_of_the_first_schema_is_taken_over);
     suite_add_tcase(s, t);
