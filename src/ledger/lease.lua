@@ -1,6 +1,7 @@
 -- One account and window in Redis: a hash with, for each instance i, what it was granted (g:i), gave
 -- back (r:i) and settled (s:i); its boot (b:i), nonce (n:i), the time of its last call (t:i), the epoch
--- in which it last told all it knew (e:i) and up to where its r:i is its own word (w:i). Amounts are decimal strings of up to 19 digits: a
+-- in which it last told all it knew (e:i), what was given back in its name (x:i) and how much of that was
+-- granted to it once more (w:i). Amounts are decimal strings of up to 19 digits: a
 -- number of Lua is exact to 2^53 only, so they are compared as text, taken apart to be subtracted, and
 -- added by HINCRBY.
 --
@@ -79,14 +80,17 @@ end
 
 local changed = false
 
--- More was given back in this instance's name than it says itself: somebody thought it dead (release.lua).
--- It may hold that still, so as much is granted to it once more, above the limit if need be.
+-- Something was given back in this instance's name: somebody thought it dead (release.lua). It may hold that
+-- still, so as much as it does not know of is granted to it once more, above the limit if need be. That it
+-- says less than is known is not enough: a call that was long under way does so too.
 local function take_back(says)
-  local there, own = hash["r:" .. me], larger(hash["w:" .. me] or "0", says)
-  if there and larger(there, own) ~= own then
-    redis.call("HINCRBY", key, "g:" .. me, whole(minus(there, own)))
+  local released, done = hash["x:" .. me], hash["w:" .. me] or "0"
+  if not released or larger(released, done) == done then return end
+  local amount = math.min(minus(released, done), minus(hash["r:" .. me] or "0", says))
+  set("w:" .. me, released)
+  if amount > 0 then
+    redis.call("HINCRBY", key, "g:" .. me, whole(amount))
     hash["g:" .. me] = redis.call("HGET", key, "g:" .. me)
-    set("w:" .. me, there)
     changed = true
   end
 end

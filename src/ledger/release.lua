@@ -31,5 +31,6 @@ local amount = minus(granted, returned) - minus(settled, "0")
 if amount <= 0 then return { "none", "0" } end
 local text = string.format("%.0f", amount)
 redis.call("HINCRBY", key, "r:" .. id, text)
+redis.call("HINCRBY", key, "x:" .. id, text)
 redis.call("HINCRBY", key, "seq", 1)
 return { "ok", text }

@@ -315,6 +315,33 @@ test("what was released is granted once more to who comes back, and once only", 
   equal({ server.hash["g:a"], server.hash["r:a"] }, { "80", "40" })
 end)
 
+test("a call that arrives after later ones raises nothing", function()
+  local server, a = server_new { now = 1000 }, instance_new "a"
+  take(a, one(server, a, 40, 1000), 1000)
+  local late = args(a, server, 1000, 0, SHIPPED)
+  own(a).r, a.free = 30, 10
+  take(a, one(server, a, 0, 2000), 2000)
+  server_call(server, late)
+  equal({ server.hash["g:a"], server.hash["r:a"] }, { "40", "30" })
+  server.clock.now = 40000
+  equal({ server_release(server, "a") }, { "ok", 10 })
+  server_call(server, late)
+  take(a, one(server, a, 0, 40100), 40100)
+  equal({ a.free, own(a).g - own(a).r, server.hash["g:a"], server.hash["r:a"] }, { 10, 10, "50", "40" })
+end)
+
+test("a snapshot of after a release grants it not once more than once", function()
+  local server, a = server_new { now = 1000 }, instance_new "a"
+  take(a, one(server, a, 40, 1000), 1000)
+  server.clock.now = 40000
+  server_release(server, "a")
+  local snapshot = copy(server.hash)
+  take(a, one(server, a, 0, 40100), 40100)
+  server_restart(server, snapshot)
+  take(a, one(server, a, 0, 40200), 40200)
+  equal({ a.free, server.hash["g:a"], server.hash["r:a"] }, { 40, "80", "40" })
+end)
+
 test("a server that has just lost something lets nobody be released", function()
   local server, a, b = server_new { now = 1000 }, instance_new "a", instance_new "b"
   take(a, one(server, a, 40, 1000), 1000)
