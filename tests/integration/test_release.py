@@ -185,7 +185,7 @@ class Release(case.Case):
             server.stop()
         got, settled = redis.sums()
         case.say(f"20 cents, {held / CENT:.0f} released while stopped and back: {calls} calls")
-        self.assertGreater(calls, 20)
+        self.assertGreaterEqual(calls, 20)
         self.assertLessEqual(calls * CENT, 20 * CENT + held)
         self.assertEqual((got, settled), (calls * CENT, calls * CENT))
 
