@@ -23,6 +23,8 @@ static const struct long_option long_options[] = {
     {CURLOPT_NOSIGNAL, 1},
     {CURLOPT_TCP_NODELAY, 1},
     {CURLOPT_BUFFERSIZE, NP_READ_BYTES},
+    /* The least there may be. libcurl 8 takes so much for each call and keeps it to the call's end. */
+    {CURLOPT_UPLOAD_BUFFERSIZE, 16384},
     {CURLOPT_FOLLOWLOCATION, 0},
     {CURLOPT_NETRC, CURL_NETRC_IGNORED},
     {CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
