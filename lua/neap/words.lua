@@ -31,6 +31,9 @@ local aliases = {
   { name = "neap.breaker", text = "Whether a model is called.", type = '"closed"|"half_open"|"open"' },
   { name = "neap.window", text = "The span of a budget; calendar spans are in UTC.",
     type = '"minute"|"hour"|"day"|"week"|"month"|"none"' },
+  { name = "neap.objective", text = "What endpoints.lua promises in slo.",
+    type = '"p95_ms"|"error_rate"|"degraded_rate"|"cost_usd"' },
+  { name = "neap.burn_window", text = "How far back a burn rate looks.", type = '"5m"|"30m"|"1h"|"6h"|"3d"' },
   { name = "neap.fault", text = "What a scripted provider can fail with.",
     type = '"network"|"timeout"|"rate_limited"|"quota"|"overloaded"|"server_error"|"bad_reply"|"credential"'
       .. '|"model_gone"|"too_long"|"filtered"|"rejected"|"cut"' },
@@ -286,8 +289,10 @@ N("stats.p95", "name: string", "number?", "The 95th percentile of the latency of
   .. "while fewer than 20 are known.", '(stats.p95("gpt-4.1") or 0) > 2500', { errors = "a name that is no text" })
 N("stats.error_rate", "name: string", "number?", "Which part of an endpoint's requests or a model's attempts failed "
   .. "of late, 0 to 1.", '(stats.error_rate("gpt-4.1") or 0) > 0.2', { errors = "a name that is no text" })
-N("stats.burn", "endpoint: string", "number?", "How many times too fast the worst of an endpoint's objectives burns, "
-  .. "over the last hour.", "(stats.burn(req.endpoint) or 0) > 2", { errors = "a name that is no text" })
+N("stats.burn", "endpoint: string, objective: neap.objective?, window: neap.burn_window?", "number?",
+  "How many times too fast an endpoint's objective burns; the worst of them, over the last hour, unless said.",
+  'stats.burn(req.endpoint, "cost_usd", "30m") > 1',
+  { errors = "a name that is no text; an unknown objective or window" })
 N("stats.cost_usd", "account: string, window: neap.window?", "number?", "What was spent in the running window; nil "
   .. "where budgets.lua has no such account and window.", 'stats.cost_usd("global", "day")',
   { errors = ACCOUNT .. "; an unknown window" })

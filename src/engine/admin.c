@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "engine/monitor.h"
+#include "engine/objectives.h"
 #include "http/dialect.h"
 
 #include <stdlib.h>
@@ -124,6 +125,11 @@ static void policies(struct neap_engine *e, struct answer *a)
 static void alerts(struct neap_engine *e, struct answer *a)
 {
     np_monitor_json(e->monitor, &a->out);
+}
+
+static void slo(struct neap_engine *e, struct answer *a)
+{
+    np_status_slo(e, &a->out);
 }
 
 static void days(struct neap_engine *e, struct answer *a)
@@ -279,6 +285,7 @@ static const struct route {
     {"/api/policies", "GET", policies, 0, false},
     {NP_REQUESTS_PATH, "GET", requests, 0, false}, /* and what is below it */
     {"/api/alerts", "GET", alerts, 0, false},
+    {"/api/slo", "GET", slo, 0, false},
     {"/api/days", "GET", days, 0, false},
     {NP_SERIES_PATH, "GET", series, 0, false},
     {"/api/policies/reload", "POST", NULL, NP_RELOAD_ANEW, false},

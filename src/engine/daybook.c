@@ -385,6 +385,14 @@ size_t np_daybook_day(const struct np_daybook *b, int64_t day, enum np_day_kind 
     return n;
 }
 
+struct np_till_sum np_daybook_sum(const struct np_daybook *b, int64_t day, enum np_day_kind kind,
+                                  const char *name)
+{
+    const struct np_day *d = find_day(b, day);
+    uint32_t place = d && d->n_places > 0 ? *find(d, kind, name) : 0;
+    return place ? d->entry[place - 1].sum : (struct np_till_sum){0};
+}
+
 struct np_till_sum np_daybook_total(const struct np_daybook *b, int64_t day)
 {
     struct np_till_sum sum = {0};

@@ -63,6 +63,9 @@ int64_t np_day_of(int64_t wall_ms);
  * were put to out. Without memory 0. */
 size_t np_daybook_day(const struct np_daybook *b, int64_t day, enum np_day_kind kind,
                       struct np_day_row *out, size_t max);
+/* The sum of one of them; of an endpoint none. */
+struct np_till_sum np_daybook_sum(const struct np_daybook *b, int64_t day, enum np_day_kind kind,
+                                  const char *name);
 /* The sum over all endpoints. */
 struct np_till_sum np_daybook_total(const struct np_daybook *b, int64_t day);
 

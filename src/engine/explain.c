@@ -368,6 +368,9 @@ static void tell_attempt(struct np_buf *out, struct np_buf *b, struct np_span a,
     end_entry(out, label, b);
     put_end(b, a);
     put_tokens(b, a);
+    double deltas = np_number_of(a, "deltas");
+    if (deltas > 0)
+        (void)np_buf_printf(b, ", sent on in %.0f piece%s", deltas, deltas > 1 ? "s" : "");
     end_entry(out, "", b);
     put_cost(b, a);
     if (wait >= 0) {
@@ -488,11 +491,15 @@ static void tell_outcome(struct np_buf *out, struct np_buf *b, struct np_span re
         (void)np_buf_printf(b, " %.0f", status);
     if (ok)
         put_answering(b, record);
+    put_member(b, ", which ended by ", record, "finishReason");
     put_member(b, ", reason ", record, "reason");
     if (words)
         (void)np_buf_printf(b, ": %s", words);
     put_member(b, ": ", record, "message");
-    put_member(b, ", at ", record, "param");
+    if (np_text_of(record, "message").n == 0)
+        put_member(b, ": the request is not valid at ", record, "param");
+    else
+        put_member(b, ", at ", record, "param");
     (void)np_buf_puts(b, ", after ");
     put_ms(b, np_number_of(record, "latencyMs"));
     (void)np_buf_puts(b, ", for ");

@@ -28,14 +28,26 @@ static double error_rate(void *ctx, struct np_span name)
     return m ? np_stat_model_error_rate(l->guard, m->slot, now_ns(l)) : -1;
 }
 
-/* The largest burn of the endpoint's objectives over the last hour. */
-static double burn(void *ctx, struct np_span endpoint)
+static enum np_burn_window window_of(struct np_span name)
+{
+    for (int w = 0; w < NP_BURN_COUNT; w++) {
+        if (np_span_is(name, np_burn_window_name((enum np_burn_window)w)))
+            return (enum np_burn_window)w;
+    }
+    return NP_BURN_1H;
+}
+
+/* Of one objective, or the largest of all. */
+static double burn(void *ctx, struct np_span endpoint, struct np_span objective,
+                   struct np_span window)
 {
     struct np_lender *l = ctx;
     const struct np_endpoint *e = np_catalog_endpoint(l->catalog, endpoint);
     double most = -1;
     for (int o = 0; e && o < NP_OBJ_COUNT; o++) {
-        double b = np_slo_burn(l->guard, e, (enum np_objective)o, NP_BURN_1H, now_ns(l));
+        if (objective.n > 0 && !np_span_is(objective, np_objective_name((enum np_objective)o)))
+            continue;
+        double b = np_slo_burn(l->guard, e, (enum np_objective)o, window_of(window), now_ns(l));
         most = b > most ? b : most;
     }
     return most;

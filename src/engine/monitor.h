@@ -14,6 +14,8 @@ void np_monitor_json(struct np_monitor *m, struct np_buf *out);
 void np_monitor_metrics(struct np_monitor *m, struct np_buf *out);
 /* {"days":[…]}: today so far and the days before, as the daily report has them. */
 void np_monitor_days(struct np_monitor *m, struct np_buf *out);
+/* What calls of a model have cost today, some seconds late. */
+int64_t np_monitor_spent_today(struct np_monitor *m, const struct np_model *of);
 /* Ends its thread. */
 void np_monitor_join(struct np_monitor *m);
 /* Writes what is kept a last time; when every exchange has ended, before workers and keeper are freed. */

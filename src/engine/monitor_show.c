@@ -3,6 +3,7 @@
 
 #include "engine/report.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DAYS_SHOWN 8
@@ -121,4 +122,15 @@ void np_monitor_days(struct np_monitor *m, struct np_buf *out)
     np_json_w_end(&w, ']');
     np_json_w_end(&w, '}');
     (void)np_buf_char(out, '\n');
+}
+
+int64_t np_monitor_spent_today(struct np_monitor *m, const struct np_model *of)
+{
+    char name[256];
+    int64_t today = np_day_of(np_clock_wall_ms(&np_clock_live));
+    (void)snprintf(name, sizeof name, "%s/%s", of->provider->name, of->name);
+    pthread_mutex_lock(&m->lock);
+    int64_t nusd = np_daybook_sum(m->days, today, NP_DAY_MODEL, name).cost_nusd;
+    pthread_mutex_unlock(&m->lock);
+    return nusd;
 }

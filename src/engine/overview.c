@@ -163,8 +163,8 @@ static void model(const struct page *p, struct np_span m)
 {
     char text[32];
     struct np_span state = np_text_of(m, "state");
-    put_name(p, np_text_of(m, "provider"), 14);
-    put_name(p, np_text_of(m, "model"), 22);
+    put_name(p, np_text_of(m, "provider"), 11);
+    put_name(p, np_text_of(m, "model"), 21);
     bool closed = np_span_is(state, "closed");
     put(p,
         closed                      ? NULL
@@ -172,8 +172,9 @@ static void model(const struct page *p, struct np_span m)
                                     : YELLOW,
         "%-10.*s", (int)state.n, state.p);
     put(p, NULL, " %9s", milliseconds(np_number_of(m, "p95Ms"), text));
-    put(p, NULL, " %8s", percent(np_number_of(m, "errorRate"), text));
-    put(p, NULL, " %9.0f\n", np_number_of(m, "inflight"));
+    put(p, NULL, " %7s", percent(np_number_of(m, "errorRate"), text));
+    put(p, NULL, " %5.0f", np_number_of(m, "inflight"));
+    put(p, NULL, " %10s\n", dollars(np_number_of(m, "spentTodayUsd"), text));
 }
 
 /* Spent as #, reserved as +; what is over the limit fills it. */
@@ -228,6 +229,13 @@ static void alert(const struct page *p, struct np_span a)
     put(p, NULL, "%.*s%s\n", text.n > 48 ? 47 : (int)text.n, text.p, text.n > 48 ? "…" : "");
 }
 
+static bool is_empty(struct np_span object, const char *key)
+{
+    struct np_span item;
+    struct np_json_walk w = np_list_of(object, key);
+    return !np_json_item(&w, &item);
+}
+
 /* A heading and a line for each of the list, nothing when it is empty. */
 static void section(const struct page *p, struct np_span object, const char *key,
                     const char *heading, void (*line)(const struct page *, struct np_span))
@@ -241,14 +249,22 @@ static void section(const struct page *p, struct np_span object, const char *key
     }
 }
 
+static void alerts(const struct page *p, struct np_span said)
+{
+    if (is_empty(said, "alerts"))
+        put(p, DIM, "\nno alert fires\n");
+    section(p, said, "alerts", "alerts", alert);
+}
+
 static void head(const struct page *p, struct np_span status)
 {
     char up[32];
     struct np_span version = np_text_of(status, "version"), policy = np_text_of(status, "policy");
     struct np_span draining, simulate = np_text_of(status, "simulate");
-    put(p, NULL, "neap %.*s  up %s  %.0f workers  %.0f in flight  policy %.*s", (int)version.n,
-        version.p, duration(now_s() - seconds_of(np_text_of(status, "startedAt")), up),
-        np_number_of(status, "workers"), np_number_of(status, "inflight"), (int)policy.n, policy.p);
+    double workers = np_number_of(status, "workers");
+    put(p, NULL, "neap %.*s  up %s  %.0f worker%s  %.0f in flight  policy %.*s", (int)version.n,
+        version.p, duration(now_s() - seconds_of(np_text_of(status, "startedAt")), up), workers,
+        workers > 1 ? "s" : "", np_number_of(status, "inflight"), (int)policy.n, policy.p);
     if (simulate.n > 0)
         put(p, YELLOW, "\nimitation providers: nothing is called, nothing is paid");
     if (np_json_get(status, "draining", &draining) && np_json_kind(draining) == NP_JSON_TRUE)
@@ -295,15 +311,16 @@ static void tell(const struct neap_overview_options *o, struct np_span status, s
             "endpoint                       objective       goal          now  burn in 1h",
             endpoint);
     section(&p, status, "breakers",
-            "provider       model                  breaker          p95   errors in flight", model);
+            "provider    model                 breaker          p95  errors  open      today",
+            model);
     section(&p, status, "budgets",
-            "account                spent # reserved +               spent of limit     left",
+            "account                 spent # reserved +        spent of limit    resets in",
             budget);
     if (ask(o, "/api/policies", &more, why))
         section(&p, np_buf_view(&more), "generations", "policies", generation);
     np_buf_free(&more);
     if (ask(o, "/api/alerts", &more, why))
-        section(&p, np_buf_view(&more), "alerts", "alerts", alert);
+        alerts(&p, np_buf_view(&more));
     np_buf_free(&more);
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "engine/monitor.h"
+#include "engine/objectives.h"
 #include "engine/otel.h"
 
 #include <math.h>
@@ -56,55 +57,6 @@ static void guard_metrics(struct neap_engine *e, const struct np_catalog *c, str
         one_label(labels, "provider", c->providers[i].name);
         np_prom_f64(out, "llm_retry_budget_tokens", labels->p,
                     np_retry_budget_tokens(e->guard, &c->providers[i]));
-    }
-}
-
-static double objective_value(const struct np_endpoint *e, enum np_objective o)
-{
-    switch (o) {
-    case NP_OBJ_P95:
-        return e->slo.p95_ms;
-    case NP_OBJ_ERRORS:
-        return e->slo.error_rate;
-    case NP_OBJ_DEGRADED:
-        return e->slo.degraded_rate;
-    default:
-        return (double)e->slo.cost_nusd / 1e9; /* shown, never reckoned with */
-    }
-}
-
-static void slo_labels(struct np_buf *labels, const struct np_endpoint *e, enum np_objective o,
-                       const char *window)
-{
-    np_buf_reset(labels);
-    np_prom_label(labels, "endpoint", e->path);
-    np_prom_label(labels, "objective", np_objective_name(o));
-    if (window)
-        np_prom_label(labels, "window", window);
-    (void)np_buf_char(labels, '\0');
-}
-
-static void slo_metrics(struct neap_engine *e, const struct np_catalog *c, struct np_buf *out,
-                        struct np_buf *labels)
-{
-    np_prom_head(out, "neap_slo_objective", "gauge", "An endpoint's objective");
-    for (size_t i = 0; i < c->n_endpoints; i++) {
-        for (int o = 0; o < NP_OBJ_COUNT; o++) {
-            slo_labels(labels, &c->endpoints[i], (enum np_objective)o, NULL);
-            np_prom_f64(out, "neap_slo_objective", labels->p,
-                        objective_value(&c->endpoints[i], (enum np_objective)o));
-        }
-    }
-    np_prom_head(out, "neap_slo_burn_rate", "gauge",
-                 "How many times faster than allowed an objective's budget is used up");
-    for (size_t i = 0; i < c->n_endpoints; i++) {
-        for (int o = 0; o < NP_OBJ_COUNT * NP_BURN_COUNT; o++) {
-            enum np_objective objective = (enum np_objective)(o / NP_BURN_COUNT);
-            enum np_burn_window window = (enum np_burn_window)(o % NP_BURN_COUNT);
-            slo_labels(labels, &c->endpoints[i], objective, np_burn_window_name(window));
-            np_prom_f64(out, "neap_slo_burn_rate", labels->p,
-                        np_slo_burn(e->guard, &c->endpoints[i], objective, window, now_ns()));
-        }
     }
 }
 
@@ -193,7 +145,7 @@ void np_status_metrics(struct neap_engine *e, struct np_buf *out)
     np_buf_init(&labels, 4096);
     np_prometheus_write(out, e->meters, e->n_workers + 2, &e->slots);
     guard_metrics(e, c, out, &labels);
-    slo_metrics(e, c, out, &labels);
+    np_objectives_metrics(e, c, out);
     budget_metrics(e, c, out, &labels);
     process_metrics(e, np_policyset_version(set), out, &labels);
     np_monitor_metrics(e->monitor, out);
@@ -224,45 +176,6 @@ static void time_field(struct np_json_w *w, const char *key, int64_t at_ms)
     np_json_w_cstr(w, key, text);
 }
 
-static void burns_json(struct neap_engine *e, const struct np_endpoint *ep, struct np_json_w *w,
-                       const char *key, enum np_burn_window window)
-{
-    np_json_w_begin_key(w, key, '{');
-    for (int o = 0; o < NP_OBJ_COUNT; o++)
-        np_json_w_f64(w, np_objective_name((enum np_objective)o),
-                      np_slo_burn(e->guard, ep, (enum np_objective)o, window, now_ns()));
-    np_json_w_end(w, '}');
-}
-
-static void endpoints_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
-{
-    np_json_w_begin_key(w, "endpoints", '[');
-    for (size_t i = 0; i < c->n_endpoints; i++) {
-        const struct np_endpoint *ep = &c->endpoints[i];
-        double p95 = np_stat_endpoint_p95_ms(e->guard, ep->slot, now_ns());
-        np_json_w_begin(w, '{');
-        np_json_w_cstr(w, "path", ep->path);
-        np_json_w_begin_key(w, "objectives", '{');
-        for (int o = 0; o < NP_OBJ_COUNT; o++)
-            np_json_w_f64(w, np_objective_name((enum np_objective)o),
-                          objective_value(ep, (enum np_objective)o));
-        np_json_w_end(w, '}');
-        if (p95 < 0)
-            np_json_w_null(w, "p95Ms");
-        else
-            np_json_w_f64(w, "p95Ms", p95);
-        np_json_w_f64(w, "errorRate", np_stat_endpoint_error_rate(e->guard, ep->slot, now_ns()));
-        burns_json(e, ep, w, "burn1h", NP_BURN_1H);
-        np_json_w_begin_key(w, "burn", '{');
-        for (int b = 0; b < NP_BURN_COUNT; b++)
-            burns_json(e, ep, w, np_burn_window_name((enum np_burn_window)b),
-                       (enum np_burn_window)b);
-        np_json_w_end(w, '}');
-        np_json_w_end(w, '}');
-    }
-    np_json_w_end(w, ']');
-}
-
 static void breakers_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
 {
     np_json_w_begin_key(w, "breakers", '[');
@@ -285,6 +198,7 @@ static void breakers_json(struct neap_engine *e, const struct np_catalog *c, str
         np_json_w_i64(w, "inflight", np_inflight_get(e->guard, m->provider));
         np_json_w_f64(w, "p95Ms", p95 < 0 ? NAN : p95);
         np_json_w_f64(w, "errorRate", np_stat_model_error_rate(e->guard, m->slot, now_ns()));
+        money(w, "spentTodayUsd", np_monitor_spent_today(e->monitor, m));
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');
@@ -379,7 +293,7 @@ void np_status_json(struct neap_engine *e, struct np_buf *out)
     np_json_w_i64(&w, "workers", (int64_t)e->n_workers);
     np_json_w_i64(&w, "inflight", (int64_t)open);
     np_json_w_cstr(&w, "simulate", e->simulate_url[0] ? e->simulate_url : NULL);
-    endpoints_json(e, np_policyset_catalog(set), &w);
+    np_objectives_json(e, np_policyset_catalog(set), &w);
     breakers_json(e, np_policyset_catalog(set), &w);
     budgets_json(e, np_policyset_catalog(set), &w);
     finish(&w, out);

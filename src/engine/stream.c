@@ -199,6 +199,7 @@ static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_atte
         if (!x->emitted)
             x->first_text_ns = now.mono_ns;
         x->emitted = a->emitted = true;
+        a->deltas++;
         env->ground->emit(env->ground->ctx, x, a->hedge, np_buf_view(delta));
     }
     np_buf_reset(delta);

@@ -130,6 +130,15 @@ const char *np_burn_window_name(enum np_burn_window w); /* 5m … */
 double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
                    enum np_burn_window w, uint64_t now_ns);
 
+/* What the burn rates of a window stand on. */
+struct np_slo_view {
+    uint64_t total;               /* replies of all kinds */
+    uint64_t counted;             /* those that are not the caller's fault */
+    uint64_t slow, bad, degraded; /* of these: above the objective, failed, degraded */
+    double cost_nusd;             /* of all; shown, never reckoned with */
+};
+void np_slo_look(struct np_guard *g, const struct np_endpoint *e, enum np_burn_window w,
+                 uint64_t now_ns, struct np_slo_view *out);
 /* How many replies of the window were bad by the objective; by cost: how many there were. */
 uint64_t np_slo_bad(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
                     enum np_burn_window w, uint64_t now_ns);

@@ -64,18 +64,13 @@ struct np_slo_cell {
     int64_t cost_nusd;
 };
 
-struct np_slo_sums {
-    uint64_t total, counted, slow, bad, degraded;
-    double cost_nusd;
-};
-
 /* Three days of minutes of one endpoint, all under the lock. */
 struct np_slo_book {
     pthread_mutex_t lock;
     struct np_slo_cell *cells;              /* NULL before the first exchange */
     uint32_t newest;                        /* minutes before it never change */
     uint32_t memo_minute[NP_BURN_COUNT];    /* for which `newest` memo holds; 0: none */
-    struct np_slo_sums memo[NP_BURN_COUNT]; /* the window's minutes before `newest` */
+    struct np_slo_view memo[NP_BURN_COUNT]; /* the window's minutes before `newest` */
 };
 
 struct np_hedge_cell {

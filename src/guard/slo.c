@@ -65,7 +65,7 @@ void np_slo_add(struct np_guard *g, const struct np_endpoint *e, uint64_t now_ns
     pthread_mutex_unlock(&book->lock);
 }
 
-static void sums_add(struct np_slo_sums *s, const struct np_slo_cell *c)
+static void sums_add(struct np_slo_view *s, const struct np_slo_cell *c)
 {
     s->total += c->total;
     s->counted += c->counted;
@@ -76,15 +76,15 @@ static void sums_add(struct np_slo_sums *s, const struct np_slo_cell *c)
 }
 
 /* The sums of a window that ends now, under the lock. */
-static struct np_slo_sums sums_of(struct np_slo_book *book, enum np_burn_window w, uint64_t now_ns)
+static struct np_slo_view sums_of(struct np_slo_book *book, enum np_burn_window w, uint64_t now_ns)
 {
     if (!book->cells) {
-        return (struct np_slo_sums){0};
+        return (struct np_slo_view){0};
     }
     uint32_t minute = minute_of(now_ns);
     book->newest = minute > book->newest ? minute : book->newest;
     if (book->memo_minute[w] != book->newest) {
-        struct np_slo_sums sums = {0};
+        struct np_slo_view sums = {0};
         for (uint32_t i = 1; i < window_minutes[w] && i < book->newest; i++) {
             const struct np_slo_cell *c = &book->cells[(book->newest - i) % MINUTES];
             if (c->minute == book->newest - i) {
@@ -94,7 +94,7 @@ static struct np_slo_sums sums_of(struct np_slo_book *book, enum np_burn_window 
         book->memo[w] = sums;
         book->memo_minute[w] = book->newest;
     }
-    struct np_slo_sums sums = book->memo[w];
+    struct np_slo_view sums = book->memo[w];
     const struct np_slo_cell *running = &book->cells[book->newest % MINUTES];
     if (running->minute == book->newest) {
         sums_add(&sums, running);
@@ -107,15 +107,22 @@ static double share(double part, uint64_t whole, double objective)
     return whole == 0 || !(objective > 0) ? 0 : part / (double)whole / objective;
 }
 
-/* An objective that the endpoint does not set burns nothing. */
-double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
-                   enum np_burn_window w, uint64_t now_ns)
+void np_slo_look(struct np_guard *g, const struct np_endpoint *e, enum np_burn_window w,
+                 uint64_t now_ns, struct np_slo_view *out)
 {
     np_require(e->slot < NP_MAX_ENDPOINTS && (unsigned)w < NP_BURN_COUNT);
     struct np_slo_book *book = &g->slo[e->slot];
     pthread_mutex_lock(&book->lock);
-    struct np_slo_sums s = sums_of(book, w, now_ns);
+    *out = sums_of(book, w, now_ns);
     pthread_mutex_unlock(&book->lock);
+}
+
+/* An objective that the endpoint does not set burns nothing. */
+double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
+                   enum np_burn_window w, uint64_t now_ns)
+{
+    struct np_slo_view s;
+    np_slo_look(g, e, w, now_ns, &s);
     switch (o) {
     case NP_OBJ_P95:
         return share((double)s.slow, s.total, e->slo.p95_ms > 0 ? P95_SHARE : 0);
@@ -133,11 +140,8 @@ double np_slo_burn(struct np_guard *g, const struct np_endpoint *e, enum np_obje
 uint64_t np_slo_bad(struct np_guard *g, const struct np_endpoint *e, enum np_objective o,
                     enum np_burn_window w, uint64_t now_ns)
 {
-    np_require(e->slot < NP_MAX_ENDPOINTS && (unsigned)w < NP_BURN_COUNT);
-    struct np_slo_book *book = &g->slo[e->slot];
-    pthread_mutex_lock(&book->lock);
-    struct np_slo_sums s = sums_of(book, w, now_ns);
-    pthread_mutex_unlock(&book->lock);
+    struct np_slo_view s;
+    np_slo_look(g, e, w, now_ns, &s);
     const uint64_t counts[NP_OBJ_COUNT] = {s.slow, s.bad, s.degraded, s.total};
     return counts[o];
 }

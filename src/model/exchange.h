@@ -76,6 +76,7 @@ struct np_attempt {
     bool hedge;          /* it began beside another that had not answered */
     bool lost;           /* another answered first, and it was ended */
     bool emitted;        /* text of it has reached the client */
+    uint32_t deltas;     /* in so many pieces */
     bool ended;
     size_t after_notes; /* hooks called before it */
     struct np_reservation reservation;

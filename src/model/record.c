@@ -209,6 +209,7 @@ static void put_attempt(struct np_json_w *w, const struct np_exchange *x,
         np_json_w_bool(w, "lost", true);
     if (a->first_byte_ns > 0)
         np_json_w_i64(w, "ttftMs", passed_ms(a->start_ns, a->first_byte_ns));
+    put_count(w, "deltas", a->deltas);
     np_json_w_i64(w, "latencyMs", passed_ms(a->start_ns, a->end_ns));
     put_tokens(w, &a->usage);
     if (a->usage_flagged)
@@ -352,6 +353,8 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
     if (o->refused || o->broken)
         put_message(w, &o->refusal);
     put_count(w, "retryAfterS", o->retry_after_s);
+    if (!o->refused && !o->degraded && !o->broken && o->finish != NP_FINISH_stop)
+        np_json_w_cstr(w, "finishReason", np_finish_name(o->finish));
     put_money(w, "costUsd", x->cost_nusd);
     if (x->hedge)
         np_json_w_cstr(w, "hedge", np_hedge_name(x->hedge));

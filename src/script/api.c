@@ -58,9 +58,36 @@ static int stats_error_rate(lua_State *L)
     return push_statistic(L, script_of(L)->powers.error_rate);
 }
 
+/* An argument that is one of these names, or `otherwise` where it is not given. */
+static struct np_span choice_arg(lua_State *L, int arg, const char *what, const char *const *names,
+                                 size_t n, const char *otherwise)
+{
+    if (lua_isnoneornil(L, arg))
+        return np_span_of(otherwise);
+    struct np_span name = span_arg(L, arg);
+    for (size_t i = 0; i < n; i++)
+        if (np_span_is(name, names[i]))
+            return name;
+    char text[NP_RAW_NAME];
+    np_state_type_error(L, "stats.burn: there is no %s %s", what,
+                        np_raw_name(name, names, n, text));
+    return name;
+}
+
 static int stats_burn(lua_State *L)
 {
-    return push_statistic(L, script_of(L)->powers.burn);
+    static const char *const objectives[] = {"p95_ms", "error_rate", "degraded_rate", "cost_usd"};
+    static const char *const windows[] = {"5m", "30m", "1h", "6h", "3d"};
+    const struct np_powers *p = &script_of(L)->powers;
+    struct np_span endpoint = span_arg(L, 1);
+    struct np_span objective = choice_arg(L, 2, "objective", objectives, 4, "");
+    struct np_span window = choice_arg(L, 3, "window", windows, 5, "1h");
+    double v = p->burn ? p->burn(p->ctx, endpoint, objective, window) : -1;
+    if (v >= 0)
+        lua_pushnumber(L, v);
+    else
+        lua_pushnil(L);
+    return 1;
 }
 
 /* Refuses a window that is none. */

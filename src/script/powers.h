@@ -16,7 +16,9 @@ struct np_powers {
     /* name is an endpoint's path or a model's name. Negative: nothing is known (nil). */
     double (*p95_ms)(void *ctx, struct np_span name);
     double (*error_rate)(void *ctx, struct np_span name);
-    double (*burn)(void *ctx, struct np_span endpoint);
+    /* objective and window by name ("cost_usd", "1h"); an empty objective: the worst. */
+    double (*burn)(void *ctx, struct np_span endpoint, struct np_span objective,
+                   struct np_span window);
     /* False: there is no such budget (nil). window empty: the account's first. */
     bool (*spent)(void *ctx, struct np_span account, struct np_span window, int64_t *out_nusd);
     bool (*remaining)(void *ctx, struct np_span account, int64_t *out_nusd);

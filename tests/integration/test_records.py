@@ -1,6 +1,10 @@
 """What operators may ask of the newest decision records, and what records hold of calls that failed."""
 
+import hashlib
+import json
+import os
 import re
+import time
 
 import case
 import procs
@@ -163,6 +167,34 @@ class Records(case.Case):
             _, text, _ = self.explain(record["requestId"])
             self.assertIn(f"{spec['status']} {name}, ", text)
 
+    def streamed(self, **spec):
+        self.mock.control(m={"text": "one two three four five", **QUICK, **spec})
+        conn = self.server.conn()
+        self.addCleanup(conn.close)
+        stream = self.server.stream("hello", conn=conn).follow()
+        self.mock.control()
+        return stream, self.server.decision(stream.head.get("X-Request-Id"))
+
+    def test_a_stream_says_in_how_many_pieces_it_came_and_how_it_ended(self):
+        stream, record = self.streamed(finish="length", total_ms=100)
+        pieces = stream.order.count("delta")
+        self.assertGreater(pieces, 1)
+        (attempt,) = record["attempts"]
+        self.assertEqual(attempt["deltas"], pieces)
+        self.assertEqual((record["stream"], record["finishReason"]), (True, "length"))
+        self.assertGreaterEqual(record["firstTextMs"], attempt["ttftMs"])
+        self.assertLess(record["bytes"], 1000)
+        text = self.explain(record["requestId"])[1]
+        self.assertIn(f"sent on in {pieces} pieces", " ".join(text.split()))
+        self.assertIn("which ended by length", " ".join(text.split()))
+
+    def test_a_stream_that_broke_off_says_after_how_many_pieces(self):
+        stream, record = self.streamed(fin_at=900, total_ms=100)
+        (attempt,) = record["attempts"]
+        self.assertEqual((attempt["class"], record["brokeOff"]), ("cut", True))
+        self.assertEqual(attempt["deltas"], stream.order.count("delta"))
+        self.assertNotIn("finishReason", record)
+
     def test_nothing_was_dropped(self):
         self.assertEqual(self.server.metrics().get("neap_log_dropped_total"), 0)
 
@@ -220,6 +252,68 @@ class Less(case.Case):
         code, _, said = procs.run("serve", "--log-level", "loud", "--policies", self.policies.path)
         self.assertEqual(code, 2)
         self.assertIn("debug, info, warn or error", said)
+
+
+class Doors(case.Case):
+    """Refusals of keys, limits and lengths: each has a record, and none holds a key or a text."""
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"], body_bytes=1024)
+        keys = ["sha256:" + hashlib.sha256(b"a-client-key").hexdigest()]
+        policies.tenants = {"acme": {"keys": keys, "requests_per_minute": 1}}
+
+    def test_each_refusal_has_a_record(self):
+        own = {"Authorization": "Bearer a-client-key"}
+        asked = (
+            (self.server.ask("secret text", headers={"Authorization": "Bearer a-wrong-key"}), 401),
+            (self.server.ask("secret text" * 1000, headers=own), 413),
+            (self.server.ask("secret text", headers=own), 200),
+            (self.server.ask("secret text", headers=own), 429),
+        )
+        for reply, status in asked:
+            self.assertEqual(reply.status, status, reply)
+            record = self.server.decision(reply)
+            self.assertEqual(record["status"], status, record)
+            self.assertEqual(record["endpoint"], "/api/assistant/reply")
+            self.assertEqual(record.get("tenant"), None if status == 401 else "acme", record)
+            self.assertLess(record["bytes"], 1000)
+        written = self.server.read("decisions")
+        for secret in ("a-wrong-key", "a-client-key", "secret text"):
+            self.assertNotIn(secret, written)
+
+
+class Files(case.Case):
+    """A file of records does not grow without end."""
+
+    workers = 1
+    flags = ("--log-max-mb", "1", "--record-bodies")
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"])
+
+    def test_full_files_are_put_aside_and_five_are_kept(self):
+        ids = []
+        for i in range(60):
+            ids.append(self.server.ask(f"{i} " + "x" * 150000).get("X-Request-Id"))
+            time.sleep(0.02)  # longer than the writer's pause
+        names = [self.server.path("decisions")]
+        names += [f"{names[0]}.{i}" for i in range(1, 6)]
+        self.assertTrue(procs.wait_for(lambda: all(map(os.path.exists, names))), names)
+        self.assertFalse(os.path.exists(names[0] + ".6"))
+        kept = []
+        for name in reversed(names):
+            with open(name, encoding="utf-8") as f:
+                kept += [json.loads(line)["requestId"] for line in f]
+            self.assertLess(os.path.getsize(name), 4 << 20)
+            self.assertEqual(os.stat(name).st_mode & 0o077, 0)
+        self.assertEqual(kept, ids[-len(kept) :])
+        self.assertGreater(len(kept), 25)
 
 
 if __name__ == "__main__":

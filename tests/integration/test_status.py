@@ -42,10 +42,22 @@ class Status(case.Case):
         self.assertRegex(text, r"/api/assistant/reply +p95 +2500 ms")
         self.assertRegex(text, r"errors +1 %")
         self.assertRegex(text, r"p +a-model +closed")
+        self.assertIn("\nno alert fires\n", text)
         self.assertRegex(text, r"global/day +\[\.+\] +\$0\.0\d+ of \$50\.00")
         self.assertRegex(text, r"tenant:anonymous/day +\[#+\.*\]")
         self.assertRegex(text, r"[0-9a-f]{12} +running +\d+ s ago")
         self.assertNotIn("\033", text)
+
+    def test_what_a_model_has_cost_today_stands_behind_it(self):
+        self.assertEqual(self.server.ask("hi").status, 200)
+
+        def cost():
+            return re.search(r"a-model +closed .* (\$0\.0[1-9]\d*)$", self.status()[1], re.M)
+
+        shown = procs.wait_for(cost, 25)  # it is reckoned every ten seconds
+        self.assertTrue(shown, self.status()[1])
+        (model,) = self.server.status()["breakers"]
+        self.assertEqual(float(shown.group(1)[1:]), model["spentTodayUsd"])
 
     def test_json_is_what_the_admin_socket_says(self):
         code, text, _ = self.status("--json")

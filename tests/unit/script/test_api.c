@@ -36,11 +36,21 @@ static const char *breaker(void *ctx, struct np_span model)
     return np_span_is(model, "claude") ? "open" : NULL;
 }
 
+/* Reads its names, so that a mistake shows. */
+static double burn(void *ctx, struct np_span endpoint, struct np_span objective,
+                   struct np_span window)
+{
+    if (objective.n == 0 && np_span_is(window, "1h"))
+        return rate(ctx, endpoint);
+    return np_span_is(objective, "cost_usd") && np_span_is(window, "30m") ? 7 : -1;
+}
+
 static void lend(struct kit *k)
 {
     k->s = NULL;
     k->powers.p95_ms = p95;
-    k->powers.error_rate = k->powers.burn = rate;
+    k->powers.error_rate = rate;
+    k->powers.burn = burn;
     k->powers.spent = spent;
     k->powers.remaining = remaining;
     k->powers.breaker = breaker;
@@ -59,6 +69,8 @@ static void check(struct kit *k, const char *body)
 static const char *const truths[] = {
     "assert(stats.p95('gpt-4.1') == 900 and stats.p95('x') == nil)",
     "assert(stats.error_rate('claude') == 0.25 and stats.burn('claude') == 0.25)",
+    "assert(stats.burn('claude', 'cost_usd', '30m') == 7)",
+    "assert(stats.burn('claude', 'p95_ms') == nil and stats.burn('claude', nil, '1h') == 0.25)",
     "assert(stats.cost_usd('global', 'day') == 1.25 and stats.cost_usd('model:x', 'day') == nil)",
     "assert(stats.cost_usd('global') == 7e-9)",
     "assert(budget.remaining('tenant:acme') == 0.5 and budget.remaining('tenant:x/day') == nil)",
@@ -109,6 +121,9 @@ static const char *const wrong[] = {
     "stats.p95()",
     "stats.error_rate(true)",
     "stats.burn({})",
+    "stats.burn('claude', 'cost')",
+    "stats.burn('claude', 5 < 6)",
+    "stats.burn('claude', 'cost_usd', '2h')",
     "stats.cost_usd('acme')",
     "stats.cost_usd('tenant:')",
     "stats.cost_usd('tenants:acme')",
