@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static void *wait_for_second(void *arg)
@@ -99,6 +100,7 @@ static int run(int argc, char **argv)
     block_signals(&set);
     /* Keys live in this process: no core file, no ptrace by others. */
     (void)prctl(PR_SET_DUMPABLE, 0);
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0});
     struct neap_engine *e = NULL;
     char why[NEAP_WHY] = "";
     enum neap_status status = neap_engine_start(&options, &e, why);

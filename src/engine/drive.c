@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "engine/drive_impl.h"
+#include "model/quote.h"
 
 int64_t np_drive_left_ms(const struct np_exchange *x, struct np_now now)
 {
@@ -361,7 +362,7 @@ void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x, struc
     leave_leg(x, a, now);
     a->class = x->client_gone ? NP_CLASS_cancelled : answer->class;
     a->status = end->status;
-    a->error = answer->error;
+    a->error = np_quote_hide(x->arena, answer->error, x->body);
     a->provider_request_id = answer->provider_request_id;
     a->retry_after_ms = answer->retry_after_ms;
     a->first_byte_ns = end->first_byte_ns;
