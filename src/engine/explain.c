@@ -3,6 +3,7 @@
 #include "engine/explain.h"
 
 #include "engine/fields.h"
+#include "model/money.h"
 
 #include <stdio.h>
 
@@ -518,6 +519,47 @@ static void tell_head(struct np_buf *out, struct np_buf *b, struct np_span recor
     end_entry(out, "", b);
 }
 
+/* What an account of a model or a provider has paid: what its own attempts cost; -1: the account is of
+ * another kind and paid all. */
+static int64_t share_of(struct np_span record, struct np_span account)
+{
+    bool model = np_span_starts(account, "model:");
+    size_t skip = model ? 6 : 9;
+    const char *slash = account.n > 0 ? memrchr(account.p, '/', account.n) : NULL;
+    if ((!model && !np_span_starts(account, "provider:")) || !slash || slash < account.p + skip)
+        return -1;
+    struct np_span item, cost,
+        name = np_span_make(account.p + skip, (size_t)(slash - account.p) - skip);
+    int64_t sum = 0, nusd;
+    for (struct np_json_walk w = np_list_of(record, "attempts"); np_json_item(&w, &item);) {
+        if (np_span_eq(np_text_of(item, model ? "model" : "provider"), name) &&
+            np_json_get(item, "costUsd", &cost) && np_money_parse(cost, 9, &nusd) == NP_OK)
+            sum += nusd;
+    }
+    return sum;
+}
+
+/* "global/day, model:m/day ($0.02)": each account, with its share where it did not pay all. */
+static size_t put_accounts(struct np_buf *b, struct np_span record, struct np_span budget)
+{
+    struct np_span item, cost;
+    int64_t all = 0;
+    size_t n = 0;
+    if (np_json_get(budget, "settled", &cost))
+        (void)!np_money_parse(cost, 9, &all);
+    for (struct np_json_walk w = np_list_of(budget, "accounts"); np_json_item(&w, &item);) {
+        if (np_json_kind(item) != NP_JSON_STRING)
+            continue;
+        char text[NP_MONEY_TEXT];
+        int64_t share = share_of(record, np_json_inner(item));
+        (void)np_buf_puts(b, n++ ? ", " : "");
+        put_text(b, np_json_inner(item));
+        if (share >= 0 && share < all)
+            (void)np_buf_printf(b, " ($%.*s)", (int)np_money_format(share, text), text);
+    }
+    return n;
+}
+
 static void tell_money(struct np_buf *out, struct np_buf *b, struct np_span record)
 {
     struct np_span budget = object_of(record, "budget");
@@ -529,7 +571,7 @@ static void tell_money(struct np_buf *out, struct np_buf *b, struct np_span reco
     (void)np_buf_puts(b, " held");
     size_t before = b->n;
     (void)np_buf_puts(b, ", from ");
-    if (put_list(b, budget, "accounts", ", ") == 0) {
+    if (put_accounts(b, record, budget) == 0) {
         b->n = before;
         (void)np_buf_puts(b, "; no budget stands over it");
     }

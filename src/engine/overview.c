@@ -220,13 +220,29 @@ static void generation(const struct page *p, struct np_span g)
             error.n > 74 ? "…" : "");
 }
 
+/* A text in lines of 80 columns, broken between words, behind so many blanks. */
+static void put_wrapped(const struct page *p, struct np_span text, size_t indent)
+{
+    while (text.n > 0) {
+        size_t n = text.n < 80 - indent ? text.n : 80 - indent;
+        while (n < text.n && n > 0 && text.p[n] != ' ')
+            n--;
+        if (n == 0)
+            n = text.n < 80 - indent ? text.n : 80 - indent;
+        put(p, NULL, "%*s%.*s\n", (int)indent, "", (int)n, text.p);
+        n += n < text.n && text.p[n] == ' ';
+        text = np_span_make(text.p + n, text.n - n);
+    }
+}
+
 static void alert(const struct page *p, struct np_span a)
 {
-    struct np_span name = np_text_of(a, "alert"), text = np_text_of(a, "text");
-    struct np_span severity = np_text_of(a, "severity");
-    put(p, np_span_is(severity, "page") ? RED : YELLOW, "%-8.*s ", (int)severity.n, severity.p);
-    put_name(p, name, 20);
-    put(p, NULL, "%.*s%s\n", text.n > 48 ? 47 : (int)text.n, text.p, text.n > 48 ? "…" : "");
+    char since[32];
+    struct np_span name = np_text_of(a, "alert"), severity = np_text_of(a, "severity");
+    put(p, np_span_is(severity, "page") ? RED : YELLOW, "%-7.*s ", (int)severity.n, severity.p);
+    put_name(p, name, 24);
+    put(p, DIM, "for %s\n", duration(now_s() - seconds_of(np_text_of(a, "since")), since));
+    put_wrapped(p, np_text_of(a, "text"), 8);
 }
 
 static bool is_empty(struct np_span object, const char *key)

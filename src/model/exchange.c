@@ -69,8 +69,10 @@ struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook h
     x->hooks_ns += ns;
     struct np_hook_note *notes =
         room_for(x, x->notes, x->n_notes, FIRST_NOTES, NP_MAX_HOOK_NOTES, sizeof *notes);
-    if (!notes)
+    if (!notes) {
+        x->notes_lost++;
         return NULL;
+    }
     x->notes = notes;
     uint64_t us = ns / 1000;
     x->notes[x->n_notes] = (struct np_hook_note){

@@ -16,7 +16,7 @@
 
 #define NP_MAX_ATTEMPTS 16
 #define NP_MAX_SKIPS 16
-#define NP_MAX_HOOK_NOTES 24
+#define NP_MAX_HOOK_NOTES 64
 
 /* One entry of the plan. */
 struct np_candidate {
@@ -158,7 +158,8 @@ struct np_exchange {
     size_t n_skipped;
     struct np_hook_note *notes;
     size_t n_notes;
-    uint64_t hooks_ns; /* spent in hooks */
+    uint32_t notes_lost; /* calls of hooks beyond NP_MAX_HOOK_NOTES */
+    uint64_t hooks_ns;   /* spent in hooks */
 
     int64_t cost_nusd;     /* settled so far */
     int64_t reserved_nusd; /* open now */

@@ -170,6 +170,7 @@ static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');
+    put_count(w, "hooksLeftOut", x->notes_lost);
 }
 
 static void put_tokens(struct np_json_w *w, const struct np_usage *u)

@@ -64,7 +64,9 @@ class Alerts(case.Case):
         self.assertEqual(server.log().count("warn alert alert=breaker severity=ticket"), 1)
         status, text, _ = procs.run("status", "--admin", f"http://127.0.0.1:{server.admin_port}")
         self.assertEqual(status, 0)
-        self.assertRegex(text, r"ticket +breaker +the breaker of m at p is open")
+        self.assertRegex(text, r"ticket +breaker +for \d+ s\n +the breaker of m at p is open\n")
+        self.assertLessEqual(max(map(len, text.splitlines())), 80, text)
+        self.assertRegex(text, r"ticket +reload_rejected +for \d+ s\n +policies were rejected: ")
 
     def test_the_alert_hook_adds_and_silences(self):
         self.files.hook(

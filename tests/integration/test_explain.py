@@ -27,7 +27,10 @@ class Explain(case.Case):
         policies.endpoint("plain", ["second"])
         policies.endpoint("skips", ["shut", "second"], max_attempts=2)
         policies.endpoint("lost", ["second"], max_attempts=1)
-        policies.budgets = [{"account": "tenant", "window": "day", "limit_usd": 50}]
+        policies.budgets = [
+            {"account": "tenant", "window": "day", "limit_usd": 50},
+            {"account": "model:second", "window": "week", "limit_usd": 50},
+        ]
         policies.hook("route", "(req, plan) " + ROUTE)
         policies.hook("retry", "(req, attempt) " + RETRY)
 
@@ -58,6 +61,16 @@ class Explain(case.Case):
         places = [text.find(piece) for piece in order]
         self.assertNotIn(-1, places, text)
         self.assertEqual(places, sorted(places), text)
+
+    def test_an_account_of_one_model_paid_for_its_own_attempts(self):
+        self.mock.control(first={"reset_at": 200, **QUICK})
+        request_id = self.ask("assistant")
+        self.mock.control()
+        record = self.server.decision(request_id)
+        first, second = (attempt["costUsd"] for attempt in record["attempts"])
+        self.assertGreater(first, 0)
+        text = " ".join(self.told(request_id).split())
+        self.assertIn(f"from tenant:anonymous/day, model:second/week (${second:.6f}".rstrip("0"), text)
 
     def test_without_a_route_hook_the_order_is_the_endpoints(self):
         self.assertIn("the endpoint's own order", self.told(self.ask("plain")))
