@@ -14,9 +14,9 @@
     (NP_NUSD_PER_USD / 100)    /* booked in an hour: below, a share says nothing */
 #define PROJECTED_MIN_PART 0.1 /* of a window, before its run says anything */
 
-/* Told at a jump, an alert stays until the latency is below this part of it: near the edge it would
- * come and go. */
-#define JUMP_ENDS_PART 0.9
+/* What was told of a jump or a projection stays until it is below this part of what it was told at:
+ * near the edge it would come and go. */
+#define ENDS_PART 0.9
 #define JUMP_LEAST_MS 20 /* more than usual: what is less is nobody's matter */
 
 struct sight {
@@ -49,18 +49,48 @@ static double usd(int64_t nusd)
 
 /* --- budgets ---------------------------------------------------------------------------------------- */
 
-/* At the pace of the window so far the limit will be crossed before its end. */
-static void projected(const struct sight *v, const struct np_account_view *a)
+/* Where an account stands among those that were told of, or a free place; NULL: all are taken. */
+static uint64_t *projected_place(struct np_alert_memory *m, uint64_t hash)
+{
+    uint64_t *empty = NULL;
+    for (size_t i = 0; i < NP_ALERT_PROJECTED; i++) {
+        if (m->projected[i] == hash)
+            return &m->projected[i];
+        empty = m->projected[i] == 0 && !empty ? &m->projected[i] : empty;
+    }
+    return empty;
+}
+
+static uint64_t hash_of(const char *name)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (; *name; name++)
+        hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
+    return hash | 1;
+}
+
+/* What the account will have spent at the end of its window, at the pace so far; 0: not known yet, or the
+ * limit is crossed already. */
+static double at_end_of(const struct sight *v, const struct np_account_view *a)
 {
     enum np_window w = a->window;
     if (w == NP_WINDOW_NONE || w == NP_WINDOW_MINUTE || a->spent_nusd >= a->limit_nusd)
-        return;
+        return 0;
     int64_t start = np_window_start(w, v->s->wall_ms), end = np_window_end(w, v->s->wall_ms);
     double part = (double)(v->s->wall_ms - start) / (double)(end - start);
-    if (part < PROJECTED_MIN_PART)
-        return;
-    double at_end = (double)a->spent_nusd / part;
-    if (at_end > (double)a->limit_nusd)
+    return part < PROJECTED_MIN_PART ? 0 : (double)a->spent_nusd / part;
+}
+
+/* At the pace of the window so far the limit will be crossed before its end. */
+static void projected(const struct sight *v, const struct np_account_view *a)
+{
+    double at_end = at_end_of(v, a);
+    uint64_t hash = hash_of(a->name), *place = projected_place(v->m, hash);
+    bool was = place && *place == hash;
+    bool is = at_end > (double)a->limit_nusd * (was ? ENDS_PART : 1);
+    if (place)
+        *place = is ? hash : 0;
+    if (is)
         say(v, "projected", a->name, "ticket", at_end / (double)a->limit_nusd, 1.0,
             "%s will cross its limit of $%.2f: $%.2f at the pace so far", a->name,
             usd(a->limit_nusd), at_end / (double)NP_NUSD_PER_USD);
@@ -139,7 +169,7 @@ static void jumps(const struct sight *v)
         struct np_daybook_p95 p;
         np_daybook_p95(v->s->days, e->path, v->s->wall_ms, &p);
         double rate = p.now_ms >= 0 && p.usual_ms > 0 ? p.now_ms / p.usual_ms : 0;
-        double least = c->alerts.p95_jump * (*jumped ? JUMP_ENDS_PART : 1);
+        double least = c->alerts.p95_jump * (*jumped ? ENDS_PART : 1);
         *jumped = rate >= least && p.now_ms - p.usual_ms >= JUMP_LEAST_MS;
         if (*jumped)
             say(v, "p95_jump", e->path, "ticket", rate, c->alerts.p95_jump,

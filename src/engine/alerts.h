@@ -54,11 +54,13 @@ struct np_alert_scene {
 };
 
 #define NP_ALERT_MINUTES 60
+#define NP_ALERT_PROJECTED 128
 
 /* What the rules remember from one look to the next; begins as zeroes. */
 struct np_alert_memory {
-    bool opened[NP_MAX_PAIRS];     /* the breaker opened and has not closed since */
-    bool jumped[NP_MAX_ENDPOINTS]; /* p95_jump was told and has not ended since */
+    bool opened[NP_MAX_PAIRS];              /* the breaker opened and has not closed since */
+    bool jumped[NP_MAX_ENDPOINTS];          /* p95_jump was told and has not ended since */
+    uint64_t projected[NP_ALERT_PROJECTED]; /* hashes of accounts of which that is so; 0: free */
     struct np_alert_minute {
         uint64_t minute; /* of the monotonic clock, and one; 0: none */
         int64_t booked_nusd, presumed_nusd, excess_nusd;

@@ -62,6 +62,29 @@ class Restarts(kept.Kept):
         self.assertEqual(len(self.budgets(receiver)), before + 1)
         self.assertNotIn("alert=budget", server.log())
 
+    def test_what_is_over_is_told_once_more(self):
+        receiver = self.receiver()
+        self.files.alerts["sinks"].append({"webhook": receiver.url + "/slack", "format": "slack"})
+        self.files.alerts["reload"] = True
+        server = self.begin()
+        self.files.put("route.lua", "return function( end\n")
+        self.assertEqual(server.reload().status, 422)
+        self.assertTrue(procs.wait_for(lambda: len(receiver.calls) == 2, LOOK_S), server.tail())
+        self.files.remove("route.lua")
+        self.assertEqual(server.reload().status, 200)
+        self.assertTrue(procs.wait_for(lambda: len(receiver.calls) == 4, SLOW_S + LOOK_S))
+        bodies = [b for b in self.bodies(receiver) if "state" in b]
+        lines = [b["text"] for b in self.bodies(receiver) if "state" not in b]
+        self.assertEqual([b["state"] for b in bodies], ["firing", "resolved"])
+        self.assertGreater(bodies[1]["resolvedAt"], bodies[1]["since"])
+        self.assertTrue(lines[0].startswith("[ticket] *reload_rejected*: policies were"), lines)
+        self.assertTrue(lines[1].startswith("[resolved] *reload_rejected*: policies were"), lines)
+        said = server.admin("GET", "/api/alerts").json()
+        self.assertEqual(said["alerts"], [])
+        self.assertEqual([a["alert"] for a in said["resolved"]], ["reload_rejected"])
+        self.assertFalse(server.metrics().get("neap_alert_firing"))
+        self.assertIn("info alert resolved alert=reload_rejected", server.log())
+
 
 if __name__ == "__main__":
     case.main()

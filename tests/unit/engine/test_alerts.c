@@ -179,6 +179,19 @@ START_TEST(an_account_whose_pace_crosses_its_limit_is_told_before_it_does)
 }
 END_TEST
 
+START_TEST(a_pace_near_the_limit_is_one_alert)
+{
+    for (int i = 0; i < 4; i++) { /* above and just below what crosses it */
+        account.spent_nusd = i % 2 ? 4900000000 : 5100000000;
+        look_times(8);
+    }
+    assert_told(1, 0);
+    account.spent_nusd = 4 * USD;
+    look_times(8);
+    assert_told(1, 1);
+}
+END_TEST
+
 START_TEST(the_first_tenth_of_a_window_projects_nothing)
 {
     scene.wall_ms = NOON_MS - 11 * 3600000;
@@ -529,6 +542,7 @@ int main(void)
     tcase_add_test(c, each_part_of_a_budget_is_told_once_and_ends_with_its_window);
     tcase_add_test(c, a_budget_that_is_spent_at_once_is_told_in_each_of_its_windows);
     tcase_add_test(c, an_account_whose_pace_crosses_its_limit_is_told_before_it_does);
+    tcase_add_test(c, a_pace_near_the_limit_is_one_alert);
     tcase_add_test(c, the_first_tenth_of_a_window_projects_nothing);
     tcase_add_test(c, a_fast_burn_is_told_in_three_speeds_and_ends_with_its_short_window);
     tcase_add_test(c, a_burn_of_few_bad_events_is_not_told);
