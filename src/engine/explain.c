@@ -2,14 +2,11 @@
  * record says; what it does not say is not told. */
 #include "engine/explain.h"
 
+#include "engine/explain_lines.h"
 #include "engine/fields.h"
 #include "model/money.h"
 
 #include <stdio.h>
-
-#define COLUMNS 80
-#define INDENT 11
-#define ENTRY_BYTES ((size_t)64 << 10)
 
 /* --- words --------------------------------------------------------------------------------------- */
 
@@ -89,107 +86,6 @@ static const char *said(const struct word *table, size_t n, struct np_span name)
     return NULL;
 }
 
-/* --- lines --------------------------------------------------------------------------------------- */
-
-/* The length of the character of UTF-8 at p that would move the cursor, hide or turn text around; 0:
- * it is harmless. C0, DEL, C1, U+200E/F, U+2028 to U+202E, U+2066 to U+2069. */
-static size_t harmful(const char *p, size_t n)
-{
-    const unsigned char *c = (const unsigned char *)p;
-    if (c[0] < 0x20 || c[0] == 0x7f)
-        return 1;
-    if (n >= 2 && c[0] == 0xc2 && c[1] < 0xa0)
-        return 2;
-    if (n < 3 || c[0] != 0xe2)
-        return 0;
-    static const unsigned char marks[][3] = {
-        {0x80, 0x8e, 0x8f}, {0x80, 0xa8, 0xae}, {0x81, 0xa6, 0xa9}};
-    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
-        if (c[1] == marks[i][0] && c[2] >= marks[i][1] && c[2] <= marks[i][2])
-            return 3;
-    }
-    return 0;
-}
-
-/* Text of others, given as the inside of a JSON string: without its escapes, harmless. */
-static void put_text(struct np_buf *b, struct np_span inner)
-{
-    struct np_buf plain;
-    if (inner.n == 0)
-        return;
-    np_buf_init(&plain, ENTRY_BYTES);
-    /* The value with its quotes: inner is a view into it. */
-    (void)np_json_put_text(&plain, np_span_make(inner.p - 1, inner.n + 2));
-    for (size_t i = 0; i < plain.n; i++) {
-        size_t n = harmful(plain.p + i, plain.n - i);
-        for (size_t k = 0; k < n; k++)
-            (void)np_buf_printf(b, "\\x%02x", (unsigned)(unsigned char)plain.p[i + k]);
-        if (n == 0)
-            (void)np_buf_char(b, plain.p[i]);
-        else
-            i += n - 1;
-    }
-    np_buf_free(&plain);
-}
-
-/* Columns of a text: the characters of UTF-8 that begin in it. */
-static size_t columns_of(const char *p, size_t n)
-{
-    size_t columns = 0;
-    for (size_t i = 0; i < n; i++)
-        columns += ((unsigned char)p[i] & 0xc0) != 0x80;
-    return columns;
-}
-
-/* As many bytes of a word as fill the columns, at least one character. */
-static size_t bytes_in(const char *p, size_t n, size_t columns)
-{
-    size_t i = 0, seen = 0;
-    for (; i < n; i++) {
-        seen += ((unsigned char)p[i] & 0xc0) != 0x80;
-        if (seen > columns && i > 0)
-            break;
-    }
-    return i;
-}
-
-/* A label in its column and a text beside it, broken between words into lines of 80 columns. */
-static void put_entry(struct np_buf *out, const char *label, struct np_span text)
-{
-    size_t at = INDENT;
-    bool first = true;
-    (void)np_buf_printf(out, "%-*s", INDENT, label);
-    while (text.n > 0) {
-        const char *blank = memchr(text.p, ' ', text.n);
-        size_t n = blank ? (size_t)(blank - text.p) : text.n;
-        if (at > INDENT && at + 1 + columns_of(text.p, n) > COLUMNS) {
-            while (out->n > 0 && out->p[out->n - 1] == ' ')
-                out->n--;
-            (void)np_buf_printf(out, "\n%*s", INDENT, "");
-            at = INDENT;
-            first = true;
-        }
-        if (columns_of(text.p, n) > COLUMNS - INDENT)
-            n = bytes_in(text.p, n, COLUMNS - INDENT);
-        if (!first)
-            (void)np_buf_char(out, ' ');
-        (void)np_buf_put(out, text.p, n);
-        at += columns_of(text.p, n) + !first;
-        first = false;
-        n += n < text.n && text.p[n] == ' ';
-        text = np_span_make(text.p + n, text.n - n);
-    }
-    (void)np_buf_char(out, '\n');
-}
-
-/* The text that was gathered in b, as an entry; empties b. */
-static void end_entry(struct np_buf *out, const char *label, struct np_buf *b)
-{
-    if (b->n > 0)
-        put_entry(out, label, np_buf_view(b));
-    np_buf_reset(b);
-}
-
 /* --- pieces -------------------------------------------------------------------------------------- */
 
 static struct np_span object_of(struct np_span object, const char *key)
@@ -233,7 +129,7 @@ static size_t put_list(struct np_buf *b, struct np_span object, const char *key,
         if (np_json_kind(item) != NP_JSON_STRING)
             continue;
         (void)np_buf_puts(b, n++ ? between : "");
-        put_text(b, np_json_inner(item));
+        np_explain_text(b, np_json_inner(item));
     }
     return n;
 }
@@ -244,7 +140,7 @@ static void put_member(struct np_buf *b, const char *before, struct np_span obje
     if (value.n == 0)
         return;
     (void)np_buf_puts(b, before);
-    put_text(b, value);
+    np_explain_text(b, value);
 }
 
 /* --- what happened, in order --------------------------------------------------------------------- */
@@ -267,14 +163,14 @@ static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
         name = NP_SPAN("hook");
     (void)snprintf(label, sizeof label, "%.*s", (int)name.n, name.p);
     if (returned.n > 0)
-        put_text(b, returned);
+        np_explain_text(b, returned);
     else
         (void)np_buf_puts(b, "nothing");
     put_member(b, ", because ", h, "why");
     put_member(b, ": ", h, "error");
     put_member(b, "  ", h, "at");
     (void)np_buf_printf(b, "  %.0f us", np_number_of(h, "us") < 0 ? 0 : np_number_of(h, "us"));
-    end_entry(out, label, b);
+    np_explain_entry(out, label, b);
 }
 
 static void tell_skipped(struct np_buf *out, struct np_buf *b, struct np_span s)
@@ -285,7 +181,7 @@ static void tell_skipped(struct np_buf *out, struct np_buf *b, struct np_span s)
     put_member(b, ": ", s, "why");
     if (words)
         (void)np_buf_printf(b, ", %s", words);
-    end_entry(out, "skipped", b);
+    np_explain_entry(out, "skipped", b);
 }
 
 static void put_tokens(struct np_buf *b, struct np_span a)
@@ -310,7 +206,7 @@ static void put_end(struct np_buf *b, struct np_span a)
     double status = np_number_of(a, "status");
     if (status > 0 && !np_span_is(class, "ok"))
         (void)np_buf_printf(b, "%.0f ", status);
-    put_text(b, class);
+    np_explain_text(b, class);
     if (words)
         (void)np_buf_printf(b, ", %s", words);
     if (!is_true(a, "lost"))
@@ -366,20 +262,20 @@ static void tell_attempt(struct np_buf *out, struct np_buf *b, struct np_span a,
         (void)np_buf_puts(b, ", first byte after ");
         put_ms(b, first);
     }
-    end_entry(out, label, b);
+    np_explain_entry(out, label, b);
     put_end(b, a);
     put_tokens(b, a);
     double deltas = np_number_of(a, "deltas");
     if (deltas > 0)
         (void)np_buf_printf(b, ", sent on in %.0f piece%s", deltas, deltas > 1 ? "s" : "");
-    end_entry(out, "", b);
+    np_explain_entry(out, "", b);
     put_cost(b, a);
     if (wait >= 0) {
         (void)np_buf_puts(b, wait > 0 ? "; waited " : "; went on at once");
         if (wait > 0)
             put_ms(b, wait);
     }
-    end_entry(out, "", b);
+    np_explain_entry(out, "", b);
 }
 
 struct steps {
@@ -458,7 +354,7 @@ static void tell_plan(struct np_buf *out, struct np_buf *b, struct np_span recor
         return;
     (void)np_buf_puts(b, by_route(record) ? "; route wanted it so"
                                           : "; the endpoint's own order, no route hook spoke");
-    end_entry(out, "plan", b);
+    np_explain_entry(out, "plan", b);
     if (np_number_of(estimate, "promptTokens") < 0)
         return;
     (void)np_buf_printf(b, "%.0f tokens in, at most %.0f out: about ",
@@ -467,7 +363,7 @@ static void tell_plan(struct np_buf *out, struct np_buf *b, struct np_span recor
     put_money(b, estimate, "costUsd");
     (void)np_buf_puts(b, ", at most ");
     put_money(b, estimate, "worstUsd");
-    end_entry(out, "estimate", b);
+    np_explain_entry(out, "estimate", b);
 }
 
 /* The model whose attempt was good, as a value; "" where none was. */
@@ -487,7 +383,7 @@ static void tell_outcome(struct np_buf *out, struct np_buf *b, struct np_span re
     const char *words = SAID(reasons, reason);
     double status = np_number_of(record, "status");
     bool ok = np_span_is(outcome, "ok");
-    put_text(b, outcome);
+    np_explain_text(b, outcome);
     if (status > 0)
         (void)np_buf_printf(b, " %.0f", status);
     if (ok)
@@ -505,18 +401,18 @@ static void tell_outcome(struct np_buf *out, struct np_buf *b, struct np_span re
     put_ms(b, np_number_of(record, "latencyMs"));
     (void)np_buf_puts(b, ", for ");
     put_money(b, record, "costUsd");
-    end_entry(out, "outcome", b);
+    np_explain_entry(out, "outcome", b);
 }
 
 static void tell_head(struct np_buf *out, struct np_buf *b, struct np_span record)
 {
     put_member(b, "", record, "requestId");
-    end_entry(out, "request", b);
+    np_explain_entry(out, "request", b);
     put_member(b, "", record, "at");
     put_member(b, "  ", record, "endpoint");
     put_member(b, "  tenant ", record, "tenant");
     put_member(b, "  policy ", record, "policy");
-    end_entry(out, "", b);
+    np_explain_entry(out, "", b);
 }
 
 /* What an account of a model or a provider has paid: what its own attempts cost; -1: the account is of
@@ -553,7 +449,7 @@ static size_t put_accounts(struct np_buf *b, struct np_span record, struct np_sp
         char text[NP_MONEY_TEXT];
         int64_t share = share_of(record, np_json_inner(item));
         (void)np_buf_puts(b, n++ ? ", " : "");
-        put_text(b, np_json_inner(item));
+        np_explain_text(b, np_json_inner(item));
         if (share >= 0 && share < all)
             (void)np_buf_printf(b, " ($%.*s)", (int)np_money_format(share, text), text);
     }
@@ -575,7 +471,7 @@ static void tell_money(struct np_buf *out, struct np_buf *b, struct np_span reco
         b->n = before;
         (void)np_buf_puts(b, "; no budget stands over it");
     }
-    end_entry(out, "paid", b);
+    np_explain_entry(out, "paid", b);
 }
 
 static void tell_hedge(struct np_buf *out, struct np_buf *b, struct np_span record)
@@ -583,7 +479,7 @@ static void tell_hedge(struct np_buf *out, struct np_buf *b, struct np_span reco
     const char *words = SAID(hedges, np_text_of(record, "hedge"));
     if (words)
         (void)np_buf_puts(b, words);
-    end_entry(out, "hedge", b);
+    np_explain_entry(out, "hedge", b);
 }
 
 static void tell_times(struct np_buf *out, struct np_buf *b, struct np_span record)
@@ -599,13 +495,13 @@ static void tell_times(struct np_buf *out, struct np_buf *b, struct np_span reco
         (void)np_buf_puts(b, ", first text at ");
         put_ms(b, first);
     }
-    end_entry(out, "time", b);
+    np_explain_entry(out, "time", b);
 }
 
 void np_explain_tell(struct np_buf *out, struct np_span record)
 {
     struct np_buf b;
-    np_buf_init(&b, ENTRY_BYTES);
+    np_buf_init(&b, NP_EXPLAIN_ENTRY_BYTES);
     tell_head(out, &b, record);
     tell_outcome(out, &b, record);
     tell_plan(out, &b, record);
@@ -615,6 +511,6 @@ void np_explain_tell(struct np_buf *out, struct np_span record)
     tell_money(out, &b, record);
     tell_times(out, &b, record);
     if (put_list(&b, record, "dropped", ", ") > 0)
-        end_entry(out, "dropped", &b);
+        np_explain_entry(out, "dropped", &b);
     np_buf_free(&b);
 }
