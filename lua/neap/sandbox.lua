@@ -1,7 +1,7 @@
 -- Decides what the code of a policy set can see: a list of names, all of them read-only.
 --
 -- Gets `native`, neap's own functions in place of Lua's where those can do harm or don't end; those of the
--- library table are in `native.table`, as string has an unpack, too.
+-- libraries table and utf8 are in tables of their own, as string has an unpack and a len, too.
 -- Returns a function that makes an environment of the list and `extra`. Nothing outside of the list is
 -- within a policy's reach: no metatable, no raw table of functions, no name that is not written here.
 
@@ -37,7 +37,7 @@ local libraries = {
   table = pick(table, "concat insert move pack remove sort unpack", native.table),
   math = pick(math, [[abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min
     mininteger modf pi rad random sin sqrt tan tointeger type ult]]),
-  utf8 = pick(utf8, "char charpattern codepoint codes len offset"),
+  utf8 = pick(utf8, "char charpattern codepoint codes len offset", native.utf8),
   json = native.json,
 }
 

@@ -375,7 +375,7 @@ L("rawequal", "a: any, b: any", "boolean", "Whether both are the same.", "rawequ
 L("rawget", "t: table, key: any", "any", "A field without metamethods.", "rawget({ a = 1 }, 'a')")
 L("rawlen", "t: table|string", "integer", "The length without metamethods.", "rawlen({ 1 })")
 L("select", "n: integer|\"#\", ...: any", "any", "The arguments from n on.", 'select("#", 1, 2)')
-L("setmetatable", "t: table, meta: table?", "table", "Sets a copy of the metatable; __gc and __concat are refused.",
+L("setmetatable", "t: table, meta: table?", "table", "Sets a copy of the metatable; without __gc, __concat, weak keys.",
   "setmetatable({}, { __index = function() return 0 end })")
 L("tonumber", "value: any, base: integer?", "number?", "What a text says as a number.", 'tonumber("12")')
 L("tostring", "value: any", "string", "A value as a text.", "tostring(12)")
@@ -387,7 +387,8 @@ L("string.byte", "s: string, i: integer?, j: integer?", "integer", "The codes of
 L("string.char", "...: integer", "string", "The text of these bytes.", "string.char(65)")
 L("string.find", "s: string, pattern: string, init: integer?, plain: boolean?", "integer?, integer?",
   "Where a pattern is met.", 'req.messages[1].content:find("refund", 1, true)')
-L("string.format", "form: string, ...: any", "string", "A text with values in it.", '("%d tokens"):format(3)')
+L("string.format", "form: string, ...: any", "string", "A text with values in it, up to 250.",
+  '("%d tokens"):format(3)')
 L("string.gmatch", "s: string, pattern: string, init: integer?", "fun(): string?", "Each match of a pattern.",
   'for word in ("a b"):gmatch("%a+") do log.debug(word) end')
 L("string.gsub", "s: string, pattern: string, repl: string|table|function, n: integer?", "string, integer",

@@ -12,7 +12,7 @@
 
 /* The limiter of one thread. Written by its thread alone: by calls and by the handler of its ticks. */
 struct np_ticker {
-    struct np_state *volatile state; /* whose call runs; NULL: none */
+    struct np_state *volatile state; /* whose timed call runs; NULL: none */
     volatile uint64_t call;          /* number of the call that runs; 0: none */
     volatile sig_atomic_t parked;    /* nothing ticks; so at first */
     uint64_t last;                   /* number of the call that began last */
@@ -22,10 +22,12 @@ struct np_ticker {
 };
 
 extern _Thread_local struct np_ticker np_ticker;
+/* Whose limited call runs on this thread, the innermost, by time or by steps; NULL: none. */
+extern _Thread_local struct np_state *np_limit_running;
 
 /* What a call puts back. Calls nest only with a state each. */
 struct np_limit_frame {
-    struct np_state *outer;
+    struct np_state *outer, *outer_running;
     uint64_t outer_call;
 };
 
@@ -60,6 +62,8 @@ static inline void np_limit_enter(struct np_state *st, const struct np_limit *li
     np_require(!st->limited);
     f->outer = t->state;
     f->outer_call = t->call;
+    f->outer_running = np_limit_running;
+    np_limit_running = st;
     st->limited = true;
     st->timed = limit->timed;
     st->cpu_ns = 0;
@@ -90,9 +94,10 @@ static inline bool np_limit_leave(struct np_state *st, const struct np_limit_fra
     /* From here on the handler leaves this state alone. */
     t->call = f->outer_call;
     t->state = f->outer;
+    np_limit_running = f->outer_running;
     atomic_signal_fence(memory_order_seq_cst);
     bool struck = st->struck;
-    if (__builtin_expect(struck || !st->timed || NP_LIMIT_ALWAYS_UNHOOK, 0))
+    if (__builtin_expect(struck || st->overdrawn || !st->timed || NP_LIMIT_ALWAYS_UNHOOK, 0))
         np_limit_unhook(st);
     st->limited = false;
     return struck;

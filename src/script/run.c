@@ -122,6 +122,17 @@ _Noreturn void np_state_stop(lua_State *L)
     __builtin_unreachable();
 }
 
+_Noreturn void np_state_stop_memory(lua_State *L)
+{
+    struct np_state *st = np_state_of(L);
+    if (!st->no_memory)
+        (void)np_state_find_line(L, &st->refused_at);
+    st->no_memory = true;
+    lua_pushlightuserdata(L, st);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
 void np_state_poll(lua_State *L, int64_t work)
 {
     struct np_state *st = np_state_of(L);
@@ -134,6 +145,8 @@ void np_state_poll(lua_State *L, int64_t work)
     }
     if (st->struck)
         np_state_stop(L);
+    if (st->overdrawn)
+        np_state_stop_memory(L);
 }
 
 int np_state_type_error(lua_State *L, const char *fmt, ...)
@@ -219,7 +232,8 @@ static void take_fault(struct np_state *st, int status, bool struck)
 
 static void begin(struct np_state *st)
 {
-    st->fault_set = st->stopped = st->no_memory = false;
+    st->fault_set = st->stopped = st->no_memory = st->overdrawn = false;
+    st->over_bytes = 0;
     st->judged = LUA_NOREF;
     st->refused_at.file[0] = '\0';
     st->type_error = NULL;
@@ -267,10 +281,14 @@ bool np_state_call(struct np_state *st, int n_args, int n_results, const struct 
 bool np_state_call_trusted(struct np_state *st, int n_args, int n_results)
 {
     int handler = insert_handler(st, n_args);
+    struct np_state *outer = np_limit_running;
     begin(st);
     st->total_max = st->call_max = NP_TRUSTED_BYTES;
     st->block_max = NP_TRUSTED_BLOCK_BYTES;
+    if (outer != st)
+        np_limit_running = NULL; /* a stop may only unwind the state that is stopped */
     int status = lua_pcall(st->L, n_args, n_results, handler);
+    np_limit_running = outer;
     st->total_max = NP_STATE_BYTES;
     st->block_max = NP_STATE_BLOCK_BYTES;
     if (status != LUA_OK) {

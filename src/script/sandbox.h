@@ -21,4 +21,10 @@ void np_sandbox_load(lua_State *L, const struct np_set_file *file);
 /* find, match, gmatch and gsub, as Lua's own but stoppable: sets them in the table on the top. */
 void np_pattern_set(lua_State *L);
 
+/* bounded.c: format, pack and their kin, which refuse what would take long: sets them in the table on the
+ * top, those of utf8 in a table of its own. */
+void np_bounded_set(lua_State *L);
+/* bounded.c: table.concat, whose bounds were looked at, of a list of this length. */
+int np_bounded_concat(lua_State *L, lua_Integer length);
+
 #endif

@@ -28,6 +28,28 @@ static bool may_grow(const struct np_state *st, bool made, size_t block, size_t 
            st->call_bytes + grow <= st->call_max;
 }
 
+static void on_overdrawn(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    np_state_stop_memory(L);
+}
+
+/* Where a block is refused, Lua collects all garbage first, which takes as long as there is to look at. So a
+ * call that takes too much gets the block, and ends before its next instruction. Not a table that grows past
+ * the greatest block: to fill the new one takes as long. */
+static bool overdraw(struct np_state *st, bool made, size_t block, size_t grow)
+{
+    if (!st->limited || st->over_bytes + grow > NP_STATE_OVER_BYTES ||
+        (!made && block > st->block_max))
+        return false;
+    st->over_bytes += grow;
+    if (!st->overdrawn && !st->struck && !st->no_memory) {
+        st->overdrawn = true;
+        lua_sethook(st->L, on_overdrawn, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+    }
+    return true;
+}
+
 /* The lua_Alloc of every state. Shrinking never fails, as Lua wants it. */
 static void *allocate(void *ud, void *p, size_t old_bytes, size_t bytes)
 {
@@ -38,7 +60,8 @@ static void *allocate(void *ud, void *p, size_t old_bytes, size_t bytes)
         st->used_bytes -= old;
         return NULL;
     }
-    if (bytes > old && !may_grow(st, !p, bytes, bytes - old)) {
+    if (bytes > old && !may_grow(st, !p, bytes, bytes - old) &&
+        !overdraw(st, !p, bytes, bytes - old)) {
         /* A block that grows may be Lua's own stack, whose pointers Lua 5.4.7 takes apart before it
          * asks: then nobody may look at it. */
         if (st->limited && !p)

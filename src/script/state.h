@@ -22,7 +22,9 @@
 #define NP_STATE_BYTES ((size_t)16 << 20)
 #define NP_STATE_BLOCK_BYTES ((size_t)4 << 20)
 #define NP_STATE_CALL_BYTES ((size_t)8 << 20) /* new memory within one call; for fairness */
-#define NP_TRUSTED_BYTES ((size_t)64 << 20)   /* while neap's own Lua runs */
+#define NP_STATE_OVER_BYTES \
+    ((size_t)8 << 20) /* what a call may take beyond all that, while it is ended */
+#define NP_TRUSTED_BYTES ((size_t)64 << 20) /* while neap's own Lua runs */
 #define NP_TRUSTED_BLOCK_BYTES ((size_t)32 << 20)
 #define NP_HOOK_CPU_NS UINT64_C(5000000)
 #define NP_REQUEST_HOOKS_NS UINT64_C(25000000)
@@ -74,6 +76,8 @@ struct np_state {
     bool limited, timed;          /* a limited call runs; by time, not steps */
     bool stopped;                 /* the stop was raised; fault tells where it struck first */
     bool no_memory;               /* a protected call within it ran out of memory */
+    bool overdrawn;               /* it has taken more memory than it may: it ends at once */
+    size_t over_bytes;            /* how much more */
     bool fault_set;
     uint64_t limit_ns;
     uint64_t cpu_ns; /* what the last timed call took, a tick more than less; 0: less than a tick */
@@ -154,6 +158,8 @@ void np_state_collect(struct np_state *st, bool force);
 bool np_state_find_line(lua_State *L, struct np_script_fault *f);
 /* Ends the running call: notes the place of the first strike and raises. */
 _Noreturn void np_state_stop(lua_State *L);
+/* Ends the running call for want of memory: notes the place once and raises. */
+_Noreturn void np_state_stop_memory(lua_State *L);
 /* For long C functions that policies can reach: counts `work` (about a VM instruction each) and
  * raises the stop when the call is past its limit. */
 void np_state_poll(lua_State *L, int64_t work);

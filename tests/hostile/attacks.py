@@ -1,4 +1,4 @@
-"""The library of attacks (attacks.lua) and the server that they are let loose on: a policy set whose
+"""The library of attacks (attacks.lua, attacks_c.lua) and the server that they are let loose on: a policy set whose
 hooks each do what the request's metadata says, one worker, other requests going on all the time."""
 
 import os
@@ -12,24 +12,26 @@ import stub
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-with open(os.path.join(HERE, "attacks.lua"), encoding="utf-8") as file:
-    SOURCE = file.read()
+SOURCES = {}
+for name in ("attacks", "attacks_c"):
+    with open(os.path.join(HERE, f"{name}.lua"), encoding="utf-8") as file:
+        SOURCES[f"lib/{name}.lua"] = file.read()
 
 # With ASan each level that an error unwinds costs a pass over the whole stack: deep ones end late there,
 # and there alone.
 with open(procs.NEAP, "rb") as file:
     SANITIZED = b"__asan_init" in file.read()
 
-# (kind, name) of each, in the order of the file.
-ATTACKS = re.findall(r'^(endless|refused|harmless)\["(.+?)"\] = ', SOURCE, re.MULTILINE)
+# (kind, name) of each, in the order of the files.
+ATTACKS = re.findall(r'^(endless|refused|harmless)\["(.+?)"\] = ', "\n".join(SOURCES.values()), re.MULTILINE)
 
 HOOKS = ("admit", "route", "truncate", "budget", "retry", "respond", "degrade")
 
 HOOK = """
-local attacks = require "lib.attacks"
+local some, more = require "lib.attacks", require "lib.attacks_c"
 return function(req, it)
   local m = req.metadata
-  if m.hook == "%s" then return attacks[m.kind][m.attack](req, it) end
+  if m.hook == "%s" then return (some[m.kind][m.attack] or more[m.kind][m.attack])(req, it) end
 end
 """
 
@@ -65,7 +67,7 @@ class Attacked(case.Case):
         policies.endpoint("cramped", ["small"], max_tokens=64)
         policies.endpoint("stumbles", ["gone", "good"], max_tokens=64)
         policies.endpoint("gone", ["gone"], max_tokens=64)
-        policies.files["lib/attacks.lua"] = SOURCE
+        policies.files.update(SOURCES)
         policies.files["templates/policy.txt"] = "{{reason}} for {{tenant}}\n"
         for hook in HOOKS:
             policies.hook(hook, HOOK % hook)

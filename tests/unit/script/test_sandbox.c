@@ -55,6 +55,27 @@ static const char *const fine[] = {
     "local m = {} local t = setmetatable({}, m) m.__index = {x = 1} assert(t.x == nil)",
     "assert(not pcall(setmetatable, {}, {__gc = function() end}))",
     "assert(not pcall(setmetatable, {}, {__gc = true}))",
+    "for at = 65530, 65542, 3 do\n"
+    "  local s = ('x'):rep(at) .. 'é\\u{10ffff}' .. ('y'):rep(70000)\n"
+    "  assert(utf8.len(s) == at + 70002 and utf8.len(s, 2, -2) == at + 70000)\n"
+    "  local n, where = utf8.len(('x'):rep(at) .. '\\x80' .. ('y'):rep(70000))\n"
+    "  assert(n == nil and where == at + 1)\n"
+    "end",
+    "local n, where = utf8.len(('é'):rep(40000) .. ('\\x80'):rep(70000))\n"
+    "assert(n == nil and where == 80001)",
+    "assert(utf8.len('aé') == 2 and utf8.len('') == 0 and not pcall(utf8.len, 'x', 9))",
+    "assert(table.concat({1, 2.5, 'x'}, '-') == '1-2.5-x' and table.concat({}) == '')\n"
+    "assert(table.concat({'a', 'b'}, ',', 2, 2) == 'b' and table.concat({'a'}, ',', 2) == '')\n"
+    "local good, e = pcall(table.concat, {1, {}, 3})\n"
+    "assert(not good and e:find('invalid value (at index 2)', 1, true))",
+    "assert('a\\0a' < 'a\\0b' and 'a' < 'a\\0' and not ('a\\0b' < 'a\\0a') and 'Z' < 'a')\n"
+    "assert('' < '\\0' and '\\0' <= '\\0' and 'a\\0\\0' < 'a\\0\\1' and 'z' < 'ä')",
+    "assert(('aZ\\0é'):upper() == 'AZ\\0é' and ('aZ'):lower() == 'az' and ('ab\\0'):reverse() == '\\0ba')\n"
+    "assert(('x'):rep(70000):upper() == ('X'):rep(70000) and (''):reverse() == '')",
+    "assert('10' + 1 == 11 and '0x10' * 1 == 16 and -'2' == -2 and 10 // '3' == 3 and '7' % 4 == 3)\n"
+    "assert(not pcall(function() return ((' '):rep(70000) .. 1) + 1 end) and not pcall(function() return 'x' + 1 end))",
+    "assert(('%5.1f|%-4s|%q|%%'):format(1.25, 'a', 'b') == '  1.2|a   |\"b\"|%')",
+    "assert(tonumber('ff', 16) == 255 and tonumber('x') == nil and tonumber(('1'):rep(70000)) == nil)",
     "assert(not pcall(setmetatable, {}, {__concat = function() end}))",
     "local m = {} local t = setmetatable({}, m) getmetatable(t).__concat = function() end\n"
     "assert(not pcall(function() return t .. 'x' end))",
