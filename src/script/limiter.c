@@ -229,6 +229,13 @@ static void on_breath(lua_State *L, lua_Debug *ar)
     usleep(0);
 }
 
+void np_limit_breathe(void)
+{
+    static _Thread_local unsigned polls;
+    if (++polls % 16 == 0)
+        usleep(0);
+}
+
 void np_limit_let_signals_in(lua_State *L)
 {
     lua_sethook(L, on_breath, LUA_MASKCOUNT, STEPS_A_LOOK);

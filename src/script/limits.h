@@ -45,12 +45,15 @@ void np_limit_stop(lua_State *L, lua_Debug *ar);
 /* ThreadSanitizer holds signals back until the thread calls something that it knows; a loop in Lua
  * never would. */
 void np_limit_let_signals_in(lua_State *L);
+/* The same within long C functions, which poll. */
+void np_limit_breathe(void);
 #define NP_LIMIT_ALWAYS_UNHOOK 1
 #else
 static inline void np_limit_let_signals_in(lua_State *L)
 {
     (void)L;
 }
+static inline void np_limit_breathe(void) {}
 #define NP_LIMIT_ALWAYS_UNHOOK 0
 #endif
 

@@ -138,6 +138,7 @@ void np_state_poll(lua_State *L, int64_t work)
     struct np_state *st = np_state_of(L);
     if (!st->limited)
         return;
+    np_limit_breathe();
     if (!st->timed) {
         st->steps_left -= work;
         if (st->steps_left <= 0)
