@@ -280,5 +280,5 @@ const struct np_command np_cmd_repl = {
     "    --decisions FILE   decision records, for .load ID and .diff\n"
     "    --attach URL       begins with a copy of that instance's breakers, budgets and statistics\n\n"
     "Without a terminal lines come from standard input. Exit status: 0 good, 1 a line failed or the set\n"
-    "does not load.",
+    "does not load, 2 the command is wrong, 3 it could not run.",
     run};

@@ -222,7 +222,7 @@ static void write_problems(struct np_json_w *w, const struct np_problems *proble
         np_json_w_i64(w, "line", p->line);
         np_json_w_i64(w, "column", p->column);
         np_json_w_cstr(w, "code", p->code);
-        np_json_w_bool(w, "warning", p->warning);
+        np_json_w_cstr(w, "severity", p->warning ? "warning" : "error");
         np_json_w_cstr(w, "text", p->text);
         np_json_w_end(w, '}');
     }

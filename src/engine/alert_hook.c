@@ -66,8 +66,7 @@ static void count(struct np_meters *m, const struct np_hook_report *rep)
         np_meter_add(m, NP_FAMILY_hook_errors, NP_HOOK_alert, (uint32_t)rep->failure, 0, 1);
 }
 
-/* Something that stands in for a request, so that the functions of policies have what they look at. */
-static struct np_exchange *stand_in(struct np_policyset *set)
+struct np_exchange *np_alert_stand_in(const struct np_policyset *set)
 {
     const struct np_catalog *c = np_policyset_catalog(set);
     struct np_exchange *x = c->n_endpoints > 0 ? np_exchange_new(ARENA_BYTES) : NULL;
@@ -89,7 +88,7 @@ void np_alert_hook_run(struct np_alert_hook *h, struct neap_engine *e, struct np
     struct np_alarms alarms;
     struct np_hook_report report;
     turn_to(h, e, set);
-    struct np_exchange *x = h->script ? stand_in(set) : NULL;
+    struct np_exchange *x = h->script ? np_alert_stand_in(set) : NULL;
     if (!x)
         return;
     np_hook_alert(h->script, x, &alarms, &report);

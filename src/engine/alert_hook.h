@@ -18,6 +18,9 @@ struct np_alert_hook {
 /* Asks the set's hook, and adds and silences as it says; where it fails the facts stay as they are. */
 void np_alert_hook_run(struct np_alert_hook *h, struct neap_engine *e, struct np_policyset *set,
                        struct np_alert_facts *facts);
+/* What the hook gets in the place of a request, so that the functions of policies have what they look at;
+ * NULL without memory, or where the set has no endpoint. np_exchange_free it. */
+struct np_exchange *np_alert_stand_in(const struct np_policyset *set);
 void np_alert_hook_close(struct np_alert_hook *h);
 
 #endif

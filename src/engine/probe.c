@@ -2,6 +2,7 @@
 #include "engine/probe.h"
 
 #include "base/json.h"
+#include "engine/alert_hook.h"
 #include "engine/play.h"
 #include "model/class.h"
 
@@ -325,6 +326,26 @@ static enum np_err run_all(struct probing *g)
     return err;
 }
 
+/* The hook that no request calls. */
+static enum np_err run_alert(struct probing *g)
+{
+    static const struct probe quiet = {.about = "the statistics of a process that has just begun"};
+    struct np_alarms alarms;
+    struct np_hook_report report;
+    if (!np_policyset_has_hook(g->set, NP_HOOK_alert))
+        return NP_OK;
+    struct np_play *play = np_play_new(g->set, SEED);
+    struct np_exchange *x = play ? np_alert_stand_in(g->set) : NULL;
+    if (x) {
+        g->probe = &quiet;
+        np_hook_alert(np_sim_script(np_play_sim(play)), x, &alarms, &report);
+        seen(g, x);
+    }
+    np_exchange_free(x);
+    np_play_free(play);
+    return x ? NP_OK : NP_E_NOMEM;
+}
+
 static bool has_hooks(const struct np_policyset *set)
 {
     for (int h = 0; h < NP_HOOK_COUNT; h++) {
@@ -342,6 +363,8 @@ enum np_err np_probe(struct np_policyset *set, struct np_problems *problems)
     np_buf_init(&g.given, GIVEN_BYTES);
     np_buf_init(&g.run, RUN_BYTES);
     enum np_err err = run_all(&g);
+    if (!err)
+        err = run_alert(&g);
     np_buf_free(&g.given);
     np_buf_free(&g.run);
     return err;

@@ -65,6 +65,7 @@ struct neap_session {
     struct np_buf costs; /* and what it cost */
     int64_t runs_nusd;   /* all runs on this ground */
     struct np_stepper *stepper;
+    bool reached; /* the last run came to where it was to be held */
     bool trace;
     char *differences[200]; /* of the last .diff, as text */
     size_t n_differences;

@@ -38,8 +38,7 @@ bool np_session_run_watched(struct neap_session *s, const char *hook, char *give
         free(given);
     ok = ok ? np_session_perform(s, NP_DEED_RUN, given)
             : np_session_fail(s, "no memory to watch it");
-    if (watched && ok)
-        np_stepper_end(s->stepper);
+    s->reached = !watched || !ok || np_stepper_end(s->stepper);
     if (ok && s->interrupted) {
         (void)np_session_go(s, before);
         ok = np_session_fail(s, "stopped by Ctrl-C; the ground is as it was before");
@@ -71,7 +70,12 @@ bool np_session_step(struct neap_session *s, struct np_span args)
         return np_session_fail(s, "the set has no %s.lua: its default decides", hook);
     if (args.n > 0)
         (void)snprintf(s->focus, sizeof s->focus, "%s", hook);
-    return np_session_run_and_say(s, hook);
+    if (!np_session_run_and_say(s, hook))
+        return false;
+    if (!s->reached)
+        np_session_say(s, "this run never came to %s%s\n", hook[0] ? hook : "a hook",
+                       hook[0] ? "" : " of the set");
+    return true;
 }
 
 bool np_session_break(struct neap_session *s, struct np_span args)

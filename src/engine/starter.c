@@ -147,7 +147,7 @@ enum neap_status neap_types(const char *dir, char **out, char why[NEAP_WHY])
     *out = NULL;
     if (stat(dir, &st) != 0 || !S_ISDIR(st.st_mode)) {
         (void)snprintf(why, NEAP_WHY, "there is no folder %s; neap init %s makes one", dir, dir);
-        return NEAP_NO;
+        return NEAP_FAILED;
     }
     enum neap_status status = put_types(&p, &kept);
     if (status)

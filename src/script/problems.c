@@ -190,15 +190,16 @@ void np_problems_settle(struct np_problems *p)
 
 /* --- printing -------------------------------------------------------------------------------------- */
 
-/* "file:line:column: CODE text"; what is unknown of the place is left out. */
+/* "file:line:column: CODE text"; what is unknown of the place is left out, all of it where no file is. */
 static void print_one(const struct np_problem *q, struct np_buf *out)
 {
-    np_buf_puts(out, q->file[0] ? q->file : "policies");
+    np_buf_puts(out, q->file);
     if (q->line > 0)
         np_buf_printf(out, ":%u", q->line);
     if (q->line > 0 && q->column > 0)
         np_buf_printf(out, ":%u", q->column);
-    np_buf_printf(out, ": %s %s%s\n", q->code, q->warning ? "warning: " : "", q->text);
+    np_buf_printf(out, "%s%s %s%s\n", q->file[0] ? ": " : "", q->code,
+                  q->warning ? "warning: " : "", q->text);
 }
 
 void np_problems_print(const struct np_problems *p, struct np_buf *out)

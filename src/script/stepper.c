@@ -369,9 +369,10 @@ bool np_stepper_begin(struct np_stepper *p, struct np_script *s,
     return true;
 }
 
-void np_stepper_end(struct np_stepper *p)
+bool np_stepper_end(struct np_stepper *p)
 {
     p->script->state.lines = NULL;
     np_frame_close(&p->world, p->script);
     p->script = NULL;
+    return p->first[0] == '\0';
 }

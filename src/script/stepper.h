@@ -38,6 +38,7 @@ struct np_stepper_order {
 /* From here on hooks of the script are held and traced, until np_stepper_end. False without memory. */
 bool np_stepper_begin(struct np_stepper *p, struct np_script *s,
                       const struct np_stepper_order *order) NP_MUST_CHECK;
-void np_stepper_end(struct np_stepper *p);
+/* Whether the run came to where it was to be held first; true where it was to be held nowhere. */
+bool np_stepper_end(struct np_stepper *p);
 
 #endif

@@ -53,7 +53,7 @@ wants 0 'no errors' check --deny-warnings
 # Where a folder can't be.
 wants 3 'set/route.lua can'\''t be made: ' init set/route.lua
 wants 3 'nowhere/set can'\''t be made: ' init nowhere/set
-wants 1 'there is no folder nowhere; neap init nowhere' types nowhere
+wants 3 'there is no folder nowhere; neap init nowhere' types nowhere
 wants 2 'unknown flag --force' init --force
 
 # Types: valid Lua; no part of the set; settings that are there stay.

@@ -188,6 +188,9 @@ class Ends(case.Case):
         return conn
 
     def test_sigterm_lets_what_is_in_flight_finish_and_exits_0(self):
+        # Long enough for all that is looked at meanwhile, on a busy machine too.
+        self.mock.control(m={"text": "late", "first_ms": 3000, "total_ms": 3000})
+        self.addCleanup(self.mock.control)
         busy, idle = self.in_flight(), self.server.conn()
         self.addCleanup(idle.close)
         self.assertEqual(idle.ask("GET", "/nothing").status, 404)

@@ -119,7 +119,7 @@ class Reload(case.Case):
         got = reply.json()
         self.assertEqual(got["result"], "rejected")
         self.assertEqual(got["version"], self.first)
-        problem = next(p for p in got["problems"] if not p["warning"])
+        problem = next(p for p in got["problems"] if p["severity"] == "error")
         self.assertEqual((problem["file"], problem["line"]), (file, line), got)
         self.assertIn(words, problem["text"])
         self.assertRegex(problem["code"], r"^N\d{3}$")

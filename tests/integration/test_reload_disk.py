@@ -142,7 +142,7 @@ class Disk(disk.Layout):
     def refused(self, name, words):
         verdict = self.server.reload()
         self.assertEqual(verdict.status, 422, verdict)
-        told = [p for p in verdict.json()["problems"] if not p["warning"]]
+        told = [p for p in verdict.json()["problems"] if p["severity"] == "error"]
         self.assertEqual(told[0]["file"], name)
         self.assertIn(words, told[0]["text"])
 
@@ -182,8 +182,8 @@ class Disk(disk.Layout):
         verdict = self.server.reload()
         self.assertEqual(verdict.status, 200, verdict)
         self.assertEqual(verdict.json()["version"], first)
-        told = {p["file"]: p["warning"] for p in verdict.json()["problems"]}
-        self.assertTrue(all(told.values()))
+        told = {p["file"]: p["severity"] for p in verdict.json()["problems"]}
+        self.assertEqual(set(told.values()), {"warning"})
         self.assertIn("subfolder", told)
         self.assertNotIn(".git", told)
         self.assertEqual(self.word(), "one")

@@ -55,6 +55,10 @@ class Sets(ReplCase):
         self.assertIn("retry.lua:7 ", out)
         self.assertIn("attempt 1 gpt-4.1", out)
 
+    def test_a_run_that_never_came_to_the_hook_says_so(self):
+        self.assertIn("this run never came to retry\n", self.good(".step retry"))
+        self.assertNotIn("never came", self.good(".mock openai 500", ".step retry", "c"))
+
     def test_a_breakpoint_holds_a_run_when_its_condition_is_true(self):
         out = self.good(".break route:25 if req.tenant == 'nobody'", ".run")
         self.assertNotIn("route.lua:25    return", out)

@@ -87,8 +87,7 @@ START_TEST(a_folder_that_is_not_there_says_so)
     struct np_policyset *set = NULL;
     ck_assert_int_eq(np_policyset_read("/nonexistent/policies", &set, &k.problems), NP_E_IO);
     ck_assert_ptr_null(set);
-    ck_assert_str_eq(setkit_text(&k),
-                     "policies: N101 /nonexistent/policies: No such file or directory\n");
+    ck_assert_str_eq(setkit_text(&k), "N101 /nonexistent/policies: No such file or directory\n");
 }
 END_TEST
 
