@@ -1,16 +1,22 @@
 """The same scenarios on both grounds: `neap serve` before `neap mock`, and `neap test`. Each scenario
 has providers, models, an endpoint and an account of its own, so that breakers, keys and money are as
-fresh as at the start of a test; within it, requests follow one another and all of that carries on."""
+fresh as at the start of a test; within it, requests follow one another and all of that carries on. Some are
+streamed, some come from one tenant and some from another, some bring more context than fits, and some wait
+until breakers that opened let a call through again."""
 
+import hashlib
 import os
 import random
 import re
+import time
 
 import case
 import policies as sets
 import procs
 
 BATCH = 30  # two providers each: a process has room for 64
+OPEN_MS = 4000  # of breakers that open for less than a scenario lasts
+WAIT_MS = 4500
 
 # How a class comes about: what play is told, and what the mock answers in either dialect.
 CLASSES = {
@@ -80,7 +86,7 @@ local function decided(run)
   local made = {
     outcome = run.error and run.error.type or run.degraded and "degraded" or "ok",
     reason = run.reason, model = run.model, cost = run.cost_usd, plan = run.plan, hedge = run.hedge,
-    skipped = run.skipped, text = run.text, attempts = {}, hooks = {},
+    skipped = run.skipped, text = run.text, dropped = run.dropped, attempts = {}, hooks = {},
   }
   for i, a in ipairs(run.attempts) do
     made.attempts[i] = { model = a.model, class = a.class, status = a.status, cost = a.cost_usd,
@@ -94,9 +100,8 @@ end
 """
 
 
-def decided(record, reply):
-    """What was decided, by a decision record and its reply."""
-    body = reply.json()
+def decided(record, body):
+    """What was decided, by a decision record and what the client has read."""
     good = record["outcome"] == "ok"
     return {
         "outcome": record["outcome"],
@@ -107,6 +112,7 @@ def decided(record, reply):
         "plan": record.get("plan", []),
         "skipped": [{"model": s["model"], "why": s["why"]} for s in record.get("skipped", [])],
         "text": body.get("text"),
+        "dropped": record.get("dropped", []),
         "attempts": [
             {"model": a["model"], "class": a["class"], "status": a.get("status"), "cost": a["costUsd"],
              "hedge": a.get("hedge"), "lost": a.get("lost")}
@@ -119,6 +125,14 @@ def decided(record, reply):
     }
 
 
+def read(stream):
+    """What the client has of a stream, as of a whole reply; of a refusal nothing."""
+    if stream.get("Content-Type") != "text/event-stream":
+        return {}
+    stream.follow()
+    return {"text": stream.text, **stream.done}
+
+
 class Scenario:
     """Some requests in a row, and what each model answers to each."""
 
@@ -129,7 +143,9 @@ class Scenario:
         self.rng = random.Random(number)
         self.models = [f"{letter}{number}" for letter in "xyz"]
         self.path = f"/api/s{number}/reply"
-        self.requests = [self.request(i) for i in range(self.rng.randint(1, 4))]
+        self.tenants = [f"t{number}{letter}" for letter in "vw"]
+        self.heals = self.rng.random() < 0.12
+        self.requests = [self.request(i) for i in range(5 if self.heals else self.rng.randint(1, 4))]
 
     def metadata(self):
         rng, m = self.rng, {}
@@ -159,18 +175,36 @@ class Scenario:
 
     def request(self, i):
         answers = {m: [self.answer() for _ in range(self.rng.randint(1, 4))] for m in self.models}
+        rng, context = self.rng, None
+        if rng.random() < 0.3:
+            context = [{"id": f"c{k}", "text": "some words of it " * rng.randint(1, 40),
+                        "priority": rng.randint(1, 5)} for k in range(rng.randint(1, 6))]
         return {"prompt": f"scenario {self.number}, request {i}", "metadata": self.metadata(),
-                "answers": answers}
+                "answers": answers, "stream": rng.random() < 0.3, "context": context,
+                "tenant": rng.choice(self.tenants),
+                "wait_ms": WAIT_MS if self.heals and i == 3 else 0}
+
+    @staticmethod
+    def key(tenant):
+        return f"key-of-{tenant}-0123456789abcdef0123456789abcdef"
 
     def declare(self, policies):
         n, rng = self.number, self.rng
-        breaker = {"failures": rng.randint(2, 6), "rate": 0, "open_ms": 600000}
+        breaker = {"failures": 2 if self.heals else rng.randint(2, 6), "rate": 0,
+                   "open_ms": OPEN_MS if self.heals else 600000}
         for name, adapter in ((f"a{n}", "openai"), (f"b{n}", "anthropic")):
             keys = [sets.env(f"KEY_{name.upper()}_{i}") for i in range(rng.randint(1, 2))]
             policies.provider(name, adapter, breaker=breaker, api_keys=keys,
                               first_token_timeout_ms=5000)
         for model in self.models:
-            policies.model(model, f"b{n}" if model[0] == "z" else f"a{n}")
+            policies.model(model, f"b{n}" if model[0] == "z" else f"a{n}",
+                           context=rng.choice([128000, 128000, 450, 700]))
+        for tenant in self.tenants:
+            digest = hashlib.sha256(self.key(tenant).encode()).hexdigest()
+            policies.tenants[tenant] = {"keys": [f"sha256:{digest}"]}
+        if rng.random() < 0.2:
+            policies.budgets.append({"account": f"tenant:{self.tenants[0]}", "window": "day",
+                                     "limit_usd": 0.0008})
         policies.endpoint(f"s{n}", self.models, deadline_ms=120000,
                           max_attempts=rng.randint(1, 6), max_tokens=200)
         if rng.random() < 0.4:
@@ -200,7 +234,10 @@ class Scenario:
                 for model, answers in request["answers"].items()
             }
             given = {"request": {"endpoint": self.path, "prompt": request["prompt"],
-                                 "metadata": sets.Lua(lua(request["metadata"]))},
+                                 "metadata": sets.Lua(lua(request["metadata"])),
+                                 "tenant": request["tenant"], "context": request["context"],
+                                 "stream": request["stream"] or None},
+                     "after_ms": request["wait_ms"] or None,
                      "providers": providers}
             lines.append(f"  expect(decided(play({lua(given)})), {lua(decisions)})\n")
         return "".join(lines) + "end)\n"
@@ -214,7 +251,7 @@ class Hedged(Scenario):
 
     def __init__(self, number):
         super().__init__(number)
-        self.requests = self.requests[:2]
+        self.requests, self.heals = self.requests[:2], False
 
     def metadata(self):
         m = super().metadata()
@@ -223,7 +260,7 @@ class Hedged(Scenario):
         return m
 
     def request(self, i):
-        made = super().request(i)
+        made = {**super().request(i), "stream": False, "context": None}
         for model, answers in made["answers"].items():
             ok = {"text": "Sure.", "usage": {"prompt": 9, "completion": 5, "cached": 0}}
             slow = self.LATER_MS if model[0] != "z" else self.rng.choice([1, self.LAST_MS])
@@ -260,7 +297,7 @@ end }} }}
 """)
         self.addCleanup(mock.stop)
         policies = sets.Policies(mock.url)
-        policies.budgets = []
+        policies.budgets, policies.tenants = [], {}
         for scenario in scenarios:
             scenario.declare(policies)
         for name, body in HOOKS.items():
@@ -274,12 +311,19 @@ end }} }}
     def live(self, server, scenario):
         made = []
         for request in scenario.requests:
+            headers = [("Authorization", f"Bearer {scenario.key(request['tenant'])}")]
             for _ in range(scenario.warm):
                 # The caller's own fault: no statistic, breaker or budget knows it afterwards.
-                server.ask({"prompt": "warm", "metadata": {"any": "fail"}}, scenario.path)
-            body = {"prompt": request["prompt"], "metadata": request["metadata"]}
-            reply = server.ask(body, scenario.path, timeout=60)
-            made.append((reply.get("X-Request-Id"), reply))
+                server.ask({"prompt": "warm", "metadata": {"any": "fail"}}, scenario.path, headers)
+            time.sleep(request["wait_ms"] / 1000)
+            body = {name: request[name] for name in ("prompt", "metadata", "context") if request[name] is not None}
+            if request["stream"]:
+                with server.conn(timeout=60) as conn:
+                    stream = server.stream(body, scenario.path, headers, conn)
+                    made.append((stream.get("X-Request-Id"), read(stream)))
+            else:
+                reply = server.ask(body, scenario.path, headers, timeout=60)
+                made.append((reply.get("X-Request-Id"), reply.json()))
         return made
 
     def batch(self, first, n, kind):
@@ -290,9 +334,10 @@ end }} }}
         tests = DECIDED
         seen = []
         for scenario, row in zip(scenarios, replies):
-            wanted = [decided(server.decision(key, 20), reply) for key, reply in row]
+            wanted = [decided(server.decision(key, 20), body) for key, body in row]
             seen += wanted
             tests += scenario.test(wanted)
+            self.note(scenario, wanted)
         policies.put("grounds_test.lua", tests)
         status, out, err = procs.run("test", policies.path, timeout=120)
         differing = re.findall(r"^FAIL  .*: scenario_(\d+)$", out, re.MULTILINE)
@@ -303,8 +348,20 @@ end }} }}
         self.addCleanup(os.remove, os.path.join(policies.path, "grounds_test.lua"))
         return seen, differing, out
 
+    def note(self, scenario, decisions):
+        """Counts what no class or outcome tells: streams with text, context that was dropped, and models that
+        were called again after their breaker was open."""
+        opened = set()
+        for request, decision in zip(scenario.requests, decisions):
+            self.noted["streamed"] += request["stream"] and bool(decision["text"])
+            self.noted["dropped"] += bool(decision["dropped"])
+            called = {attempt["model"] for attempt in decision["attempts"]}
+            self.noted["closed again"] += len(called & opened)
+            opened |= {skip["model"] for skip in decision["skipped"] if skip["why"] == "breaker"}
+
     def compare(self, count, kind=Scenario):
         seen, differing, words = [], [], ""
+        self.noted = {"streamed": 0, "dropped": 0, "closed again": 0}
         for first in range(0, count, BATCH):
             got, differ, out = self.batch(first, min(BATCH, count - first), kind)
             self.doCleanups()
@@ -317,6 +374,7 @@ end }} }}
                          decision["hedge"] and "hedge " + decision["hedge"]]:
                 if what:
                     outcomes[what] = outcomes.get(what, 0) + 1
+        outcomes.update({what: n for what, n in self.noted.items() if n > 0})
         case.say(f"{len(seen)} requests: " + ", ".join(f"{k} {v}" for k, v in sorted(outcomes.items())))
         case.say(f"scenarios whose decisions differ: {len(differing)} of {count}")
         self.assertEqual(differing, [], words[:6000])
