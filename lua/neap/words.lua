@@ -220,7 +220,8 @@ local classes = {
     F("breakers", "table<string, neap.breaker>?", "Which models are in trouble."),
     F("providers", "table<string, integer|string|neap.answer|(integer|string|neap.answer)[]>?",
       "What a provider or a model answers, one a call; the last one repeats."),
-    F("after_ms", "integer?", "How much time passes before the request.", nil, ms) } },
+    F("after_ms", "integer?", "How much time passes before the request.", nil, ms),
+    F("seed", "integer?", "Of chance, from this request on; each test begins with 1.") } },
   { name = "neap.answer", text = "What a scripted provider answers.", fields = {
     F("text", "string?", "The words."),
     F("after_ms", "integer?", "How long it takes; 300 unless said.", nil, ms),

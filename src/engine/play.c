@@ -75,21 +75,23 @@ static enum np_err want_object(struct np_play *p, const char *what, struct np_sp
 
 static enum np_err read_given(struct np_play *p, struct np_span given, struct np_play_given *g)
 {
-    static const char *const names[] = {"request", "budgets", "breakers", "providers", "after_ms"};
+    static const char *const names[] = {"request",   "budgets",  "breakers",
+                                        "providers", "after_ms", "seed"};
     struct np_span *const parts[] = {&g->request, &g->budgets, &g->breakers, &g->providers};
     struct np_span key, name, value;
     enum np_err err = want_object(p, "what is played", given);
+    g->seed = -1;
     if (err)
         return err;
     for (struct np_json_walk w = np_json_walk(given); np_json_member(&w, &key, &value);) {
         size_t i = 0;
         err = np_play_name(p, key, &name);
-        while (!err && i < 5 && !np_span_is(name, names[i]))
+        while (!err && i < 6 && !np_span_is(name, names[i]))
             i++;
-        if (!err && i == 5)
-            err = np_play_unknown(p, "field", name, names, 5);
-        else if (!err && i == 4)
-            err = np_play_whole(p, "after_ms", value, &g->after_ms);
+        if (!err && i == 6)
+            err = np_play_unknown(p, "field", name, names, 6);
+        else if (!err && i >= 4)
+            err = np_play_whole(p, names[i], value, i == 4 ? &g->after_ms : &g->seed);
         else if (!err)
             err = want_object(p, names[i], value);
         if (err)
@@ -219,6 +221,8 @@ static enum np_err play(struct np_play *p, struct np_span given, struct np_play_
                                    .tenant = g->tenant,
                                    .at_ns = p->at_ns};
     make_room_for_hedge(p, g);
+    if (g->seed >= 0)
+        np_sim_seed(p->sim, (uint64_t)g->seed);
     drop_lines(p);
     np_log_use_ring(p->log);
     err = np_sim_add(p->sim, &client);

@@ -46,6 +46,7 @@ struct np_play {
 struct np_play_given {
     struct np_span request, budgets, breakers, providers; /* p NULL: none */
     int64_t after_ms;
+    int64_t seed;                  /* of chance from here on; -1: it goes on */
     struct np_buf body;            /* of the request, without tenant and endpoint */
     const char *tenant, *endpoint; /* tenant NULL: the first */
 };

@@ -523,6 +523,11 @@ void np_sim_free(struct np_sim *s)
     free(s);
 }
 
+void np_sim_seed(struct np_sim *s, uint64_t seed)
+{
+    np_rng_seed(&s->rng, seed);
+}
+
 uint64_t np_sim_now_ns(const struct np_sim *s)
 {
     return s->now_ns;

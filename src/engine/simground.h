@@ -59,6 +59,8 @@ void np_sim_pass(struct np_sim *s, uint64_t until_ns);
  * values carry on. It was loaded with the same slots, and is held. NP_E_NOMEM: the old one stays. */
 enum np_err np_sim_turn(struct np_sim *s, struct np_policyset *set) NP_MUST_CHECK;
 uint64_t np_sim_now_ns(const struct np_sim *s);
+/* From here on chance is that of this seed. */
+void np_sim_seed(struct np_sim *s, uint64_t seed);
 /* The wall clock at a virtual time. */
 int64_t np_sim_wall_ms(uint64_t at_ns);
 struct np_guard *np_sim_guard(struct np_sim *s);

@@ -106,6 +106,18 @@ end)
 
     # --- JUnit --------------------------------------------------------------------------------
 
+    def test_a_seed_repeats_chance_and_another_seed_has_another(self):
+        self.put("route.lua", "return function()\n  return nil, tostring(math.random(1 << 40))\nend\n")
+        self.put("a_test.lua", 'test("t", function()\n'
+                 '  local function draw(seed)\n'
+                 '    return play({ request = { prompt = "hi" }, seed = seed }).hooks.route[1].why\n'
+                 '  end\n'
+                 '  local first, one = draw(), draw(1)\n'
+                 '  expect(one, first)\n'
+                 '  expect(draw(7), draw(7))\n'
+                 '  assert(draw(7) ~= draw(8) and draw() ~= draw())\nend)\n')
+        self.run_tests()
+
     def test_junit_is_well_formed_whatever_a_test_is_called_or_says(self):
         bytes_ = "".join(f"\\{n}" for n in list(range(1, 32)) + [0x7F, 0x80, 0xC3, 0xFF])
         self.put("a_test.lua", f"""
