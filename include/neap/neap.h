@@ -26,6 +26,11 @@ struct neap_options {
     const char *state;         /* folder of the ledger's file or journal; the working directory */
     const char *on_store_loss; /* degrade or share:N; degrade */
     unsigned workers;          /* one a core */
+    unsigned max_connections;  /* of clients; 16,384 a worker, or what descriptors are there for */
+    unsigned
+        max_connections_per_address; /* of one client address, or IPv6 /64; half of the above */
+    unsigned max_inflight;           /* requests under way; 8,192 a worker */
+    unsigned max_wait_ms;            /* how long one may wait to begin; 100 */
     const char *hosts;     /* "name,name" that Host may be beside loopback and the listen address */
     const char *log;       /* file or "-" (standard error) */
     const char *decisions; /* file; none */

@@ -283,6 +283,7 @@ local function tenants_file(k)
     requests_per_minute = k.may(k.integer(1, 1000000000), 0),
     tokens_per_minute = k.may(k.integer(1, 1000000000000), 0),
     concurrency = k.may(k.integer(1, 1000000), 0),
+    priority = k.may(k.integer(0, 9), 0),
     expires = k.may(k.date),
     disabled = k.may(k.boolean, false),
   })

@@ -17,7 +17,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define EVENTS_MAX 128 /* a turn; the rest is reported by the next */
+#define EVENTS_MAX 128 /* a wait */
+/* Waits a turn while each brings as many as it can: what has come goes before what each-turn calls begin. */
+#define WAITS_MAX 16
 #define HOOKS_MAX 8
 #define POSTS_MAX 1024
 
@@ -44,6 +46,7 @@ struct np_loop {
     int wake; /* eventfd */
     struct np_watch wake_watch;
     uint64_t now_ns;
+    uint64_t turn_ns;
     uint64_t wish_ns; /* the earliest that an each-turn call asked for */
     bool in_turn;
     bool no_pwait2; /* the kernel does not know epoll_pwait2 */
@@ -274,6 +277,11 @@ uint64_t np_loop_now_ns(const struct np_loop *l)
     return l->now_ns;
 }
 
+uint64_t np_loop_turn_ns(const struct np_loop *l)
+{
+    return l->turn_ns;
+}
+
 uint64_t np_loop_refresh_ns(struct np_loop *l)
 {
     l->now_ns = np_clock_mono_ns(l->clock);
@@ -336,13 +344,15 @@ static uint64_t wait_wanted(struct np_loop *l, uint64_t max_wait_ns)
     return wait < max_wait_ns ? wait : max_wait_ns;
 }
 
-void np_loop_turn(struct np_loop *l, uint64_t max_wait_ns)
+/* Waits once and hands out; true: more may be there. */
+static bool take_events(struct np_loop *l, uint64_t wait_ns, bool first)
 {
-    np_require(!l->in_turn);
-    l->in_turn = true;
-    int n = wait_exact(l, wait_wanted(l, max_wait_ns));
+    int n = wait_exact(l, wait_ns);
     np_require(n >= 0 || errno == EINTR);
     np_loop_refresh_ns(l);
+    if (first) {
+        l->turn_ns = l->now_ns;
+    }
 
     l->event_next = 0;
     l->event_count = n > 0 ? n : 0;
@@ -352,6 +362,17 @@ void np_loop_turn(struct np_loop *l, uint64_t max_wait_ns)
         if (w) {
             w->ready(w->ctx, e.events);
         }
+    }
+    return n == EVENTS_MAX;
+}
+
+void np_loop_turn(struct np_loop *l, uint64_t max_wait_ns)
+{
+    np_require(!l->in_turn);
+    l->in_turn = true;
+    bool more = take_events(l, wait_wanted(l, max_wait_ns), true);
+    for (int i = 1; more && i < WAITS_MAX; i++) {
+        more = take_events(l, 0, false);
     }
     np_timers_run(l->timers, l->now_ns);
 

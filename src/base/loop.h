@@ -33,6 +33,8 @@ void np_loop_remove(struct np_loop *l, struct np_watch *w);
 struct np_timers *np_loop_timers(struct np_loop *l);
 /* The monotonic time of this turn, read once after each wait. */
 uint64_t np_loop_now_ns(const struct np_loop *l);
+/* When this turn had waited and began to work. */
+uint64_t np_loop_turn_ns(const struct np_loop *l);
 /* Reads the clock anew. */
 uint64_t np_loop_refresh_ns(struct np_loop *l);
 

@@ -65,6 +65,11 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
         {"--state", NP_FLAG_TEXT, &o->state, 0, 0},
         {"--on-store-loss", NP_FLAG_TEXT, &o->on_store_loss, 0, 0},
         {"--workers", NP_FLAG_NUMBER, &o->workers, 1, 64},
+        {"--max-connections", NP_FLAG_NUMBER, &o->max_connections, 1, 1048576},
+        {"--max-connections-per-address", NP_FLAG_NUMBER, &o->max_connections_per_address, 1,
+         1048576},
+        {"--max-inflight", NP_FLAG_NUMBER, &o->max_inflight, 1, 1048576},
+        {"--max-wait-ms", NP_FLAG_NUMBER, &o->max_wait_ms, 1, 60000},
         {"--hosts", NP_FLAG_TEXT, &o->hosts, 0, 0},
         {"--log", NP_FLAG_TEXT, &o->log, 0, 0},
         {"--decisions", NP_FLAG_TEXT, &o->decisions, 0, 0},
@@ -132,6 +137,11 @@ const struct np_command np_cmd_serve = {
     "                          without the store: only what is leased already, or each of N\n"
     "                          instances its share of what is left (degrade)\n"
     "    --workers N           threads that serve (one a core)\n"
+    "    --max-connections N   of clients (16384 a worker, or what descriptors are there for)\n"
+    "    --max-connections-per-address N\n"
+    "                          of one client address, an IPv6 network of /64 being one (half of them)\n"
+    "    --max-inflight N      requests under way; more wait a moment or are told 503 (8192 a worker)\n"
+    "    --max-wait-ms N       how long one waits at most, or a tenth of the time that it has left (100)\n"
     "    --hosts NAME,…        names that Host may have beside loopback and the listen address\n"
     "    --log FILE|-          the log (standard error)\n"
     "    --log-level LEVEL     debug, info, warn or error: no lines of less (info)\n"

@@ -117,17 +117,18 @@ static void log_line(const struct np_exchange *x)
            NP_KVI("ms", (x->end_ns - x->accept_ns) / NP_NS_PER_MS), NP_KVS("policy", x->policy));
 }
 
-void np_account_close(const struct np_account_env *env, struct np_exchange *x)
+void np_account_close(const struct np_account_env *env, struct np_exchange *x, bool told)
 {
     np_require(x->reserved_nusd == 0);
     count(env, x);
-    if (env->decisions) {
+    if (told && env->decisions) {
         np_record_decision(env->text, x, env->bodies);
         hand_over(env);
     }
-    if (env->otel)
+    if (told && env->otel)
         np_otel_exchange(env->otel, x);
-    log_line(x);
+    if (told)
+        log_line(x);
     np_drive_free(x);
     np_exchange_free(x);
 }

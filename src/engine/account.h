@@ -25,8 +25,8 @@ struct np_account_env {
     struct np_series *series;  /* NULL: what the dashboard draws is not kept */
 };
 
-/* x->end_ns is set, its driver is idle. Frees x. */
-void np_account_close(const struct np_account_env *env, struct np_exchange *x);
+/* x->end_ns is set, its driver is idle. Frees x. told: with log line and record. */
+void np_account_close(const struct np_account_env *env, struct np_exchange *x, bool told);
 /* The record of a call that was refused before it became an exchange. endpoint NULL: not known. */
 void np_account_refusal(const struct np_account_env *env, const struct np_refusal *r,
                         const char *request_id, const struct np_endpoint *endpoint,

@@ -8,6 +8,7 @@
 #include "http/dialect.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,9 @@
 #include <unistd.h>
 
 #define WANTED_FILES 65536
+#define FILES_OTHERS 24
+#define FILES_A_WORKER 12
+#define CONNECTIONS_A_WORKER 16384u
 
 /* Descriptors: two a request in flight and some for the rest. */
 static void raise_file_limit(void)
@@ -28,6 +32,27 @@ static void raise_file_limit(void)
         r.rlim_cur = wanted;
         (void)setrlimit(RLIMIT_NOFILE, &r);
     }
+}
+
+/* As many connections as there are descriptors for: a request in flight takes two, and some are for the
+ * rest (measured: 25 with one worker, 5 a further one, when nothing is under way). */
+static void fit_connections(struct neap_engine *e)
+{
+    struct neap_options *o = &e->options;
+    struct rlimit r;
+    rlim_t others = FILES_OTHERS + FILES_A_WORKER * (rlim_t)e->n_workers;
+    rlim_t room = UINT_MAX;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
+        room = r.rlim_cur > others + 2 ? (r.rlim_cur - others) / 2 : 1;
+    if (o->max_connections > room)
+        np_log(NP_LOG_WARN, "--max-connections is more than there are descriptors for",
+               NP_KVI("wanted", o->max_connections), NP_KVI("connections", room));
+    if (o->max_connections == 0)
+        o->max_connections = CONNECTIONS_A_WORKER * (unsigned)e->n_workers;
+    if (o->max_connections > room)
+        o->max_connections = (unsigned)room;
+    if (o->max_connections_per_address == 0)
+        o->max_connections_per_address = (o->max_connections + 1) / 2;
 }
 
 /* glibc would give the heap's top back after each batch of requests and fault it in again: measured at
@@ -89,9 +114,11 @@ static enum neap_status make_shared(struct neap_engine *e, char why[NEAP_WHY])
     e->meters[e->n_workers] = np_meters_new();
     e->meters[e->n_workers + 1] = np_meters_new();
     e->series = np_series_new(np_clock_mono_ns(&np_clock_live));
-    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->meters[e->n_workers] ||
-        !e->meters[e->n_workers + 1] || !e->series || np_limiter_start() != NP_OK ||
-        np_otel_new(e, &e->otel) != NP_OK)
+    e->limits =
+        np_http_limits_new(e->options.max_connections, e->options.max_connections_per_address);
+    if (np_slots_init(&e->slots) != NP_OK || !e->guard || !e->shared || !e->limits ||
+        !e->meters[e->n_workers] || !e->meters[e->n_workers + 1] || !e->series ||
+        np_limiter_start() != NP_OK || np_otel_new(e, &e->otel) != NP_OK)
         return out_of_memory(why);
     return NEAP_GOOD;
 }
@@ -283,6 +310,7 @@ enum neap_status neap_engine_start(const struct neap_options *options, struct ne
         e->started_wall_ms = np_clock_wall_ms(&np_clock_live);
         e->n_workers = e->options.workers;
         raise_file_limit();
+        fit_connections(e);
         keep_heap();
         s = build(e, why);
     }
@@ -382,6 +410,7 @@ void neap_engine_stop(struct neap_engine *e)
     np_meters_free(e->meters[e->n_workers + 1]);
     np_series_free(e->series);
     np_tls_free(e->tls);
+    np_http_limits_free(e->limits);
     np_shared_free(e->shared);
     np_ledger_free(e->ledger);
     np_guard_free(e->guard);

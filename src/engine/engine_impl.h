@@ -13,6 +13,7 @@
 #include "engine/drive.h"
 #include "engine/generation.h"
 #include "http/front.h"
+#include "http/limits.h"
 #include "http/tls.h"
 #include "script/shared.h"
 
@@ -37,10 +38,11 @@ struct neap_engine {
     struct np_ledger *ledger;
     unsigned store_share; /* --on-store-loss share:N; 0: degrade */
     struct np_shared *shared;
-    struct np_tls *tls;     /* NULL: clients speak plain HTTP */
-    struct neap_mock *mock; /* --simulate */
-    char simulate_url[64];  /* "http://127.0.0.1:PORT"; empty: real providers */
-    char *hosts_text;       /* what hosts point into */
+    struct np_http_limits *limits; /* connections of clients */
+    struct np_tls *tls;            /* NULL: clients speak plain HTTP */
+    struct neap_mock *mock;        /* --simulate */
+    char simulate_url[64];         /* "http://127.0.0.1:PORT"; empty: real providers */
+    char *hosts_text;              /* what hosts point into */
     const char *hosts[16];
     size_t n_hosts;
     struct np_worker *workers[NP_MAX_WORKERS];
@@ -57,6 +59,7 @@ struct neap_engine {
     int listen_fds[NP_MAX_WORKERS], admin_fd;
     unsigned port, admin_port;
     int64_t started_wall_ms;
+    _Atomic size_t inflight; /* requests that have begun */
     _Atomic bool draining;
     _Atomic bool hurry;
 };

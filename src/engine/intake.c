@@ -1,6 +1,6 @@
 /* The client side of a worker: who may call what, the birth of an exchange, and its client's end. */
 #include "base/log.h"
-#include "engine/worker_impl.h"
+#include "engine/waiting.h"
 #include "http/dialect.h"
 
 #include <strings.h>
@@ -46,9 +46,8 @@ static void count_refusal(struct np_worker *w, const struct np_http_call *c,
     np_till_add(w->till, np_clock_wall_ms(&np_clock_live), &entry, 1);
     if (status >= 500)
         np_stat_exchange(w->engine->guard, endpoint, now_ns, took_ns, true, true, false, 0);
-    if (status == 503)
-        np_meter_add(w->meters, NP_FAMILY_shed,
-                     type == NP_REFUSAL_draining ? NP_SHED_DRAINING : NP_SHED_MEMORY, 0, 0, 1);
+    if (type == NP_REFUSAL_draining)
+        np_meter_add(w->meters, NP_FAMILY_shed, NP_SHED_DRAINING, 0, 0, 1);
 }
 
 static void read_trace(struct np_worker *w, const struct np_http_call *c, struct np_trace *t)
@@ -57,25 +56,39 @@ static void read_trace(struct np_worker *w, const struct np_http_call *c, struct
                    np_http_header(c, "tracestate"));
 }
 
-static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_type type,
-                   const char *message, const struct np_endpoint *endpoint)
+static void tell_refusal(struct np_worker *w, struct np_http_call *c, const struct np_refusal *r,
+                         const char *id, const struct np_endpoint *endpoint)
+{
+    np_log(NP_LOG_INFO, "refused", NP_KVS("request", id), NP_KVI("status", r->status),
+           NP_KVS("type", np_refusal_name(r->type)));
+    uint64_t now_ns = np_loop_refresh_ns(w->loop);
+    np_account_refusal(&w->account, r, id, endpoint, now_ns - np_http_accept_ns(c));
+    struct np_trace trace;
+    read_trace(w, c, &trace);
+    np_otel_refused(&w->otel, &trace, r, id, endpoint ? endpoint->path : NULL, np_http_method(c),
+                    np_http_accept_ns(c), now_ns);
+}
+
+/* told: with log line, record and trace. */
+static void give_refusal(struct np_worker *w, struct np_http_call *c, const struct np_refusal *r,
+                         const struct np_endpoint *endpoint, bool told)
 {
     char id[NP_HTTP_ID_BYTES];
     make_id(w, id, np_http_header(c, REQUEST_ID));
+    count_refusal(w, c, r->type, endpoint);
+    if (told)
+        tell_refusal(w, c, r, id, endpoint);
+    np_http_refuse(c, r, id, r->type == NP_REFUSAL_method_not_allowed ? "POST" : NULL);
+}
+
+static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_type type,
+                   const char *message, const struct np_endpoint *endpoint)
+{
     struct np_refusal r = {.type = type,
                            .status = np_refusal_status(type),
                            .message = np_span_of(message),
                            .retry_after_s = np_refusal_status(type) == 503 ? 1 : -1};
-    count_refusal(w, c, type, endpoint);
-    np_log(NP_LOG_INFO, "refused", NP_KVS("request", id), NP_KVI("status", r.status),
-           NP_KVS("type", np_refusal_name(type)));
-    uint64_t now_ns = np_loop_refresh_ns(w->loop);
-    np_account_refusal(&w->account, &r, id, endpoint, now_ns - np_http_accept_ns(c));
-    struct np_trace trace;
-    read_trace(w, c, &trace);
-    np_otel_refused(&w->otel, &trace, &r, id, endpoint ? endpoint->path : NULL, np_http_method(c),
-                    np_http_accept_ns(c), now_ns);
-    np_http_refuse(c, &r, id, type == NP_REFUSAL_method_not_allowed ? "POST" : NULL);
+    give_refusal(w, c, &r, endpoint, true);
 }
 
 /* The key that a call carries; p NULL: none. */
@@ -200,7 +213,13 @@ static void on_head(void *ctx, struct np_http_call *c)
     const struct np_tenant *tenant = authenticate(w, c, catalog, endpoint);
     if (!tenant || !media_ok(w, c, endpoint))
         return;
+    if (!np_waiting_admits(w, tenant)) {
+        struct np_refusal r = np_waiting_refusal();
+        give_refusal(w, c, &r, endpoint, np_waiting_shed(w));
+        return;
+    }
     if (!birth(w, c, endpoint, tenant)) {
+        np_meter_add(w->meters, NP_FAMILY_shed, NP_SHED_MEMORY, 0, 0, 1);
         refuse(w, c, NP_REFUSAL_overloaded, "no memory for this request now", endpoint);
         return;
     }
@@ -217,13 +236,14 @@ static void on_whole(void *ctx, struct np_http_call *c)
     /* A call that is read on after its client left outlives the front's copy of the body. */
     if (x->endpoint->drain_on_disconnect)
         x->body = np_arena_dup(x->arena, x->body);
-    np_drive_request(&w->drive, x, np_worker_now(w));
+    np_waiting_request(w, x);
 }
 
 static void client_left(struct np_worker *w, struct np_exchange *x)
 {
     struct np_live *live = x->ground;
     np_live_wait_over(live);
+    np_line_leave(&w->line, &live->place);
     np_drive_gone(&w->drive, x, np_worker_now(w));
     np_live_go_on(live); /* what is read on has nobody to wait for */
 }

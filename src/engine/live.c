@@ -1,5 +1,5 @@
 /* The live ground: what the driver asks for, done with the front, the upstream and the loop's timers. */
-#include "engine/worker_impl.h"
+#include "engine/waiting.h"
 #include "http/dialect.h"
 #include "model/record.h"
 
@@ -70,12 +70,13 @@ void np_live_settle(struct np_exchange *x)
     unlink_read_on(w, live);
     struct np_here *here = x->gen;
     np_live_wait_over(live);
+    np_waiting_over(live);
     for (unsigned i = 0; i < NP_LEGS; i++) {
         np_require(!live->leg[i].call);
         np_buf_free(&live->leg[i].reply);
     }
     np_buf_free(&live->body);
-    np_account_close(&w->account, x);
+    np_account_close(&w->account, x, !live->untold);
     np_require(here->exchanges > 0);
     here->exchanges--;
     if (here->retired && here->exchanges == 0)

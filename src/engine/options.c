@@ -11,6 +11,9 @@
 
 #include "http/dialect.h"
 
+/* Each takes 50 to 100 KB. */
+#define INFLIGHT_A_WORKER 8192u
+
 static enum neap_status wrong(char why[NEAP_WHY], const char *fmt, ...) NP_PRINTF(2, 3);
 
 static enum neap_status wrong(char why[NEAP_WHY], const char *fmt, ...)
@@ -96,6 +99,8 @@ static void fill_in(struct neap_options *o)
     o->store = o->store ? o->store : "sqlite:neap.db";
     o->log = o->log ? o->log : "-";
     o->workers = o->workers ? o->workers : cores();
+    o->max_inflight = o->max_inflight ? o->max_inflight : INFLIGHT_A_WORKER * o->workers;
+    o->max_wait_ms = o->max_wait_ms ? o->max_wait_ms : 100;
     o->drain_seconds = o->drain_seconds == UINT_MAX ? 0 : o->drain_seconds ? o->drain_seconds : 30;
     o->log_max_mb = o->log_max_mb ? o->log_max_mb : 100;
     o->keep_records = o->keep_records == UINT_MAX ? 0

@@ -100,7 +100,7 @@ static void settle(struct sim_live *live)
     x->end_ns = s->now_ns;
     if (s->source.closed)
         s->source.closed(s->source.ctx, x);
-    np_account_close(&s->account, x);
+    np_account_close(&s->account, x, true);
     s->open--;
 }
 

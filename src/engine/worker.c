@@ -1,13 +1,12 @@
 /* A worker's life: made by the engine, one thread, ended by the engine. */
 #include "base/log.h"
-#include "engine/worker_impl.h"
+#include "engine/waiting.h"
 
 #include <signal.h>
 #include <stdlib.h>
 
 #define RING_BYTES (1u << 20)         /* ten times what 20 ms of full load write */
 #define RING_BODIES_BYTES (16u << 20) /* with prompts and replies in the records */
-#define CONNECTIONS_A_WORKER 16384
 #define IDLE_TIMEOUT_S 75
 
 static void on_hook(struct np_exchange *x, enum np_hook hook, bool failed)
@@ -57,16 +56,21 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
                                      .tls = e->tls != NULL,
                                      .gate = {.hosts = e->hosts, .n_hosts = e->n_hosts},
                                      .max_body_bytes = 1u << 20,
-                                     .max_connections = CONNECTIONS_A_WORKER,
+                                     .max_connections = e->options.max_connections,
+                                     .limits = e->limits,
                                      .idle_timeout_s = IDLE_TIMEOUT_S};
     np_intake_ids(&config);
     struct np_front_ops ops = np_intake_ops(w);
+    if (np_loop_each_turn(w->loop, np_waiting_before_front, w) != NP_OK)
+        return NP_E_NOMEM;
     w->front = np_front_new(w->loop, &config, &ops);
-    /* After the front, so that a call starts in the turn in which its request came. */
+    if (!w->front || np_loop_each_turn(w->loop, np_waiting_turn, w) != NP_OK)
+        return NP_E_NOMEM;
+    /* After both, so that a call starts in the turn in which its request came. */
     w->upstream = np_upstream_new(
         w->loop, &(struct np_upstream_config){
                      .ca_file = e->options.ca_file, .per_multi = 64, .reuse_idle_s = 20});
-    if (!w->upstream || !w->front)
+    if (!w->upstream)
         return NP_E_NOMEM;
     return np_loop_each_turn(w->loop, each_turn, w);
 }
@@ -132,6 +136,7 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
     uint64_t seed;
     w->engine = e;
     w->number = number;
+    np_waiting_init(w);
     np_random_bytes(&seed, sizeof seed);
     np_rng_seed(&w->rng, seed);
     if (make_parts(w, listen_fd) || !(w->here = np_here_new(w, first))) {

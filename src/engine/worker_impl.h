@@ -3,6 +3,7 @@
 #define NP_ENGINE_WORKER_IMPL_H
 
 #include "engine/engine_impl.h"
+#include "guard/line.h"
 #include "provider/upstream.h"
 
 struct np_worker {
@@ -29,6 +30,11 @@ struct np_worker {
     struct np_live *read_on;                  /* those whose client left, and whose call goes on */
     struct np_live *awaiting, *last_awaiting; /* those that wait for money, the oldest first */
     size_t n_awaiting;
+    struct np_line line; /* requests that are whole and have not begun */
+    struct np_timer line_timer;
+    uint64_t front_ns;      /* when the front's part of this turn began */
+    uint64_t shed_since_ns; /* refusals of the present second, for the log */
+    unsigned shed;
     struct np_ledger_listener listener;
     _Atomic bool money_posted; /* the loop will hear of the ledger's news */
 };
@@ -58,6 +64,9 @@ struct np_live {
     struct np_live *prev, *next;     /* in the worker's read_on */
     struct np_live *before, *behind; /* in the worker's awaiting */
     bool awaits;
+    struct np_line_place place;
+    bool has_place; /* it counts as under way */
+    bool untold;    /* one of a flood of refusals: no log line, no record */
 };
 
 static inline struct np_now np_worker_now(const struct np_worker *w)

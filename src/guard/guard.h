@@ -100,6 +100,7 @@ void np_stat_exchange(struct np_guard *g, const struct np_endpoint *e, uint64_t 
                       int64_t cost_nusd);
 /* Milliseconds; -1 when fewer than 20 were seen. */
 double np_stat_model_p95_ms(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);
+double np_stat_model_p50_ms(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);
 double np_stat_endpoint_p95_ms(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns);
 /* 0..1; 0 when nothing was seen. */
 double np_stat_model_error_rate(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);

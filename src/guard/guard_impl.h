@@ -54,7 +54,7 @@ struct np_stat_memo {
 struct np_stat_series {
     pthread_mutex_t lock; /* turns cells over; adding takes none */
     size_t n_hists;
-    struct np_stat_memo memo[2];
+    struct np_stat_memo memo[3]; /* a histogram's p95 by its number; the median of latency */
     struct np_stat_cell *_Atomic cell[NP_STAT_CELLS];
 };
 

@@ -16,6 +16,7 @@
 #define MEMO_NS NP_NS_PER_S
 
 enum { HIST_LATENCY, HIST_TOKENS };
+enum { MEMO_MEDIAN = 2 };
 
 static uint32_t load(const _Atomic uint32_t *v)
 {
@@ -100,7 +101,7 @@ static void add_value(struct np_stat_cell *c, size_t which, uint64_t value)
 
 /* --- reading ------------------------------------------------------------------------------------ */
 
-static uint64_t quantile_now(struct np_stat_series *s, size_t which, uint64_t now_ns)
+static uint64_t quantile_now(struct np_stat_series *s, size_t which, double q, uint64_t now_ns)
 {
     struct np_hist all;
     np_hist_clear(&all);
@@ -110,7 +111,7 @@ static uint64_t quantile_now(struct np_stat_series *s, size_t which, uint64_t no
             np_hist_merge(&all, &c->hist[which]);
         }
     }
-    return np_hist_quantile(&all, 0.95);
+    return np_hist_quantile(&all, q);
 }
 
 static bool memo_holds(const struct np_stat_memo *m, uint32_t total, uint64_t now_ns)
@@ -121,8 +122,9 @@ static bool memo_holds(const struct np_stat_memo *m, uint32_t total, uint64_t no
     return of > 0 && apart <= of / 16 && now_ns >= at && now_ns - at < MEMO_NS;
 }
 
-/* The p95 of a histogram of the series in *out; false when fewer than LEAST values are there. */
-static bool p95_of(struct np_stat_series *s, size_t which, uint64_t now_ns, uint64_t *out)
+/* A quantile of a histogram of the series in *out; false when fewer than LEAST values are there. */
+static bool quantile_of(struct np_stat_series *s, size_t which, double q, struct np_stat_memo *m,
+                        uint64_t now_ns, uint64_t *out)
 {
     uint32_t total = 0;
     for (size_t i = 0; i < NP_STAT_CELLS; i++) {
@@ -132,16 +134,20 @@ static bool p95_of(struct np_stat_series *s, size_t which, uint64_t now_ns, uint
     if (total < LEAST) {
         return false;
     }
-    struct np_stat_memo *m = &s->memo[which];
     if (memo_holds(m, total, now_ns)) {
         *out = atomic_load_explicit(&m->value, memory_order_relaxed);
         return true;
     }
-    *out = quantile_now(s, which, now_ns);
+    *out = quantile_now(s, which, q, now_ns);
     atomic_store_explicit(&m->value, *out, memory_order_relaxed);
     atomic_store_explicit(&m->at_ns, now_ns, memory_order_relaxed);
     atomic_store_explicit(&m->of, total, memory_order_relaxed);
     return true;
+}
+
+static bool p95_of(struct np_stat_series *s, size_t which, uint64_t now_ns, uint64_t *out)
+{
+    return quantile_of(s, which, 0.95, &s->memo[which], now_ns, out);
 }
 
 static double error_rate_of(struct np_stat_series *s, uint64_t now_ns)
@@ -213,6 +219,15 @@ void np_stat_exchange(struct np_guard *g, const struct np_endpoint *e, uint64_t 
 double np_stat_model_p95_ms(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns)
 {
     return p95_ms_of(model_of(g, pair_slot), now_ns);
+}
+
+double np_stat_model_p50_ms(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns)
+{
+    struct np_stat_series *s = model_of(g, pair_slot);
+    uint64_t ns;
+    return quantile_of(s, HIST_LATENCY, 0.5, &s->memo[MEMO_MEDIAN], now_ns, &ns)
+               ? (double)ns / (double)NP_NS_PER_MS
+               : -1;
 }
 
 double np_stat_endpoint_p95_ms(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns)

@@ -7,6 +7,7 @@
 #define NP_HTTP_CALL_H
 
 #include "http/front.h"
+#include "http/limits.h"
 
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
@@ -22,6 +23,9 @@
 #define NP_HTTP_POOL_BYTES 7168
 /* A larger head is refused. */
 #define NP_HTTP_HEAD_BYTES 6000
+
+/* Connections that wait to be taken; the kernel cuts it at net.core.somaxconn. */
+#define NP_BACKLOG 4096
 
 /* How often a connection is looked at. */
 #define NP_CHECKS_PER_PATIENCE 5
@@ -48,6 +52,8 @@ struct np_conn {
     bool used;           /* it has seen a request line */
     bool marked;         /* received is of this pause */
     bool peer_closed;    /* or half-closed */
+    bool counted;        /* it takes a place of the limits */
+    struct np_http_peer peer;
 };
 
 /* A reply that is given piece by piece. */
@@ -123,6 +129,14 @@ struct np_front {
     struct np_linger *lingering;
     size_t n_lingering;
 
+    struct np_watch listen_watch;
+    struct np_timer accept_timer; /* while no connection can be taken */
+    struct np_http_peer arriving; /* of the connection that is handed to the library */
+    bool arrived;                 /* np_conn_notify has taken it over */
+    int spare_fd;                 /* given up to refuse a client without descriptors; -1: none */
+    uint64_t warn_ns;             /* not before this is it said again that there are none */
+    size_t n_conns;
+
     size_t n_open;
     size_t n_suspended;
     char listen_host[INET6_ADDRSTRLEN + 2]; /* "" when it listens on every address */
@@ -145,11 +159,19 @@ void np_call_leave(struct np_http_call *c);
 /* Counts a refusal of the front's own. */
 void np_call_count(struct np_front *f, enum np_http_refusal cause);
 
+/* accept.c: false without descriptors or memory. */
+bool np_accept_start(struct np_front *f);
+/* Takes who waits, and nobody else. */
+void np_accept_drain(struct np_front *f);
+void np_accept_stop(struct np_front *f);
+
 /* conn.c */
 void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context,
                     enum MHD_ConnectionNotificationCode code);
 /* The deadlines of all connections; a timer's callback. */
 void np_conn_check(void *ctx, uint64_t now_ns);
+/* It takes no place any more, though it may not have ended yet. */
+void np_conn_uncount(struct np_conn *conn);
 void np_conn_pause(struct np_conn *conn, uint64_t now_ns);
 
 /* tls.c: gnutls_certificate_retrieve_function2, for the library. */
@@ -173,6 +195,9 @@ void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np
 void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
                          enum np_refusal_type type, const char *message);
 
+/* A refusal to a connection that the library does not know. */
+void np_reply_overloaded(struct np_front *f, int fd, const char *message, int retry_after_s);
+
 /* stream.c */
 /* Ends readers that stall, and gives a comment where nothing was given for long. */
 void np_stream_check(struct np_http_call *c, uint64_t now_ns);
@@ -193,6 +218,9 @@ void np_http_address_text(const struct sockaddr *a, char out[INET6_ADDRSTRLEN + 
  * the kernel does not reset it under the reply that the client has not read yet. At most 1 MB or
  * 1 s; nothing happens when too many linger already. */
 void np_linger_start(struct np_front *f, int fd);
+/* The same with a descriptor that the library never had, which then is closed here; false: it stays
+ * the caller's. */
+bool np_linger_take(struct np_front *f, int fd);
 void np_linger_end_all(struct np_front *f);
 
 #endif

@@ -87,13 +87,22 @@ static void peer_closed(void *ctx, uint32_t events)
     }
 }
 
-/* Without memory the library's handler finds no connection, and ends it. */
+static void give_up(struct np_front *f, const union MHD_ConnectionInfo *info)
+{
+    np_call_count(f, NP_HTTP_REFUSAL_memory);
+    if (info) {
+        shutdown(info->connect_fd, SHUT_RDWR);
+    }
+}
+
+/* Without memory the connection is not counted, and ends at once. */
 static void begin(struct np_front *f, struct MHD_Connection *mhd, void **socket_context)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     struct np_conn *conn = info ? calloc(1, sizeof *conn) : NULL;
     if (!conn) {
+        give_up(f, info);
         return;
     }
     conn->front = f;
@@ -101,10 +110,15 @@ static void begin(struct np_front *f, struct MHD_Connection *mhd, void **socket_
     conn->watch = (struct np_watch){.ready = peer_closed, .ctx = conn, .fd = -1};
     if (np_loop_add(f->loop, &conn->watch, conn->fd, EPOLLRDHUP | EPOLLET) != NP_OK) {
         free(conn);
+        give_up(f, info);
         return;
     }
     np_conn_pause(conn, np_loop_now_ns(f->loop));
     link_last(f, conn, conn->since_ns);
+    conn->peer = f->arriving;
+    f->arrived = true;
+    f->n_conns++;
+    conn->counted = true;
     *socket_context = conn;
 }
 
@@ -117,8 +131,6 @@ void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context
         begin(f, mhd, socket_context);
         return;
     }
-    /* At a limit the library listens again no sooner than in its next run. */
-    f->ready = true;
     if (!conn) {
         return;
     }
@@ -126,7 +138,21 @@ void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context
     *socket_context = NULL;
     np_loop_remove(f->loop, &conn->watch);
     unlink_conn(f, conn);
+    np_conn_uncount(conn);
     free(conn);
+}
+
+void np_conn_uncount(struct np_conn *conn)
+{
+    struct np_front *f = conn->front;
+    if (!conn->counted) {
+        return;
+    }
+    conn->counted = false;
+    f->n_conns--;
+    if (f->config.limits) {
+        np_http_limits_give(f->config.limits, &conn->peer);
+    }
 }
 
 void np_conn_pause(struct np_conn *conn, uint64_t now_ns)

@@ -15,8 +15,8 @@
 #include "http/call.h"
 
 #define RUNS_MAX 8 /* a turn; the rest follows in the next */
-/* About ten connections are accepted in each. */
-#define DRAIN_RUNS_MAX 500
+/* The library counts connections that have ended until it cleans up after them. */
+#define CONNECTIONS_SPARE 256
 /* Below this many suspended calls the walk is cheaper than waiting. */
 #define RESUME_BATCH_LEAST 256
 #define RESUME_NS_PER_CALL 1000
@@ -26,7 +26,7 @@
 const char *np_http_refusal_name(enum np_http_refusal r)
 {
 #define NAME(name) #name,
-    static const char *const names[] = {NP_HTTP_REFUSALS(NAME)};
+    static const char *const names[] = {NP_HTTP_REFUSALS(NAME) NP_HTTP_REFUSALS_AT_DOOR(NAME)};
 #undef NAME
     np_require((size_t)r < NP_HTTP_REFUSAL_COUNT);
     return names[r];
@@ -144,17 +144,18 @@ __attribute__((format(printf, 2, 0))) static void log_line(void *cls, const char
 
 static struct MHD_Daemon *start_daemon(struct np_front *f)
 {
-    unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags =
+        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
     if (f->config.tls)
         flags |= MHD_USE_TLS;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, np_call_handle, f, MHD_OPTION_EXTERNAL_LOGGER, log_line, NULL,
-        MHD_OPTION_LISTEN_SOCKET, f->config.listen_fd, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)NP_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT, f->config.max_connections,
-        MHD_OPTION_CONNECTION_TIMEOUT, f->config.idle_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT,
-        f->old_parser ? 0 : 1, MHD_OPTION_URI_LOG_CALLBACK, np_call_line, f,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-        np_call_completed, f, MHD_OPTION_NOTIFY_CONNECTION, np_conn_notify, f,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)NP_HTTP_POOL_BYTES, MHD_OPTION_CONNECTION_LIMIT,
+        f->config.max_connections + CONNECTIONS_SPARE, MHD_OPTION_CONNECTION_TIMEOUT,
+        f->config.idle_timeout_s, MHD_OPTION_STRICT_FOR_CLIENT, f->old_parser ? 0 : 1,
+        MHD_OPTION_URI_LOG_CALLBACK, np_call_line, f, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes,
+        NULL, MHD_OPTION_NOTIFY_COMPLETED, np_call_completed, f, MHD_OPTION_NOTIFY_CONNECTION,
+        np_conn_notify, f,
         /* Without TLS the list ends here. */
         f->config.tls ? MHD_OPTION_HTTPS_PRIORITIES : MHD_OPTION_END, TLS_PRIORITIES,
         MHD_OPTION_HTTPS_CERT_CALLBACK, np_tls_show, MHD_OPTION_END);
@@ -204,45 +205,33 @@ struct np_front *np_front_new(struct np_loop *loop, const struct np_front_config
     if (!info || np_loop_add(loop, &f->watch, info->epoll_fd, EPOLLIN) != NP_OK) {
         goto stop_daemon;
     }
+    if (!np_accept_start(f)) {
+        goto stop_accepting;
+    }
     if (np_loop_each_turn(loop, turn, f) != NP_OK) {
-        goto remove_watch;
+        goto stop_accepting;
     }
     return f;
 
-remove_watch:
+stop_accepting:
+    np_accept_stop(f);
     np_loop_remove(loop, &f->watch);
 stop_daemon:
-    MHD_quiesce_daemon(f->daemon);
     MHD_stop_daemon(f->daemon);
 free_front:
     free(f);
     return NULL;
 }
 
-static unsigned count_connections(const struct np_front *f)
-{
-    const union MHD_DaemonInfo *info =
-        MHD_get_daemon_info(f->daemon, MHD_DAEMON_INFO_CURRENT_CONNECTIONS);
-    return info ? info->num_connections : 0;
-}
-
-/* What waits in the backlog is taken first: it would be reset when the socket closes. A connection
- * that has not sent its first request yet may be about to; its patience will end it. */
+/* A connection that has not sent its first request yet may be about to; its patience will end it. */
 void np_front_drain(struct np_front *f)
 {
     if (f->draining) {
         return;
     }
+    np_accept_drain(f);
     f->draining = true;
-    unsigned before;
-    int runs = 0;
-    do {
-        before = count_connections(f);
-        run(f, np_loop_now_ns(f->loop));
-    } while (count_connections(f) > before && ++runs < DRAIN_RUNS_MAX);
-    MHD_quiesce_daemon(f->daemon);
-    /* Who comes now is refused by the kernel, instead of waiting for somebody to take it. */
-    shutdown(f->config.listen_fd, SHUT_RDWR);
+    run(f, np_loop_now_ns(f->loop));
     for (struct np_conn *conn = f->conn_first; conn; conn = conn->next) {
         if (!conn->call && conn->used) {
             shutdown(conn->fd, SHUT_RDWR);
@@ -270,7 +259,7 @@ void np_front_free(struct np_front *f)
             MHD_resume_connection(conn->call->mhd);
         }
     }
-    MHD_quiesce_daemon(f->daemon);
+    np_accept_stop(f);
     np_loop_remove(f->loop, &f->watch);
     MHD_stop_daemon(f->daemon);
     np_linger_end_all(f);

@@ -18,6 +18,7 @@
 #define NP_HTTP_ID_BYTES 129 /* the longest request id and its NUL */
 
 struct np_front;
+struct np_http_limits; /* http/limits.h */
 struct np_http_call;
 
 enum np_http_end {
@@ -29,10 +30,12 @@ enum np_http_end {
 #define NP_HTTP_REFUSALS(X) \
     X(framing)              \
     X(length_required) X(too_large) X(path) X(host) X(origin) X(timeout) X(memory) X(slow_reader)
+/* Of connections, before there is a request. */
+#define NP_HTTP_REFUSALS_AT_DOOR(X) X(connections) X(per_address) X(descriptors)
 
 enum np_http_refusal {
 #define NP_HTTP_REFUSAL_ENUM(name) NP_HTTP_REFUSAL_##name,
-    NP_HTTP_REFUSALS(NP_HTTP_REFUSAL_ENUM)
+    NP_HTTP_REFUSALS(NP_HTTP_REFUSAL_ENUM) NP_HTTP_REFUSALS_AT_DOOR(NP_HTTP_REFUSAL_ENUM)
 #undef NP_HTTP_REFUSAL_ENUM
         NP_HTTP_REFUSAL_COUNT
 };
@@ -69,7 +72,8 @@ struct np_front_config {
     int listen_fd; /* already listening, not blocking; stays the caller's */
     struct np_front_gate gate;
     size_t max_body_bytes;
-    unsigned max_connections;
+    unsigned max_connections;      /* of this front; over it 503 */
+    struct np_http_limits *limits; /* of all fronts that share them; NULL: none */
     unsigned idle_timeout_s;
     /* For a request's head, and before a body's least rate (1 KB/s) counts; 0: 10 s. */
     unsigned patience_ms;

@@ -66,28 +66,23 @@ static void expire(void *ctx, uint64_t now_ns)
     end(ctx);
 }
 
-void np_linger_start(struct np_front *f, int fd)
+bool np_linger_take(struct np_front *f, int fd)
 {
     if (f->n_lingering == LINGERING_MAX || f->freeing) {
-        return;
+        return false;
     }
     struct np_linger *l = calloc(1, sizeof *l);
     if (!l) {
-        return;
+        return false;
     }
     l->front = f;
     l->left = LINGER_BYTES;
     l->watch = (struct np_watch){.ready = drop, .ctx = l, .fd = -1};
     np_timer_init(&l->timer, expire, l);
-    l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-    if (l->fd < 0) {
-        free(l);
-        return;
-    }
+    l->fd = fd;
     if (np_loop_add(f->loop, &l->watch, l->fd, EPOLLIN) != NP_OK) {
-        close(l->fd);
         free(l);
-        return;
+        return false;
     }
     np_timer_set(np_loop_timers(f->loop), &l->timer, np_loop_now_ns(f->loop) + LINGER_NS);
     l->next = f->lingering;
@@ -96,6 +91,15 @@ void np_linger_start(struct np_front *f, int fd)
     }
     f->lingering = l;
     f->n_lingering++;
+    return true;
+}
+
+void np_linger_start(struct np_front *f, int fd)
+{
+    int copy = f->n_lingering < LINGERING_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    if (copy >= 0 && !np_linger_take(f, copy)) {
+        close(copy);
+    }
 }
 
 void np_linger_end_all(struct np_front *f)

@@ -12,9 +12,6 @@
 #include "http/call.h"
 #include "http/gate.h"
 
-/* Connections that wait to be accepted; the kernel cuts it at net.core.somaxconn. */
-#define BACKLOG 4096
-
 union address {
     struct sockaddr any;
     struct sockaddr_in v4;
@@ -95,7 +92,7 @@ static bool bind_and_listen(int fd, const union address *a, bool shared)
         return false;
     }
     return bind(fd, &a->any, address_bytes(a)) == 0 &&
-           (shared || set_on(fd, SOL_SOCKET, SO_REUSEPORT)) && listen(fd, BACKLOG) == 0;
+           (shared || set_on(fd, SOL_SOCKET, SO_REUSEPORT)) && listen(fd, NP_BACKLOG) == 0;
 }
 
 int np_http_listen(const char *addr_port, bool shared, const char **why)

@@ -119,7 +119,7 @@ void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np
 }
 
 static void write_raw(struct np_buf *b, unsigned status, struct np_span body, const char *id_header,
-                      const char *id)
+                      const char *id, int retry_after_s)
 {
     np_buf_printf(b,
                   "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
@@ -127,6 +127,9 @@ static void write_raw(struct np_buf *b, unsigned status, struct np_span body, co
                   status, MHD_get_reason_phrase_for(status), body.n);
     if (id) {
         np_buf_printf(b, "%s: %s\r\n", id_header, id);
+    }
+    if (retry_after_s >= 0) {
+        np_buf_printf(b, "Retry-After: %d\r\n", retry_after_s);
     }
     np_buf_puts(b, "\r\n");
     np_buf_span(b, body);
@@ -157,9 +160,31 @@ void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
     np_buf_init(&body, RAW_BYTES_MAX / 2);
     np_buf_init(&raw, RAW_BYTES_MAX);
     np_dialect_body(&body, &r, id);
-    write_raw(&raw, status, np_buf_view(&body), id_header ? id_header : "X-Request-Id", id);
+    write_raw(&raw, status, np_buf_view(&body), id_header ? id_header : "X-Request-Id", id, -1);
     if (!np_buf_failed(&body) && !np_buf_failed(&raw)) {
         c->raw_sent = send_raw(c, np_buf_view(&raw));
+    }
+    np_buf_free(&body);
+    np_buf_free(&raw);
+}
+
+void np_reply_overloaded(struct np_front *f, int fd, const char *message, int retry_after_s)
+{
+    char made[NP_HTTP_ID_BYTES];
+    const char *id = NULL;
+    struct np_buf body, raw;
+    struct np_refusal r = refusal(NP_REFUSAL_overloaded, 0, message);
+    if (f->config.make_id) {
+        f->config.make_id(f->ops.ctx, made, NP_SPAN_NONE);
+        id = made;
+    }
+    np_buf_init(&body, RAW_BYTES_MAX / 2);
+    np_buf_init(&raw, RAW_BYTES_MAX);
+    np_dialect_body(&body, &r, id);
+    write_raw(&raw, np_refusal_status(r.type), np_buf_view(&body), f->config.request_id_header, id,
+              retry_after_s);
+    if (!np_buf_failed(&body) && !np_buf_failed(&raw)) {
+        (void)send(fd, raw.p, raw.n, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     np_buf_free(&body);
     np_buf_free(&raw);

@@ -12,11 +12,11 @@ static const char *const hedge_results[] = {
     NP_HEDGES(NP_HEDGE_TEXT)
 #undef NP_HEDGE_TEXT
 };
-static const char *const shed_causes[] = {"busy", "memory", "draining"};
+static const char *const shed_causes[] = {"busy", "memory", "draining", "inflight", "cpu", "late"};
 /* In the order of http/'s enum np_http_refusal, a wing that this one never includes. */
-static const char *const http_causes[] = {"framing",    "length_required", "too_large", "path",
-                                          "host",       "origin",          "timeout",   "memory",
-                                          "slow_reader"};
+static const char *const http_causes[] = {
+    "framing", "length_required", "too_large",   "path",        "host",        "origin",
+    "timeout", "memory",          "slow_reader", "connections", "per_address", "descriptors"};
 
 #define TEXT_LABEL(label, list)                                                        \
     {                                                                                  \

@@ -109,7 +109,14 @@ enum np_token_kind {
 /* The label of genai_tokens. */
 enum np_token_type { NP_TOK_INPUT, NP_TOK_OUTPUT };
 /* Causes of shedding, the label of shed. */
-enum np_shed_cause { NP_SHED_BUSY, NP_SHED_MEMORY, NP_SHED_DRAINING };
+enum np_shed_cause {
+    NP_SHED_BUSY, /* the providers' max_inflight: a degraded reply */
+    NP_SHED_MEMORY,
+    NP_SHED_DRAINING,
+    NP_SHED_INFLIGHT, /* --max-inflight */
+    NP_SHED_CPU,
+    NP_SHED_LATE /* too little time was left */
+};
 
 struct np_meters; /* one thread's */
 

@@ -116,7 +116,8 @@ struct np_tenant {
     const struct np_model *const *models; /* n_models 0: all */
     size_t n_models;
     int64_t requests_per_minute, tokens_per_minute, concurrency; /* 0: no limit */
-    int64_t expires_ms;                                          /* wall; 0: never */
+    unsigned priority;  /* 0 to 9: who goes first when there is more work than can be done */
+    int64_t expires_ms; /* wall; 0: never */
     bool disabled;
 };
 

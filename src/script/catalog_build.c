@@ -349,6 +349,7 @@ static void build_tenant(lua_State *L, struct np_build *b, struct np_tenant *t)
     t->requests_per_minute = whole(L, "requests_per_minute");
     t->tokens_per_minute = whole(L, "tokens_per_minute");
     t->concurrency = whole(L, "concurrency");
+    t->priority = (unsigned)whole(L, "priority");
     t->disabled = truth(L, "disabled");
     lua_getfield(L, -1, "expires");
     t->expires_ms = lua_istable(L, -1) ? whole(L, "ms") : 0;

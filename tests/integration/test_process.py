@@ -140,6 +140,10 @@ class Start(case.Case):
             "NEAP_DECISIONS": place["decisions"],
             "NEAP_RECORD_BODIES": "1",
             "NEAP_DRAIN_SECONDS": "5",
+            "NEAP_MAX_CONNECTIONS": "100",
+            "NEAP_MAX_CONNECTIONS_PER_ADDRESS": "50",
+            "NEAP_MAX_INFLIGHT": "20",
+            "NEAP_MAX_WAIT_MS": "200",
             "NEAP_SIMULATE": "true",
         }
         process = procs.Process()

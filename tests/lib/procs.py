@@ -34,6 +34,8 @@ def environment(extra=()):
         if name in ("PATH", "TMPDIR", "LANG", "LC_ALL") or name.endswith("SAN_OPTIONS")
     }
     kept["NEAP_STORE"] = "memory:"  # no test leaves a ledger in the folder that it runs in
+    # Where a sanitizer runs on a busy machine, more than a moment is no overload.
+    kept["NEAP_MAX_WAIT_MS"] = "5000"
     kept.update(dict(extra))
     return {name: value for name, value in kept.items() if value is not None}
 

@@ -224,21 +224,15 @@ START_TEST(a_watch_may_remove_itself)
 }
 END_TEST
 
-START_TEST(more_events_than_a_turn_takes_come_in_the_next)
+START_TEST(more_events_than_one_wait_brings_come_in_the_same_turn)
 {
     enum { N = 200 };
     static struct end e[N];
-    int calls = 0;
     for (int i = 0; i < N; i++) {
         end_open(&e[i], EPOLLIN);
         e[i].then = remove_self;
         poke(&e[i]);
     }
-    np_loop_turn(loop, 0);
-    for (int i = 0; i < N; i++) {
-        calls += e[i].calls;
-    }
-    ck_assert_int_eq(calls, 128);
     np_loop_turn(loop, 0);
     for (int i = 0; i < N; i++) {
         ck_assert_int_eq(e[i].calls, 1);
@@ -539,7 +533,7 @@ int main(void)
     tcase_add_test(c, a_watch_that_takes_the_place_of_another_does_not_get_its_events);
     tcase_add_test(c, a_watch_that_is_changed_in_a_turn_does_not_get_what_it_no_longer_wants);
     tcase_add_test(c, a_watch_may_remove_itself);
-    tcase_add_test(c, more_events_than_a_turn_takes_come_in_the_next);
+    tcase_add_test(c, more_events_than_one_wait_brings_come_in_the_same_turn);
     tcase_add_test(c, registering_refuses_what_it_must);
     tcase_add_test(c, the_loop_sleeps_until_the_next_timer_and_hardly_longer);
     tcase_add_test(c, a_timer_is_never_early_however_short);

@@ -337,29 +337,6 @@ START_TEST(the_loop_sleeps_while_nothing_happens)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------ limits */
-
-static void setup_two(void)
-{
-    rig_listen();
-    rig.config.max_connections = 2;
-    rig_start();
-}
-
-START_TEST(connections_over_the_limit_wait_their_turn)
-{
-    struct client *a = client_new(), *b = client_new(), *c = client_new();
-    ck_assert(alive(a));
-    ck_assert(alive(b));
-    client_say(c, "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    ck_assert_int_eq(client_read_for(c, false, 50).status, 0);
-    client_free(a);
-    ck_assert_int_eq(client_read(c).status, 200);
-    client_free(b);
-    client_free(c);
-}
-END_TEST
-
 /* --------------------------------------------------------------------------------------------- end */
 
 START_TEST(draining_ends_idle_connections_and_lets_calls_finish)
@@ -461,10 +438,6 @@ int main(void)
     t = tcase_create("idle");
     tcase_add_checked_fixture(t, setup_idle, rig_teardown);
     tcase_add_test(t, a_silent_pause_ends_with_the_idle_timeout);
-    suite_add_tcase(s, t);
-    t = tcase_create("limits");
-    tcase_add_checked_fixture(t, setup_two, rig_teardown);
-    tcase_add_test(t, connections_over_the_limit_wait_their_turn);
     suite_add_tcase(s, t);
     return rig_run(s);
 }

@@ -147,7 +147,7 @@ START_TEST(tenants_are_found_by_the_hash_of_their_key)
     snprintf(text, sizeof text,
              "return { acme = { keys = { 'sha256:%s' }, endpoints = { '/api/assistant/reply' },\n"
              " models = { 'claude' }, requests_per_minute = 600, tokens_per_minute = 200000,\n"
-             " concurrency = 50, expires = '2027-06-30', disabled = true } }",
+             " concurrency = 50, priority = 7, expires = '2027-06-30', disabled = true } }",
              hex);
     setkit_write(&k, "tenants.lua", text);
     setkit_assert_loads(&k);
@@ -157,6 +157,7 @@ START_TEST(tenants_are_found_by_the_hash_of_their_key)
     ck_assert_int_eq(t->requests_per_minute, 600);
     ck_assert_int_eq(t->tokens_per_minute, 200000);
     ck_assert_int_eq(t->concurrency, 50);
+    ck_assert_uint_eq(t->priority, 7);
     ck_assert_int_eq(t->expires_ms, np_clock_parse_utc("2027-06-30"));
     ck_assert(t->disabled);
     ck_assert(np_tenant_may_use_model(t, np_catalog_model(k.catalog, NP_SPAN("claude"))));

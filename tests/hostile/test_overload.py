@@ -1,0 +1,135 @@
+"""More requests than can be answered (T20): they come evenly at so many times the capacity, whatever the answers
+do. What is answered well stays near the peak and quick, the rest is told soon, and all is well soon after.
+
+The capacity is bound here by places in flight: neap's own (--max-inflight) and a provider's (max_inflight). By
+CPU: see test_overload_long.py."""
+
+import case
+import flood
+import procs
+import wire
+
+PLACES = 12
+DELAY_MS = 150
+CAPACITY = PLACES * 1000 / DELAY_MS  # 80 a second
+BODY = {"prompt": "How do I reset my token?"}
+
+
+class Overload(case.Case):
+    scenario = False
+    workers = 1
+    env = {**case.Case.env, "NEAP_MAX_WAIT_MS": "100"}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.tools = flood.Tools()
+        cls.addClassCleanup(cls.tools.close)
+        super().setUpClass()
+
+    @classmethod
+    def prepare(cls, policies):
+        provider = flood.Provider(cls.tools, DELAY_MS)
+        cls.addClassCleanup(provider.stop)
+        policies.url = provider.url
+        policies.provider("wide", max_inflight=10000)
+        policies.provider("narrow", max_inflight=PLACES)
+        policies.model("w", "wide")
+        policies.model("n", "narrow")
+        policies.endpoint("assistant", ["w"])
+        policies.endpoint("narrow", ["n"])
+        cls.flags = ("--max-inflight", str(PLACES))
+
+    def flooded(self, server, path):
+        client = flood.Flood(self.tools, server.port, BODY, path)
+        self.addCleanup(client.stop)
+        quiet, = client.run((CAPACITY / 4, 2))
+        peak = 0
+        got = {}
+        for times in (1, 2, 3, 5):
+            rate = CAPACITY * times
+            _, full, after = client.run((rate, 1), (rate, 2.5), (CAPACITY / 2, 2))
+            peak = max(peak, full["good"]["per_s"])
+            got[times] = full, after
+            case.say(f"{times} x: good {full['good']['per_s']:.0f}/s, p99 {full['good']['p99']:.0f} ms; "
+                     f"refused {full['shed']['n']}, degraded {full['degraded']['n']}; quiet again after "
+                     f"{after['quiet_s']} s")
+        return quiet, peak, got
+
+    def assertBends(self, quiet, peak, got, refusal):
+        """refusal: the kind of answer that the surplus gets."""
+        self.assertGreater(peak, 0.7 * CAPACITY)
+        for times, (full, after) in got.items():
+            self.assertEqual(full["broken"]["n"] + full["other"]["n"], 0, f"{times} x")
+            self.assertGreaterEqual(full["good"]["per_s"], 0.8 * peak, f"{times} x")
+            # A busy machine is slow alone, too; the wait of 100 ms comes on top.
+            limit = 2 * max(quiet["good"]["p99"], DELAY_MS) + 100
+            self.assertLess(full["good"]["p95"], limit, f"{times} x")
+            self.assertTrue(0 <= after["quiet_s"] < 2, f"{times} x: not well again within 2 s")
+        full = got[5][0]
+        self.assertGreater(full[refusal]["n"], full["good"]["n"])
+        case.say(f"at 5 x the surplus is told after {full[refusal]['p50_sent']:.1f} ms (p50), "
+                 f"{full[refusal]['p95_sent']:.1f} ms (p95)")
+        # Sooner than any provider could have answered, even where nothing else is quick.
+        self.assertLess(full[refusal]["p50_sent"], 50)
+
+    def test_more_than_may_be_under_way(self):
+        self.assertBends(*self.flooded(self.server, wire.REPLY), "shed")
+        self.assertGreater(self.server.metrics().get("neap_shed_total", cause="inflight"), 100)
+
+    def test_more_than_a_provider_may_be_asked(self):
+        server = self.own(self.serve(self.policies, flags=()))
+        self.assertBends(*self.flooded(server, "/api/narrow/reply"), "degraded")
+        self.assertGreater(server.metrics().get("neap_shed_total", cause="busy"), 100)
+
+
+class Refusals(case.Case):
+    """One place, which a slow answer takes."""
+
+    scenario = 'return { models = { ["*"] = { text = "slow", first_ms = 600, total_ms = 600 } } }'
+    workers = 1
+    flags = ("--max-inflight", "1")
+    env = {**case.Case.env, "NEAP_MAX_WAIT_MS": "50"}
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"], deadline_ms=5000)
+
+    def hold(self):
+        """A request that takes the one place; its connection."""
+        conn = self.server.conn()
+        self.addCleanup(conn.close)
+        conn.send(wire.request(body={"prompt": "slow"}))
+        self.assertTrue(procs.wait_for(lambda: self.mock.calls("m") > self.before, 5))
+        return conn
+
+    def setUp(self):
+        self.before = self.mock.calls("m")
+
+    def test_who_waits_in_vain_gets_the_error_object_with_retry_after(self):
+        conn = self.hold()
+        reply = self.server.ask("a")
+        self.assertError(reply, 503, "overloaded")
+        self.assertEqual(reply.get("Retry-After"), "1")
+        self.assertGreaterEqual(reply.ms, 45)
+        record = self.server.decision(reply)
+        self.assertEqual(record["outcome"], "overloaded")
+        self.assertGood(conn.reply())
+
+    def test_who_waits_a_moment_is_served(self):
+        conn = self.hold()
+        conn.close()  # its call ends at once, and the place is free
+        self.assertGood(self.server.ask("a"))
+
+    def test_a_client_that_leaves_the_line_takes_no_place(self):
+        conn = self.hold()
+        with self.server.conn() as waiting:
+            waiting.send(wire.request(body={"prompt": "b"}))
+        self.assertGood(conn.reply())
+        self.assertGood(self.server.ask("a"))
+        self.assertEqual(self.mock.calls("m"), self.before + 2)
+
+
+if __name__ == "__main__":
+    case.main()
