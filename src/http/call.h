@@ -39,6 +39,16 @@ enum np_http_stage {
     NP_STAGE_SENDING /* the library has the reply */
 };
 
+/* What is watched of a client's TLS session. */
+struct np_tls_watch {
+    gnutls_session_t session;
+    unsigned char head[5]; /* of the record that comes */
+    unsigned n_head;
+    size_t left; /* of the record's rest */
+    unsigned finished;
+    bool refused; /* nothing goes in or out any more */
+};
+
 struct np_conn {
     struct np_front *front;
     struct np_conn *prev, *next; /* in the order of their next check */
@@ -54,6 +64,7 @@ struct np_conn {
     bool peer_closed;    /* or half-closed */
     bool counted;        /* it takes a place of the limits */
     struct np_http_peer peer;
+    struct np_tls_watch tls;
 };
 
 /* A reply that is given piece by piece. */
@@ -178,6 +189,9 @@ void np_conn_pause(struct np_conn *conn, uint64_t now_ns);
 int np_tls_show(gnutls_session_t session, const gnutls_datum_t *authorities, int n_authorities,
                 const gnutls_pk_algorithm_t *algorithms, int n_algorithms, gnutls_pcert_st **chain,
                 unsigned *n_chain, gnutls_privkey_t *key);
+
+/* tls_session.c: from now on a client's second handshake is refused. */
+void np_tls_watch_start(struct np_conn *conn, struct MHD_Connection *mhd);
 
 /* front.c: has the library go on with a suspended call. */
 void np_front_resume(struct np_http_call *c);

@@ -117,6 +117,9 @@ static void begin(struct np_front *f, struct MHD_Connection *mhd, void **socket_
     link_last(f, conn, conn->since_ns);
     conn->peer = f->arriving;
     f->arrived = true;
+    if (f->config.tls) {
+        np_tls_watch_start(conn, mhd);
+    }
     f->n_conns++;
     conn->counted = true;
     *socket_context = conn;

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import time
 import unittest
 
 import case
@@ -107,6 +108,24 @@ class Tls(case.Case):
         )
         self.assertNotEqual(done.returncode, 0)
         self.assertNotIn(b"BEGIN CERTIFICATE", done.stdout)
+
+    def test_a_second_handshake_is_an_error(self):
+        with subprocess.Popen(
+            ["openssl", "s_client", "-connect", f"127.0.0.1:{self.server.port}", "-tls1_2"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as client:
+            time.sleep(1)
+            client.stdin.write(b"R\n")
+            client.stdin.flush()
+            said = client.stdout.read()
+        self.assertIn(b"Secure Renegotiation IS supported", said)
+        self.assertIn(b"RENEGOTIATING", said)
+        self.assertIn(b"no renegotiation", said)
+        self.assertEqual(client.returncode, 1)
+        with connect(self.server.port, self.cert) as sock:
+            self.assertEqual(self.ask(sock)[0], 200)
 
     def test_plain_http_on_the_same_port_gets_nothing(self):
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=5) as sock:

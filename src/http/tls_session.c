@@ -1,0 +1,96 @@
+/* A client's TLS session, watched on its way to the socket. With TLS 1.2 a client may ask for a new handshake on
+ * a connection that has one. Nobody needs it, each costs us more than the client, and it has been a hole
+ * before. The library answers by closing as if all were well. Here the client gets the alert
+ * no_renegotiation and the connection then ends without the word that says that all is well. */
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "http/call.h"
+
+#define RECORD_HEAD_BYTES 5
+#define RECORD_HANDSHAKE 22
+
+/* Finished was seen of the client, of the server. */
+enum { OF_CLIENT = 1, OF_SERVER = 2 };
+
+static int on_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message)
+{
+    (void)type;
+    (void)when;
+    (void)message;
+    struct np_conn *conn = gnutls_transport_get_ptr(session);
+    conn->tls.finished |= incoming ? OF_CLIENT : OF_SERVER;
+    return 0;
+}
+
+/* Goes through what came, record by record; false: a second handshake begins. */
+static bool follow(struct np_tls_watch *t, const unsigned char *bytes, size_t n)
+{
+    while (n > 0) {
+        if (t->left > 0) {
+            size_t step = n < t->left ? n : t->left;
+            t->left -= step;
+            bytes += step;
+            n -= step;
+            continue;
+        }
+        t->head[t->n_head++] = *bytes++;
+        n--;
+        if (t->n_head < RECORD_HEAD_BYTES)
+            continue;
+        t->n_head = 0;
+        t->left = ((size_t)t->head[3] << 8) + t->head[4];
+        if (t->head[0] == RECORD_HANDSHAKE && t->finished == (OF_CLIENT | OF_SERVER))
+            return false;
+    }
+    return true;
+}
+
+static ssize_t pull(gnutls_transport_ptr_t ptr, void *bytes, size_t n)
+{
+    struct np_conn *conn = ptr;
+    ssize_t got = conn->tls.refused ? -1 : recv(conn->fd, bytes, n, 0);
+    if (conn->tls.refused)
+        errno = ECONNRESET;
+    if (got <= 0 || follow(&conn->tls, bytes, (size_t)got))
+        return got;
+    (void)gnutls_alert_send(conn->tls.session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
+    conn->tls.refused = true;
+    errno = ECONNRESET;
+    return -1;
+}
+
+static ssize_t push(gnutls_transport_ptr_t ptr, const void *bytes, size_t n)
+{
+    struct np_conn *conn = ptr;
+    if (conn->tls.refused) {
+        errno = EPIPE;
+        return -1;
+    }
+    return send(conn->fd, bytes, n, MSG_NOSIGNAL);
+}
+
+static int wait_for_input(gnutls_transport_ptr_t ptr, unsigned ms)
+{
+    const struct np_conn *conn = ptr;
+    struct pollfd p = {.fd = conn->fd, .events = POLLIN};
+    return poll(&p, 1, ms == GNUTLS_INDEFINITE_TIMEOUT ? -1 : (int)ms);
+}
+
+void np_tls_watch_start(struct np_conn *conn, struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    gnutls_session_t session = info ? (gnutls_session_t)info->tls_session : NULL;
+    if (!session)
+        return;
+    conn->tls.session = session;
+    gnutls_transport_set_ptr(session, conn);
+    gnutls_transport_set_pull_function(session, pull);
+    gnutls_transport_set_push_function(session, push);
+    gnutls_transport_set_pull_timeout_function(session, wait_for_input);
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST,
+                                       on_finished);
+}
