@@ -68,6 +68,7 @@ class Process:
     """A running neap. Its output is kept in files of a folder of its own."""
 
     name = "neap"
+    prefix = ()  # a command that becomes it
 
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="neap-test-")
@@ -86,7 +87,7 @@ class Process:
     def launch(self, args, env):
         with open(self.path("stdout"), "wb") as out, open(self.path("stderr"), "wb") as err:
             self.process = subprocess.Popen(
-                [NEAP, *args],
+                [*self.prefix, NEAP, *args],
                 env=environment(env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -197,8 +198,9 @@ class Serve(Process):
 
     name = "serve"
 
-    def __init__(self, policies, env=(), flags=(), workers=2, ready=True, store="memory:"):
+    def __init__(self, policies, env=(), flags=(), workers=2, ready=True, store="memory:", prefix=()):
         super().__init__()
+        self.prefix = prefix
         self.policies = policies
         self.records = {}
         self.read_to = 0
