@@ -15,7 +15,6 @@
 #define LOOK_NS (2 * NP_NS_PER_MS)
 /* Refusals a second that are told one by one. */
 #define TOLD_A_SECOND 50
-#define HARDLY_WAITED_NS NP_NS_PER_MS
 
 static struct np_exchange *of_place(struct np_line_place *p)
 {
@@ -94,21 +93,24 @@ static void refuse(struct np_worker *w, struct np_exchange *x, bool late)
 
 /* ------------------------------------------------------------------------------------------- going */
 
-/* Whether less time is left than an answer takes, by the median of the endpoint's quickest model. */
+/* What an answer of the endpoint's quickest model takes, by the median; -1 while it is not known of each. */
+static double likely_ms(struct np_worker *w, const struct np_endpoint *e, uint64_t now_ns)
+{
+    double least = -1;
+    for (size_t i = 0; i < e->n_models; i++) {
+        double ms = np_stat_model_p50_ms(w->engine->guard, e->models[i]->slot, now_ns);
+        if (ms < 0)
+            return -1;
+        least = least < 0 || ms < least ? ms : least;
+    }
+    return least;
+}
+
 static bool too_late(struct np_worker *w, const struct np_exchange *x, uint64_t waited_ns,
                      uint64_t now_ns)
 {
-    double least_ms = -1;
-    if (waited_ns < HARDLY_WAITED_NS)
-        return false;
-    for (size_t i = 0; i < x->endpoint->n_models; i++) {
-        double ms = np_stat_model_p50_ms(w->engine->guard, x->endpoint->models[i]->slot, now_ns);
-        if (ms < 0)
-            return false;
-        least_ms = least_ms < 0 || ms < least_ms ? ms : least_ms;
-    }
     uint64_t left_ns = x->deadline_ns > now_ns ? x->deadline_ns - now_ns : 0;
-    return least_ms >= 0 && (double)left_ns < least_ms * (double)NP_NS_PER_MS;
+    return waited_ns > 0 && np_line_late(waited_ns, left_ns, likely_ms(w, x->endpoint, now_ns));
 }
 
 /* Its place in flight is taken. */

@@ -8,6 +8,7 @@
 #define PATIENCE_OVER_NS (5 * NP_NS_PER_MS)
 #define CALM_NS (500 * NP_NS_PER_MS)
 #define PACE_WEIGHT 8
+#define HARDLY_WAITED_NS NP_NS_PER_MS
 
 bool np_line_over(const struct np_line *l, uint64_t now_ns)
 {
@@ -129,4 +130,10 @@ uint64_t np_line_due_ns(const struct np_line *l, uint64_t now_ns)
         }
     }
     return due;
+}
+
+bool np_line_late(uint64_t waited_ns, uint64_t left_ns, double likely_ms)
+{
+    return waited_ns >= HARDLY_WAITED_NS && likely_ms >= 0 &&
+           (double)left_ns < likely_ms * (double)NP_NS_PER_MS;
 }

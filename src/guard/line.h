@@ -57,6 +57,10 @@ void np_line_turned(struct np_line *l, size_t n);
 uint64_t np_line_due_ns(const struct np_line *l, uint64_t now_ns);
 /* Somebody was refused for want of time. */
 void np_line_strain(struct np_line *l, uint64_t now_ns);
+/* Whether who has waited has less time left than its answer is likely to take (-1: not known). Who hardly
+ * waited is never late, however slow the answers are: else an endpoint whose deadline is shorter than they
+ * take would serve nobody. */
+bool np_line_late(uint64_t waited_ns, uint64_t left_ns, double likely_ms);
 bool np_line_over(const struct np_line *l, uint64_t now_ns);
 
 #endif

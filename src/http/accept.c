@@ -168,16 +168,18 @@ static bool overcome(struct np_front *f)
         (void)make_room(f);
         refuse_some(f);
         return false;
-    case ENOBUFS:
-    case ENOMEM:
-        pause_taking(f, error);
-        return false;
     case EINVAL: /* it listens no longer */
     case EBADF:
         np_loop_remove(f->loop, &f->listen_watch);
         return false;
-    default: /* the connection's own fault, as ECONNABORTED */
+    case EINTR: /* or the connection's own fault */
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
         return true;
+    default: /* ENOBUFS, ENOMEM, and what else lasts */
+        pause_taking(f, error);
+        return false;
     }
 }
 

@@ -4,6 +4,9 @@ do. What is answered well stays near the peak and quick, the rest is told soon, 
 The capacity is bound here by places in flight: neap's own (--max-inflight) and a provider's (max_inflight). By
 CPU: see test_overload_long.py."""
 
+import hashlib
+import time
+
 import case
 import flood
 import procs
@@ -129,6 +132,47 @@ class Refusals(case.Case):
         self.assertGood(conn.reply())
         self.assertGood(self.server.ask("a"))
         self.assertEqual(self.mock.calls("m"), self.before + 2)
+
+
+class Priorities(case.Case):
+    """One place, and tenants that wait for it."""
+
+    scenario = 'return { models = { ["*"] = { text = "slow", first_ms = 400, total_ms = 400 } } }'
+    workers = 1
+    flags = ("--max-inflight", "1")
+    env = {**case.Case.env, "NEAP_MAX_WAIT_MS": "5000"}
+    keys = {name: f"key-of-{name}-0123456789" for name in ("low", "high")}
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"], deadline_ms=60000)
+        policies.tenants = {
+            name: {
+                "keys": ["sha256:" + hashlib.sha256(key.encode()).hexdigest()],
+                "priority": 9 if name == "high" else None,
+            }
+            for name, key in cls.keys.items()
+        }
+
+    def begin(self, name):
+        conn = self.server.conn()
+        self.addCleanup(conn.close)
+        conn.send(wire.request(body={"prompt": name}, headers={"Authorization": f"Bearer {self.keys[name]}"}))
+        return conn
+
+    def test_a_tenant_of_higher_priority_goes_first(self):
+        first = self.begin("low")
+        self.assertTrue(procs.wait_for(lambda: self.mock.calls("m") == 1, 5))
+        low = self.begin("low")
+        time.sleep(0.1)
+        high = self.begin("high")
+        self.assertGood(first.reply())
+        self.assertGood(high.reply())
+        self.assertFalse(low.closes(0.05))
+        self.assertEqual(low.buffer, b"", "it went before")
+        self.assertGood(low.reply())
 
 
 if __name__ == "__main__":

@@ -161,6 +161,15 @@ START_TEST(who_ranks_higher_is_let_in_where_others_wait)
 }
 END_TEST
 
+START_TEST(who_has_waited_and_has_too_little_time_left_is_late)
+{
+    ck_assert(np_line_late(2 * MS, 90 * MS, 100));
+    ck_assert(!np_line_late(2 * MS, 110 * MS, 100));
+    ck_assert(!np_line_late(2 * MS, 90 * MS, -1));
+    ck_assert(!np_line_late(MS / 2, 90 * MS, 100));
+}
+END_TEST
+
 START_TEST(whoever_leaves_is_not_called)
 {
     for (int i = 0; i < 3; i++)
@@ -189,6 +198,7 @@ int main(void)
     tcase_add_test(t, however_quick_it_is_there_is_an_end_to_the_line);
     tcase_add_test(t, who_ranks_higher_goes_first_and_is_given_up_last);
     tcase_add_test(t, who_ranks_higher_is_let_in_where_others_wait);
+    tcase_add_test(t, who_has_waited_and_has_too_little_time_left_is_late);
     tcase_add_test(t, whoever_leaves_is_not_called);
     suite_add_tcase(s, t);
     SRunner *sr = srunner_create(s);

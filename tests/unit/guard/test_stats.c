@@ -43,6 +43,7 @@ START_TEST(nothing_is_said_of_fewer_than_twenty)
     ck_assert_double_eq(p95(T0), -1);
     attempts(T0, 19, MS(100), true, 50);
     ck_assert_double_eq(p95(T0), -1);
+    ck_assert_double_eq(np_stat_model_p50_ms(g, model.slot, T0), -1);
     ck_assert_int_eq(np_stat_completion_p95(g, model.slot, T0), -1);
     attempts(T0, 1, MS(100), true, 50);
     ck_assert_double_eq_tol(p95(T0), 100, 100 / 16.0);
@@ -57,6 +58,7 @@ START_TEST(the_p95_is_near_the_true_one)
         attempts(T0 + MS(i), 1, MS(i), true, i);
     }
     ck_assert_double_eq_tol(p95(T0 + S(1)), 950, 950 / 16.0);
+    ck_assert_double_eq_tol(np_stat_model_p50_ms(g, model.slot, T0 + S(1)), 500, 500 / 16.0);
     ck_assert_double_eq_tol((double)np_stat_completion_p95(g, model.slot, T0 + S(1)), 950, 60);
 }
 END_TEST
