@@ -31,10 +31,17 @@ class Starved(case.Case):
         policies.endpoint("assistant", ["m"])
 
     def cpu_share(self, seconds=2.0):
-        """Of one core, over so many seconds, less what its own rounds take anyway."""
+        """Of one core, over so many seconds."""
         before, began = cpu_s(self.server.process.pid), time.monotonic()
         time.sleep(seconds)
         return (cpu_s(self.server.process.pid) - before) / (time.monotonic() - began)
+
+    def assertDoesNotSpin(self, share):
+        """Beside what it takes at rest, which on a busy machine and with a sanitizer is not nothing."""
+        self.assertLess(share - min(self.idle, 0.05), 0.05)
+
+    def setUp(self):
+        self.idle = self.cpu_share(1.0)
 
     def served_after(self):
         """Seconds until a request on a new connection is answered well."""
@@ -79,10 +86,11 @@ class FewDescriptors(Starved):
             conn.close()
         after = self.served_after()
         case.say(f"64 descriptors, 100 connections: {served} served, {told} told 503, {closed} closed, {hanging} "
-                 f"hanging; CPU while full {share * 100:.1f} %; served again after {after * 1000:.0f} ms")
+                 f"hanging; CPU while full {share * 100:.1f} %, at rest {self.idle * 100:.1f} %; served again after "
+                 f"{after * 1000:.0f} ms")
         self.assertGreaterEqual(served, 4)
         self.assertEqual(served + told, 100)
-        self.assertLess(share, 0.05)
+        self.assertDoesNotSpin(share)
         self.assertLess(after, 1.0)
 
 
@@ -128,9 +136,9 @@ class Injected(Starved):
         after = self.served_after()
         for conn in conns:
             conn.close()
-        case.say(f"{what}: CPU while it fails {share * 100:.1f} %, served again after "
+        case.say(f"{what}: CPU while it fails {share * 100:.1f} %, at rest {self.idle * 100:.1f} %; served again after "
                  f"{(time.monotonic() - began) * 1000:.0f} ms")
-        self.assertLess(share, 0.05)
+        self.assertDoesNotSpin(share)
         self.assertLess(after, 1.0)
 
     def test_accept4_that_fails_with_emfile(self):
@@ -194,9 +202,9 @@ class FullMemory(Starved):
         time.sleep(0.3)
         after = self.served_after()
         case.say(f"24 bodies of 15 MB: {refused} refused or closed, RSS {self.rss_mb()} MB; CPU while full "
-                 f"{share * 100:.1f} %; served again after {after * 1000:.0f} ms")
+                 f"{share * 100:.1f} %, at rest {self.idle * 100:.1f} %; served again after {after * 1000:.0f} ms")
         self.assertGreaterEqual(refused, 1)
-        self.assertLess(share, 0.05)
+        self.assertDoesNotSpin(share)
         self.assertLess(after, 1.0)
 
 

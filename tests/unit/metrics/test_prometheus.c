@@ -137,7 +137,7 @@ START_TEST(closed_sets_of_labels_are_there_from_the_start)
     ck_assert(has(t, "neap_http_refused_total{cause=\"framing\"} 0"));
     ck_assert(has(t, "neap_http_refused_total{cause=\"memory\"} 0"));
     ck_assert(has(t, "neap_shed_total{cause=\"busy\"} 0"));
-    ck_assert_uint_eq(times(t, "\nneap_http_refused_total{"), 9);
+    ck_assert_uint_eq(times(t, "\nneap_http_refused_total{"), 12);
     ck_assert_ptr_null(strstr(t, "neap_requests_total"));
     ck_assert(has(t, "neap_meter_lost_total 0"));
 }
