@@ -316,25 +316,46 @@ static void end_attr(struct np_otlp *o)
     np_otlp_end(o);
 }
 
+/* An attribute whose lengths take one byte each, as nearly all do, at p; behind it. */
+static char *put_short_attr(char *p, unsigned field, struct np_span key, const unsigned char *head,
+                            size_t n_head, struct np_span rest)
+{
+    *p++ = (char)(field << 3 | WIRE_BYTES);
+    *p++ = (char)(4 + key.n + n_head + rest.n);
+    *p++ = 1 << 3 | WIRE_BYTES;
+    *p++ = (char)key.n;
+    memcpy(p, key.p, key.n);
+    p += key.n;
+    *p++ = 2 << 3 | WIRE_BYTES;
+    *p++ = (char)(n_head + rest.n);
+    for (size_t i = 0; i < n_head; i++)
+        *p++ = (char)head[i];
+    if (rest.n > 0)
+        memcpy(p, rest.p, rest.n);
+    return p + rest.n;
+}
+
 /* All of an attribute at once, as there are many: `head` begins the AnyValue, `rest` ends it. */
-static void put_attr(struct np_buf *b, unsigned field, const char *key, const unsigned char *head,
+static void put_attr(struct np_buf *b, unsigned field, const char *name, const unsigned char *head,
                      size_t n_head, struct np_span rest)
 {
-    unsigned char bytes[64];
-    size_t k = strlen(key), any = n_head + rest.n;
-    size_t n_key = put_length(bytes, 1, k), n_any = put_length(bytes + 20, 2, any);
-    size_t n_all = put_length(bytes + 40, field, n_key + k + n_any + any);
-    if (np_buf_reserve(b, n_all + n_key + k + n_any + any))
+    struct np_span key = np_span_of(name);
+    size_t any = n_head + rest.n;
+    if (np_buf_reserve(b, 64 + key.n + any))
         return;
-    char *p = b->p + b->n;
-    memcpy(p, bytes + 40, n_all);
-    memcpy(p += n_all, bytes, n_key);
-    memcpy(p += n_key, key, k);
-    memcpy(p += k, bytes + 20, n_any);
-    memcpy(p += n_any, head, n_head);
-    if (rest.n > 0)
-        memcpy(p + n_head, rest.p, rest.n);
-    b->n += n_all + n_key + k + n_any + any;
+    if (field < 16 && key.n + any < 120) {
+        b->n = (size_t)(put_short_attr(b->p + b->n, field, key, head, n_head, rest) - b->p);
+        return;
+    }
+    unsigned char bytes[60];
+    size_t n_key = put_length(bytes, 1, key.n), n_any = put_length(bytes + 20, 2, any);
+    size_t n_all = put_length(bytes + 40, field, n_key + key.n + n_any + any);
+    (void)np_buf_put(b, bytes + 40, n_all);
+    (void)np_buf_put(b, bytes, n_key);
+    (void)np_buf_span(b, key);
+    (void)np_buf_put(b, bytes + 20, n_any);
+    (void)np_buf_put(b, head, n_head);
+    (void)np_buf_span(b, rest);
 }
 
 void np_otlp_attr(struct np_otlp *o, unsigned field, const char *key, struct np_span s)

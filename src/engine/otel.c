@@ -8,7 +8,7 @@
 
 #define SPANS_MAX_BYTES ((size_t)8 << 20) /* of one batch; a span is about 1 KB */
 #define TEXT_MAX_BYTES ((size_t)16 << 20) /* of /metrics */
-#define HEAD_MAX_BYTES ((size_t)256 << 10)
+#define HEAD_BYTES 4096                   /* what usually stands around them */
 #define LAST_NS (3 * NP_NS_PER_S)
 
 /* --- from the environment -------------------------------------------------------------------------- */
@@ -144,17 +144,18 @@ void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n)
     }
 }
 
-/* The oldest batch's bytes change places with an empty buffer; 0 when none is to be sent now. */
-static unsigned take_batch(struct np_otel *o, struct np_buf *out, bool any)
+/* The oldest batch's bytes change places with the spare buffer's; 0 when none is to be sent now. So the
+ * buffers keep their memory, and none grows anew with each batch. */
+static unsigned take_batch(struct np_otel *o, bool any)
 {
     unsigned n = 0;
     pthread_mutex_lock(&o->lock);
     struct np_otel_batch *b = &o->batches[o->first];
     o->woken = false;
     if (o->n_batches > 0 && (any || o->n_batches > 1 || b->n >= o->config.batch)) {
-        struct np_buf empty = *out;
+        struct np_buf empty = o->spare;
         n = b->n;
-        *out = b->spans;
+        o->spare = b->spans;
         b->spans = empty;
         b->n = 0;
         o->first = (o->first + 1) % o->max_batches;
@@ -173,6 +174,7 @@ static void leave_if_done(struct np_otel *o);
 static void put_spans(struct np_otel *o, struct np_span spans)
 {
     struct np_otlp w;
+    (void)np_buf_reserve(&o->traces.body, spans.n + HEAD_BYTES);
     begin_whole(&w, &o->traces.body, o->config.traces.json);
     begin_message(&w, o, &of_traces);
     (void)np_buf_span(&o->traces.body, spans);
@@ -183,18 +185,15 @@ static void put_spans(struct np_otel *o, struct np_span spans)
 /* Sends the next batch, if one is due and none is under way. */
 static void send_spans(struct np_otel *o)
 {
-    struct np_buf spans;
     if (!o->config.traces.on || o->traces.busy)
         return;
-    np_buf_init(&spans, SPANS_MAX_BYTES);
-    o->sending = take_batch(o, &spans, o->due);
+    o->sending = take_batch(o, o->due);
     if (o->sending > 0) {
-        put_spans(o, np_buf_view(&spans));
+        put_spans(o, np_buf_view(&o->spare));
         np_otel_send(&o->traces);
     } else {
         o->due = false;
     }
-    np_buf_free(&spans);
     leave_if_done(o);
 }
 
@@ -420,6 +419,7 @@ static enum np_err make_parts(struct np_otel *o)
         return NP_E_NOMEM;
     for (size_t i = 0; i < o->max_batches; i++)
         np_buf_init(&o->batches[i].spans, SPANS_MAX_BYTES);
+    np_buf_init(&o->spare, SPANS_MAX_BYTES);
     init_sender(o, &o->traces, &o->config.traces, "traces", spans_done);
     init_sender(o, &o->metrics, &o->config.metrics, "metrics", metrics_done);
     np_timer_init(&o->delay, on_delay, o);
@@ -483,6 +483,7 @@ void np_otel_free(struct np_otel *o)
     np_otel_sender_free(&o->metrics);
     for (size_t i = 0; o->batches && i < o->max_batches; i++)
         np_buf_free(&o->batches[i].spans);
+    np_buf_free(&o->spare);
     free(o->batches);
     if (o->loop)
         np_loop_free(o->loop);

@@ -98,8 +98,9 @@ struct np_otel {
     /* The loop's. */
     struct np_otel_sender traces, metrics;
     struct np_timer delay, interval, give_up;
-    unsigned sending; /* spans under way */
-    bool due;         /* batches are sent although they are not full */
+    struct np_buf spare; /* of a batch */
+    unsigned sending;    /* spans under way */
+    bool due;            /* batches are sent although they are not full */
     bool stopping, metrics_final;
     /* Batches that wait, the oldest first; the writer's and the loop's. */
     pthread_mutex_t lock;
