@@ -188,6 +188,12 @@ static void put_usage(struct np_otlp *o, const struct np_usage *u)
     attr_count(o, "gen_ai.usage.reasoning.output_tokens", u->reasoning);
 }
 
+/* One that was ended because another had answered first has not failed. */
+static bool failed(const struct np_attempt *a)
+{
+    return a->class != NP_CLASS_ok && !a->lost;
+}
+
 static void put_call(struct np_otlp *o, const struct np_exchange *x, const struct np_attempt *a)
 {
     const struct np_candidate *c = &x->plan[a->candidate];
@@ -205,9 +211,9 @@ static void put_call(struct np_otlp *o, const struct np_exchange *x, const struc
         np_otlp_attr_f64(o, ATTRS, "gen_ai.response.time_to_first_chunk",
                          (double)(a->first_byte_ns - a->start_ns) / 1e9);
     attr_count(o, "http.response.status_code", a->status);
-    if (a->number > 1)
+    if (a->number > 1 && !a->hedge)
         np_otlp_attr_i64(o, ATTRS, "http.request.resend_count", a->number - 1);
-    if (a->class != NP_CLASS_ok)
+    if (failed(a))
         attr(o, "error.type", np_class_name(a->class));
 }
 
@@ -221,6 +227,10 @@ static void put_money(struct np_otlp *o, const struct np_attempt *a)
         np_otlp_attr_f64(o, ATTRS, "neap.retry_in", (double)a->retry_in_ms / 1e3);
     if (a->probe)
         np_otlp_attr_bool(o, ATTRS, "neap.probe", true);
+    if (a->hedge)
+        np_otlp_attr_bool(o, ATTRS, "neap.hedge", true);
+    if (a->lost)
+        np_otlp_attr_bool(o, ATTRS, "neap.lost", true);
 }
 
 static void put_attempt(struct np_otlp *o, const struct np_exchange *x, const struct np_attempt *a,
@@ -241,7 +251,7 @@ static void put_attempt(struct np_otlp *o, const struct np_exchange *x, const st
     put_call(o, x, a);
     put_money(o, a);
     np_otlp_list_end(o);
-    put_status(o, a->class != NP_CLASS_ok);
+    put_status(o, failed(a));
     put_flags(o, false);
     np_otlp_end(o);
 }
