@@ -31,7 +31,7 @@ enum { GAP = 8, LEAST_ALIGN = 8 }; /* ASan's granule */
 enum { GAP = 0, LEAST_ALIGN = 1 };
 #endif
 
-#define FIRST_CHUNK 6144  /* an exchange with its driver and a few attempts fits */
+#define FIRST_CHUNK 4096  /* a plain exchange with its driver fits, streamed or not */
 #define NEXT_CHUNK 2048   /* then doubling */
 #define CHUNK_MAX 65536   /* stays below glibc's mmap threshold */
 #define PRINT_AT_ONCE 256 /* most printed names and messages are shorter */
@@ -40,6 +40,7 @@ struct chunk {
     struct chunk *next;
     size_t cap; /* bytes of data */
     size_t cut; /* of which are handed out, gaps included */
+    bool alone; /* it holds one block, larger than what others are cut from */
     alignas(max_align_t) char data[];
 };
 
@@ -55,6 +56,7 @@ static struct chunk *chunk_new(size_t bytes)
     struct chunk *c = malloc(bytes);
     if (c) {
         c->next = NULL;
+        c->alone = false;
         c->cap = bytes - sizeof *c;
         c->cut = 0;
         POISON(c->data, c->cap);
@@ -101,6 +103,20 @@ void np_arena_free(struct np_arena *a)
     }
 }
 
+void np_arena_drop(struct np_arena *a, const void *block)
+{
+    for (struct chunk **at = &a->head; *at; at = &(*at)->next) {
+        struct chunk *c = *at;
+        if (c->alone && c->data == block) {
+            a->used -= c->cut - GAP;
+            *at = c->next;
+            UNPOISON(c->data, c->cap);
+            free(c);
+            return;
+        }
+    }
+}
+
 /* A chunk in which the block fits, cut already. */
 static char *grow(struct np_arena *a, size_t bytes, size_t align)
 {
@@ -111,6 +127,7 @@ static char *grow(struct np_arena *a, size_t bytes, size_t align)
         return NULL;
     }
     if (own) {
+        c->alone = true;
         c->next = a->head->next;
         a->head->next = c;
     } else {

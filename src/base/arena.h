@@ -1,5 +1,5 @@
 /* Memory that ends all at once: an exchange's, a catalogue's. Chunks grow by doubling up to a
- * maximum that is given at birth; single blocks are never freed. Under ASan the unused part of
+ * maximum that is given at birth; of single blocks only large ones can end before. Under ASan the unused part of
  * each chunk is poisoned. Not shared between threads while it grows. */
 #ifndef NP_BASE_ARENA_H
 #define NP_BASE_ARENA_H
@@ -26,6 +26,10 @@ char *np_arena_bytes(struct np_arena *a, size_t bytes) NP_MUST_CHECK;
 struct np_span np_arena_dup(struct np_arena *a, struct np_span s);
 char *np_arena_strdup(struct np_arena *a, const char *s) NP_MUST_CHECK;
 char *np_arena_printf(struct np_arena *a, const char *fmt, ...) NP_PRINTF(2, 3) NP_MUST_CHECK;
+
+/* Frees a block before its time, if it is large enough to have memory of its own; else nothing happens.
+ * Nobody may look at it any more. */
+void np_arena_drop(struct np_arena *a, const void *block);
 
 /* Bytes handed out so far. */
 size_t np_arena_used(const struct np_arena *a);

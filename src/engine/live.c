@@ -199,6 +199,7 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
     };
     np_buf_reset(&leg->reply);
     leg->streamed = leg->paused = false;
+    leg->body = order->wire->body;
     order->started_ns = np_loop_refresh_ns(w->loop);
     return np_upstream_start(w->upstream, &spec, &call_ops, leg, &leg->call);
 }
@@ -216,7 +217,13 @@ static bool ground_abort(void *ctx, struct np_exchange *x, unsigned number)
 static void ground_flows(void *ctx, struct np_exchange *x, unsigned leg, uint64_t deadline_ns)
 {
     (void)ctx;
-    np_call_flows(live_of(x)->leg[leg].call, deadline_ns);
+    struct np_live_leg *l = &live_of(x)->leg[leg];
+    np_call_flows(l->call, deadline_ns);
+    /* A stream may last, and its prompt may be long. */
+    if (l->body.p && np_call_uploaded(l->call)) {
+        np_arena_drop(x->arena, l->body.p);
+        l->body = NP_SPAN_NONE;
+    }
 }
 
 static void on_wake(void *ctx, uint64_t now_ns)

@@ -170,10 +170,21 @@ static uint64_t cut_at(const struct np_drive_env *env, const struct np_exchange 
     return now.mono_ns + (uint64_t)total * NP_NS_PER_MS;
 }
 
-static size_t max_attempts(const struct np_exchange *x)
+/* The row of the next attempt; NULL without memory. The others may have moved. */
+static struct np_attempt *next_row(struct np_exchange *x)
 {
-    return x->endpoint->max_attempts < NP_MAX_ATTEMPTS ? x->endpoint->max_attempts
-                                                       : NP_MAX_ATTEMPTS;
+    struct np_drive *d = np_drive_of(x);
+    const struct np_attempt *before = x->attempts;
+    struct np_attempt *a = np_exchange_attempt(x);
+    if (a && before && before != x->attempts) {
+        for (unsigned leg = 0; leg < NP_LEGS; leg++) {
+            if (d->leg[leg].attempt)
+                d->leg[leg].attempt = x->attempts + (d->leg[leg].attempt - before);
+        }
+        if (d->attempt)
+            d->attempt = x->attempts + (d->attempt - before);
+    }
+    return a;
 }
 
 /* The attempt's row, and the order to the ground. */
@@ -182,11 +193,9 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
                               const struct np_reservation *held, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
-    if (!x->attempts)
-        x->attempts = np_arena_array(x->arena, max_attempts(x), sizeof *x->attempts);
-    if (!x->attempts)
+    struct np_attempt *a = next_row(x);
+    if (!a)
         return NP_E_NOMEM;
-    struct np_attempt *a = &x->attempts[x->n_attempts];
     *a = (struct np_attempt){.number = (unsigned)x->n_attempts + 1,
                              .hedge = d->hedging,
                              .model = c->model,

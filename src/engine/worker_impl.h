@@ -49,6 +49,7 @@ struct np_live_leg {
     bool streamed;        /* its reply is given to the driver piece by piece */
     bool paused;          /* it waits for the client to read */
     struct np_call *call; /* NULL: none is under way */
+    struct np_span body;  /* what it sends; p NULL: not held any more */
     struct np_buf reply;  /* what the provider sent so far */
 };
 

@@ -11,8 +11,8 @@
 #define DEFAULT_STALL_MS 30000
 #define DEFAULT_COMMENT_MS 15000
 #define KEPT_BYTES ((size_t)8 * 1024)
-/* Of what the library asks for at once. */
-#define BLOCK_BYTES 1024
+/* What the library keeps beside each stream, and asks for at once where it sends no chunks (HTTP/1.0). */
+#define BLOCK_BYTES 256
 /* What the kernel holds of a stream beyond what is on its way; it would take megabytes. */
 #define UNSENT_BYTES 16384
 

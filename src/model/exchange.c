@@ -63,6 +63,16 @@ static void *room_for(struct np_exchange *x, void *list, size_t n, size_t first,
     return longer;
 }
 
+struct np_attempt *np_exchange_attempt(struct np_exchange *x)
+{
+    struct np_attempt *list =
+        room_for(x, x->attempts, x->n_attempts, 1, NP_MAX_ATTEMPTS, sizeof *list);
+    if (!list)
+        return NULL;
+    x->attempts = list;
+    return &list[x->n_attempts];
+}
+
 struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook hook, uint64_t ns,
                                            struct np_span returned, struct np_span why)
 {

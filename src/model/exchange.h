@@ -150,7 +150,7 @@ struct np_exchange {
     size_t n_plan;
     size_t at; /* the candidate that is being tried */
 
-    struct np_attempt *attempts; /* in the arena, room for max_attempts; NULL before the first */
+    struct np_attempt *attempts; /* in the arena, moved as it grows; NULL before the first */
     size_t n_attempts;
     unsigned counted_attempts; /* towards max_attempts */
     /* Both grow in the arena, so that the many requests with few of them stay small. */
@@ -188,6 +188,10 @@ void np_exchange_free(struct np_exchange *x);
 
 /* Makes room for a plan of at most n candidates, and leaves it empty; false without memory. */
 bool np_exchange_plan(struct np_exchange *x, size_t n) NP_MUST_CHECK;
+
+/* Room for one more attempt, behind those that are counted; NULL without memory, or when there are
+ * NP_MAX_ATTEMPTS. The others may have moved. */
+struct np_attempt *np_exchange_attempt(struct np_exchange *x);
 
 /* The note, for what more is known of the call, valid until the next; NULL when there are too many or
  * no memory for it. */

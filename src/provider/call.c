@@ -107,6 +107,7 @@ static enum np_err set_request(struct np_call *call, const struct np_call_spec *
         rc = rc ? rc : curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     } else {
         const char *body = spec->body.p ? spec->body.p : "";
+        call->body_bytes = spec->body.n;
         rc = rc ? rc : curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)spec->body.n);
         rc = rc ? rc : curl_easy_setopt(e, CURLOPT_POSTFIELDS, body);
     }
@@ -354,4 +355,11 @@ void np_call_resume(struct np_call *call)
 bool np_call_sent(const struct np_call *call)
 {
     return call->sent;
+}
+
+bool np_call_uploaded(const struct np_call *call)
+{
+    curl_off_t n = -1;
+    return curl_easy_getinfo(call->easy, CURLINFO_SIZE_UPLOAD_T, &n) == CURLE_OK && n >= 0 &&
+           (size_t)n == call->body_bytes;
 }

@@ -92,6 +92,7 @@ struct np_call {
     uint64_t last_byte_ns;
     uint64_t first_byte_ns;
     uint64_t connect_ns;
+    size_t body_bytes; /* of the request */
 
     bool opened;    /* it opened a socket, so it does not run on a reused connection */
     bool refused;   /* an address of the name must not be called */

@@ -59,7 +59,7 @@ struct np_call_spec {
         struct np_span value;
     } * fields;
     size_t n_fields;
-    struct np_span body; /* must live until done or abort */
+    struct np_span body; /* must live until done or abort, or until np_call_uploaded says so */
     uint32_t connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms;
     /* The reply comes piece by piece: first_byte_timeout_ms runs on until np_call_flows, idle_timeout_ms
      * counts after it, and no more than NP_CALL_TURN_BYTES are given in one go. */
@@ -95,6 +95,8 @@ void np_call_abort(struct np_call *call);
 void np_call_flows(struct np_call *call, uint64_t deadline_ns);
 /* Whether a byte of the request may have left. */
 bool np_call_sent(const struct np_call *call);
+/* Whether the whole body of the request has left: nobody looks at it any more. */
+bool np_call_uploaded(const struct np_call *call);
 /* Stops and continues reading (a slow client). What was read already may still come: up to 64 KB, of a
  * streamed reply NP_CALL_TURN_BYTES; the idle timeout does not count while it is paused. */
 void np_call_pause(struct np_call *call);

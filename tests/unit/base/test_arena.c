@@ -84,6 +84,40 @@ START_TEST(a_big_block_leaves_the_small_ones_their_chunk)
 }
 END_TEST
 
+START_TEST(a_big_block_can_end_before_the_others)
+{
+    struct np_arena *a = np_arena_new(1 << 21);
+    char *small = np_arena_bytes(a, 16);
+    char *big = np_arena_alloc(a, 1 << 20);
+    ck_assert_ptr_nonnull(big);
+    size_t used = np_arena_used(a);
+    np_arena_drop(a, big);
+    ck_assert_uint_eq(np_arena_used(a), used - (1 << 20));
+    small[15] = 1;
+    /* Its room is there again. */
+    for (int i = 0; i < 10; i++) {
+        big = np_arena_alloc(a, 3 << 19);
+        ck_assert_ptr_nonnull(big);
+        np_arena_drop(a, big);
+    }
+    np_arena_free(a);
+}
+END_TEST
+
+START_TEST(a_small_block_stays_until_the_end)
+{
+    struct np_arena *a = np_arena_new(1 << 20);
+    char *small = np_arena_bytes(a, 16);
+    char *first = np_arena_bytes(a, 2000);
+    size_t used = np_arena_used(a);
+    np_arena_drop(a, small);
+    np_arena_drop(a, first + 1);
+    ck_assert_uint_eq(np_arena_used(a), used);
+    memset(small, 1, 16);
+    np_arena_free(a);
+}
+END_TEST
+
 START_TEST(copies_end_in_a_nul_that_is_not_counted)
 {
     struct np_arena *a = np_arena_new(1000);
@@ -175,6 +209,8 @@ int main(void)
     tcase_add_test(c, empty_blocks_have_addresses_of_their_own_and_are_bounded);
     tcase_add_test(c, an_array_whose_size_overflows_is_refused);
     tcase_add_test(c, a_big_block_leaves_the_small_ones_their_chunk);
+    tcase_add_test(c, a_big_block_can_end_before_the_others);
+    tcase_add_test(c, a_small_block_stays_until_the_end);
     tcase_add_test(c, copies_end_in_a_nul_that_is_not_counted);
     tcase_add_test(c, printing_takes_short_and_long_text);
     tcase_add_test(c, whichever_allocation_fails_the_arena_can_still_be_freed);

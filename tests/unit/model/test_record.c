@@ -327,6 +327,23 @@ START_TEST(notes_and_skips_are_kept_in_order_as_their_lists_grow)
 }
 END_TEST
 
+START_TEST(attempts_are_kept_in_order_as_their_list_grows)
+{
+    struct np_exchange *y = np_exchange_new(1 << 20);
+    ck_assert_ptr_nonnull(y);
+    for (unsigned i = 1; i <= NP_MAX_ATTEMPTS; i++) {
+        struct np_attempt *a = np_exchange_attempt(y);
+        ck_assert_ptr_nonnull(a);
+        a->number = i;
+        y->n_attempts++;
+    }
+    ck_assert_ptr_null(np_exchange_attempt(y));
+    for (unsigned i = 0; i < NP_MAX_ATTEMPTS; i++)
+        ck_assert_uint_eq(y->attempts[i].number, i + 1);
+    np_exchange_free(y);
+}
+END_TEST
+
 START_TEST(a_note_that_finds_no_memory_is_counted_only)
 {
     size_t few = 8 * sizeof(struct np_hook_note);
@@ -406,6 +423,7 @@ int main(void)
     tcase_add_test(t, a_body_that_was_not_understood_is_recorded_as_text);
     tcase_add_test(t, notes_beyond_the_last_place_are_counted_only);
     tcase_add_test(t, notes_and_skips_are_kept_in_order_as_their_lists_grow);
+    tcase_add_test(t, attempts_are_kept_in_order_as_their_list_grows);
     tcase_add_test(t, a_note_that_finds_no_memory_is_counted_only);
     tcase_add_test(t, an_exchange_without_memory_is_none);
     suite_add_tcase(s, t);

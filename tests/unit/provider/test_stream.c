@@ -85,6 +85,64 @@ START_TEST(a_stream_that_flows_has_the_time_that_it_was_given)
 }
 END_TEST
 
+/* A piece before the request was read, and then nothing. */
+static void serve_early(struct np_raw_conn *c)
+{
+    np_raw_say(c, HEAD "2\r\nab\r\n");
+    rest(500);
+}
+
+static bool uploaded;
+
+/* Frees the request's body as soon as it may. */
+static void let_go(struct got *g)
+{
+    if (g->datas > 1)
+        return;
+    uploaded = np_call_uploaded(g->call);
+    if (uploaded)
+        free(g->other);
+}
+
+START_TEST(a_body_that_has_left_is_not_looked_at_any_more)
+{
+    struct np_raw_server *s = np_raw_start(serve_pieces, NULL);
+    struct client c;
+    open_stream(&c, s);
+    struct got g = {.on_data = let_go, .other = strdup("{\"prompt\":\"hello\"}")};
+    c.spec.body = np_span_of(g.other);
+    c.spec.deadline_ns = np_loop_refresh_ns(c.loop) + 300 * NP_NS_PER_MS;
+    client_start(&c, &g);
+    client_until(&c, &g.dones, 1);
+    ck_assert(uploaded);
+    ck_assert_uint_gt(g.datas, 1);
+    got_free(&g);
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
+START_TEST(a_body_that_is_still_being_sent_is_not_let_go)
+{
+    enum { BYTES = 32 << 20 }; /* more than sockets hold */
+    struct np_raw_server *s = np_raw_start(serve_early, NULL);
+    struct client c;
+    open_stream(&c, s);
+    struct got g = {.on_data = let_go, .other = calloc(1, BYTES)};
+    c.spec.body = np_span_make(g.other, BYTES);
+    c.spec.deadline_ns = np_loop_refresh_ns(c.loop) + 2000 * NP_NS_PER_MS;
+    uploaded = true;
+    client_start(&c, &g);
+    client_until(&c, &g.dones, 1);
+    ck_assert_uint_gt(g.datas, 0);
+    ck_assert(!uploaded);
+    free(g.other);
+    got_free(&g);
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
 /* What a turn gave at most, and in how many. */
 static size_t turn_max, in_turn;
 
@@ -196,6 +254,8 @@ int main(void)
 {
     Suite *suite = suite_create("provider/stream");
     TCase *t = tcase_create("streams");
+    tcase_add_test(t, a_body_that_has_left_is_not_looked_at_any_more);
+    tcase_add_test(t, a_body_that_is_still_being_sent_is_not_let_go);
     tcase_add_test(t, the_first_time_out_runs_until_the_stream_flows);
     tcase_add_test(t, a_stream_that_flows_has_the_time_that_it_was_given);
     tcase_add_test(t, a_stream_gives_others_their_turn);
