@@ -13,6 +13,7 @@ import sys
 import time
 
 import peers
+import streams
 from peers import Client, Direct, Failed, Missing, Provider, cpu_ns, rss_kb
 
 MARKER = "self-service portal"
@@ -71,12 +72,18 @@ class Bench:
             thing.stop()
         self.running.clear()
 
-    def start_peer(self, name, provider):
+    def progress(self, what, name):
+        progress(what, name)
+
+    def start_peer(self, name, provider, check=None):
         """A peer that answers right, or None and the reason noted."""
         make = peers.PEERS.get(name, Direct)
         try:
             peer = self.own(make(self.temp, self.cpus, provider, self.options.profile))
-            peers.check_answer(peer, self.question())
+            if check:
+                check(peer)
+            else:
+                peers.check_answer(peer, self.question())
             return peer
         except Missing as reason:
             self.missing[name] = str(reason)
@@ -92,8 +99,9 @@ class Bench:
         return os.path.join(peers.HERE, "data", file)
 
     def client(self, peer, connections):
-        return self.own(Client(self.options.tools, self.temp, self.cpus, peer, self.question(), MARKER,
-                               connections))
+        return self.own(Client(self.temp, self.cpus, [
+            os.path.join(self.options.tools, "load"), str(peer.port), peer.path, self.question(), MARKER,
+            str(connections)]))
 
     # -- one window
 
@@ -210,6 +218,7 @@ class Bench:
     # -- the result
 
     def result(self):
+        options = self.options
         values = {name: {key: statistics.median(each) for key, each in keys.items()}
                   for name, keys in self.rounds.items()}
         ratios = {}
@@ -218,9 +227,8 @@ class Bench:
                 if base in values and name in values and name != base:
                     ratios.setdefault(name, {})[base] = {
                         key: round(values[name][key] / values[base][key], 3)
-                        for key, _, _ in MEASURES
+                        for key, _, _ in measures(options)
                         if values[base].get(key, 0) > 0 and values[name].get(key, 0) > 0}
-        options = self.options
         return {
             "profile": options.profile, "seconds": options.seconds, "rounds": options.rounds,
             "slow_seconds": options.slow_seconds, "slow_rounds": options.slow_rounds,
@@ -229,6 +237,10 @@ class Bench:
             "medians": values, "ratios": ratios, "rounds_raw": self.rounds,
             "missing": self.missing, "failed": self.failed, "wrong": self.wrong,
         }
+
+
+def measures(options):
+    return streams.MEASURES if options.profile == "streams" else MEASURES
 
 
 def all_cpu_ns():
@@ -248,21 +260,21 @@ def quartiles(values):
     return ordered[(len(ordered) - 1) // 4], ordered[-1 - (len(ordered) - 1) // 4]
 
 
-def print_table(result, names):
+def print_table(result, names, rows):
     print("%-36s %-10s %10s  %-17s %9s %13s" % ("", "", "median", "quartiles", "to nginx", "to nginx-lua"))
-    for key, title, form in MEASURES:
+    for key, title, form in rows:
         for name in names:
             each = result["rounds_raw"].get(name, {}).get(key)
             if not each:
                 continue
             low, high = quartiles(each)
             ratios = [result["ratios"].get(name, {}).get(base, {}).get(key) for base in ("nginx", "nginx-lua")]
-            shown = ["%.2f" % ratio if ratio is not None and key != "busy" else "" for ratio in ratios]
+            shown = ["%.2f" % ratio if ratio is not None and not key.endswith("busy") else "" for ratio in ratios]
             print("%-36s %-10s %10s  %-17s %9s %13s" % (
                 title, name, form % result["medians"][name][key], (form + " .. " + form) % (low, high), *shown))
             title = ""
-    direct = result["medians"].get("direct")
-    if direct:
+    direct = result["medians"].get("direct", {})
+    if "p50_us" in direct:
         print("%-36s %-10s %10.0f" % ("p50, us, no server between", "direct", direct["p50_us"]))
         print("%-36s %-10s %10.0f" % ("p99, us, no server between", "direct", direct["p99_us"]))
 
@@ -285,6 +297,9 @@ def print_goals(result):
     """The goals of the issue that asked for this benchmark; they inform and gate nothing."""
     print_cost_of_seeing(result)
     neap = result["medians"].get("neap")
+    if result["profile"] == "streams":
+        for line in streams.goals(result):
+            print(line)
     if result["profile"] != "reply" or not neap:
         return
     ratios = result["ratios"].get("neap", {})
@@ -304,7 +319,7 @@ def print_result(bench, result):
         print("other processes used more than %g cores in %d of %d windows%s" % (
             FOREIGN_CORES, result["disturbed"], result["windows"],
             ": too many to trust latencies" if result["disturbed"] * 4 > result["windows"] else ""))
-    print_table(result, list(bench.options.peers))
+    print_table(result, list(bench.options.peers), measures(bench.options))
     print_goals(result)
     for name, reason in result["missing"].items():
         print("%s: not measured: %s" % (name, reason))
@@ -321,8 +336,9 @@ def parse(arguments):
     parser.add_argument("--slow-rounds", type=int, help="the same for the test with 1,000 in flight (3)")
     parser.add_argument("--quick", action="store_true", help="about half a minute: fewer rounds")
     parser.add_argument("--peers", help="of nginx,nginx-lua,neap (all that are there), neap-quiet, neap-seen")
-    parser.add_argument("--profile", choices=("reply", "pass"), default="reply",
-                        help="reply: POST /api/assistant/reply; pass: POST /v1/chat/completions")
+    parser.add_argument("--profile", choices=("reply", "pass", "streams"), default="reply",
+                        help="reply: POST /api/assistant/reply; pass: POST /v1/chat/completions; "
+                        "streams: streamed answers")
     parser.add_argument("--neap", metavar="FILE", help="the binary (build/release/neap)")
     parser.add_argument("--json", metavar="FILE", help="write everything there")
     parser.add_argument("--tools", help=argparse.SUPPRESS)
@@ -335,6 +351,8 @@ def parse(arguments):
     options.seconds = 1.0 if options.seconds is None else options.seconds
     options.rounds = options.rounds or (2 if options.quick else 9)
     options.slow_rounds = options.slow_rounds or (1 if options.quick else 3)
+    if options.profile == "streams" and not options.named:
+        options.peers = list(streams.PEERS)
     options.tries = 2 if options.quick else TRIES
     options.slow_seconds = max(1.0, options.seconds) * (1 if options.quick else 2)
     if not 0.1 <= options.seconds <= 60 or not 1 <= options.rounds <= 100:
@@ -349,8 +367,11 @@ def measure(options):
     bench = Bench(options, options.tools)
     os.sched_setaffinity(0, bench.cpus.client)
     try:
-        bench.measure_fast()
-        bench.measure_slow()
+        if options.profile == "streams":
+            streams.measure(bench)
+        else:
+            bench.measure_fast()
+            bench.measure_slow()
     finally:
         bench.stop_all()
     return bench, bench.result()

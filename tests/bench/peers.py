@@ -122,15 +122,16 @@ def rss_kb(pid):
 
 
 class Provider:
-    """upstream.c: answers at once, or after a delay."""
+    """upstream.c: answers at once, or after a delay; streams with so many chunks and such a gap."""
 
-    def __init__(self, tools, temp, cpus, delay_ms, path=PROVIDER_PATH):
+    def __init__(self, tools, temp, cpus, delay_ms, path=PROVIDER_PATH, stream=()):
         self.port = free_port()
         self.tools = tools
         log = os.path.join(temp, "provider-%d.log" % self.port)
         self.process = start(
             [os.path.join(tools, "upstream"), str(self.port), path,
-             os.path.join(HERE, "data", "reply.json"), str(delay_ms)], cpus.provider, log)
+             os.path.join(HERE, "data", "reply.json"), str(delay_ms), *map(str, stream)],
+            cpus.provider, log)
         self.pid = self.process.pid
         wait_for_port(self.process, self.port, log)
 
@@ -158,6 +159,8 @@ class Nginx:
     def __init__(self, temp, cpus, provider, profile):
         self.port = free_port()
         self.path, self.speaks = PROVIDER_PATH, "openai"
+        if profile == "streams":
+            self.what = "stream"
         self.temp = os.path.join(temp, "%s-%d" % (self.name, self.port))
         os.mkdir(self.temp)
         nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
@@ -240,7 +243,7 @@ class Neap:
             raise Missing("there is no %s: build it, or name one with --neap" % os.path.relpath(self.binary, ROOT))
         self.port = free_port()
         self.path, self.speaks = PROVIDER_PATH, "openai"
-        if profile == "reply":
+        if profile != "pass":
             self.path, self.speaks = "/api/assistant/reply", "neap"
         temp = os.path.join(temp, "neap-%d" % self.port)
         shutil.copytree(os.path.join(HERE, "policies"), os.path.join(temp, "policies"))
@@ -336,13 +339,30 @@ def check_answer(peer, question):
         raise Failed("gives a wrong answer: " + text[:500])
 
 
-class Client:
-    """load.c with its connections to one peer; they stay open between windows."""
+def check_stream(peer, question, chunks):
+    """Asks for one stream: it must bring every chunk, and end as its kind does."""
+    with open(question, "rb") as file:
+        body = file.read()
+    connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=30)
+    try:
+        connection.request("POST", peer.path, body, {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read().decode()
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed("does not answer: %s" % error) from error
+    finally:
+        connection.close()
+    last = '"finishReason":"stop"' if peer.speaks == "neap" else "data: [DONE]"
+    if answer.status != 200 or text.count("tick") != chunks or last not in text:
+        raise Failed("gives a wrong stream: %d %s" % (answer.status, text[-500:]))
 
-    def __init__(self, tools, temp, cpus, peer, question, marker, connections):
+
+class Client:
+    """load.c with its connections to one peer, that stay open between windows; or streams.c."""
+
+    def __init__(self, temp, cpus, command):
         self.log = os.path.join(temp, "client.log")
-        self.process = start([os.path.join(tools, "load"), str(peer.port), peer.path, question, marker,
-                              str(connections)], cpus.client, self.log, pipes=True)
+        self.process = start(command, cpus.client, self.log, pipes=True)
         self.pid = self.process.pid
         self.rest = b""
 

@@ -18,7 +18,7 @@ child=
 trap '[ -z "$child" ] || kill "$child" || true; wait; rm -rf "$tools"' EXIT
 trap 'exit 3' INT TERM
 
-for name in load upstream; do
+for name in load streams upstream; do
     gcc -std=c17 -O2 -Wall -Wextra -o "$tools/$name" "$here/$name.c" || exit 3
 done
 

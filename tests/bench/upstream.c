@@ -2,12 +2,16 @@
  * The benchmark's provider: answers each POST to its path with one fixed reply, at once or after a
  * delay.
  *
- *   upstream PORT PATH REPLY-FILE DELAY-MS
+ *   upstream PORT PATH REPLY-FILE DELAY-MS [CHUNKS GAP-MS]
+ *
+ * With CHUNKS a question that asks for a stream gets so many chunks of one word, the first at once and each
+ * further one GAP-MS after the one before, then the usage and the end.
  *
  * It does as little as HTTP allows, because it shares a core with the client and must never be what
  * limits the server between them. Requests need a Content-Length and come one at a time on a
  * connection; another path or method is answered 404, so a peer that asks for the wrong thing fails.
- * All delays are equal, so the waiting requests form a queue in the order of their arrival. One thread.
+ * All delays are equal, and all gaps, so those that wait form a queue in the order of their arrival. One
+ * thread.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -35,6 +39,9 @@ struct conn {
     size_t got;
     size_t want; /* the whole request; 0 until its head is read */
     uint64_t due_ns;
+    bool asks;         /* it wants its reply streamed */
+    bool streams;      /* its reply is one */
+    unsigned chunks;   /* of it that are still to be sent */
     struct conn *next; /* in the queue */
     char in[REQUEST_MAX];
 };
@@ -46,6 +53,8 @@ static struct {
     char *reply;
     size_t reply_bytes;
     uint64_t delay_ns;
+    unsigned chunks; /* 0: no streams */
+    uint64_t gap_ns;
     struct conn *first, *last;
 } up;
 
@@ -70,6 +79,22 @@ static void conn_end(struct conn *conn)
     free(conn);
 }
 
+#define CHUNK(delta, finish)                                                                     \
+    "data: {\"id\":\"chatcmpl-9xKQ2mVbT4cLrYh7dE1sWzUf\",\"object\":\"chat.completion.chunk\","  \
+    "\"created\":1762300800,\"model\":\"gpt-4.1-mini-2025-04-14\",\"service_tier\":\"default\"," \
+    "\"system_fingerprint\":\"fp_3f1a9c27d0\",\"choices\":[{\"index\":0,\"delta\":{" delta "},"  \
+    "\"logprobs\":null,\"finish_reason\":" finish "}]}\n\n"
+#define STREAM_HEAD                                                                        \
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: " \
+    "no-cache\r\nx-request-id: req_bench\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+static const char stream_first[] = CHUNK("\"role\":\"assistant\",\"content\":\"\"", "null");
+static const char stream_word[] = CHUNK("\"content\":\" tick\"", "null");
+static const char stream_end[] = CHUNK(
+    "",
+    "\"stop\"") "data: {\"id\":\"chatcmpl-9xKQ2mVbT4cLrYh7dE1sWzUf\",\"choices\":[],\"usage\":{"
+                "\"prompt_tokens\":431,\"completion_tokens\":52,\"total_tokens\":483}}\n\ndata: [DONE]\n\n";
+
 /* The reply fits an empty socket buffer, so a short write means a peer that does not read. */
 static void answer(struct conn *conn)
 {
@@ -83,10 +108,10 @@ static void answer(struct conn *conn)
     }
 }
 
-static void enqueue(struct conn *conn)
+static void enqueue(struct conn *conn, uint64_t due_ns)
 {
     conn->waiting = true;
-    conn->due_ns = now_ns() + up.delay_ns;
+    conn->due_ns = due_ns;
     conn->next = NULL;
     if (up.first == NULL) {
         up.first = conn;
@@ -94,6 +119,50 @@ static void enqueue(struct conn *conn)
         up.last->next = conn;
     }
     up.last = conn;
+}
+
+/* A chunk of the transfer encoding; false when it can't be sent. */
+static bool send_chunk(const struct conn *conn, const char *head, const char *text,
+                       const char *last)
+{
+    char bytes[2048];
+    int n = snprintf(bytes, sizeof bytes, "%s%zx\r\n%s\r\n%s", head, strlen(text), text, last);
+    return send(conn->fd, bytes, (size_t)n, MSG_NOSIGNAL) == n;
+}
+
+/* The next part of its stream is due. */
+static void go_on(struct conn *conn)
+{
+    bool sent = !conn->gone;
+    if (sent && conn->chunks > 0) {
+        conn->chunks--;
+        sent = send_chunk(conn, "", stream_word, "");
+    } else if (sent) {
+        conn->streams = conn->waiting = false;
+        conn->got = conn->want = 0;
+        if (!send_chunk(conn, "", stream_end, "0\r\n\r\n")) {
+            conn_end(conn);
+        }
+        return;
+    }
+    if (sent) {
+        enqueue(conn, conn->due_ns + up.gap_ns);
+    } else {
+        conn_end(conn);
+    }
+}
+
+static void begin_stream(struct conn *conn)
+{
+    conn->streams = true;
+    conn->asks = false;
+    conn->chunks = up.chunks;
+    conn->due_ns = now_ns();
+    if (send_chunk(conn, STREAM_HEAD, stream_first, "")) {
+        go_on(conn);
+    } else {
+        conn_end(conn);
+    }
 }
 
 /* Reads the head's end, path and length. False: the request can't be served. */
@@ -116,6 +185,27 @@ static bool read_head(struct conn *conn)
     return true;
 }
 
+/* Whether what has just come asks for a stream; it says so in one piece. */
+static void look_for_wish(struct conn *conn, size_t at, size_t n)
+{
+    static const char wish[] = "\"stream\":true";
+    if (up.chunks > 0 && memmem(conn->in + at, n, wish, sizeof wish - 1) != NULL) {
+        conn->asks = true;
+    }
+}
+
+/* The request is whole. */
+static void reply(struct conn *conn)
+{
+    if (conn->found && conn->asks) {
+        begin_stream(conn);
+    } else if (up.delay_ns == 0) {
+        answer(conn);
+    } else {
+        enqueue(conn, now_ns() + up.delay_ns);
+    }
+}
+
 static void receive(struct conn *conn)
 {
     /* Nobody reads the body: what comes behind the head's buffer is only counted. */
@@ -134,6 +224,7 @@ static void receive(struct conn *conn)
         return;
     }
     conn->got += (size_t)n;
+    look_for_wish(conn, at, (size_t)n);
     if (conn->want == 0 && !read_head(conn)) {
         conn_end(conn);
         return;
@@ -141,11 +232,7 @@ static void receive(struct conn *conn)
     if (conn->want == 0 || conn->got < conn->want) {
         return;
     }
-    if (up.delay_ns == 0) {
-        answer(conn);
-    } else {
-        enqueue(conn);
-    }
+    reply(conn);
 }
 
 static void accept_all(void)
@@ -172,7 +259,11 @@ static void answer_due(void)
     while (up.first != NULL && up.first->due_ns <= now) {
         struct conn *conn = up.first;
         up.first = conn->next;
-        answer(conn);
+        if (conn->streams) {
+            go_on(conn);
+        } else {
+            answer(conn);
+        }
     }
 }
 
@@ -240,13 +331,17 @@ static void prepare_listener(uint16_t port)
 
 int main(int argc, char **argv)
 {
-    int port = argc == 5 ? atoi(argv[1]) : 0;
+    int port = argc == 5 || argc == 7 ? atoi(argv[1]) : 0;
     if (port <= 0 || port > 65535) {
-        fputs("usage: upstream PORT PATH REPLY-FILE DELAY-MS\n", stderr);
+        fputs("usage: upstream PORT PATH REPLY-FILE DELAY-MS [CHUNKS GAP-MS]\n", stderr);
         return 2;
     }
     up.path = argv[2];
     up.delay_ns = strtoull(argv[4], NULL, 10) * 1000000;
+    if (argc == 7) {
+        up.chunks = (unsigned)strtoul(argv[5], NULL, 10);
+        up.gap_ns = strtoull(argv[6], NULL, 10) * 1000000;
+    }
     prepare_reply(argv[3]);
     prepare_listener((uint16_t)port);
     serve();
