@@ -15,7 +15,7 @@ set -eu
 build='ca-certificates curl gcc libc6-dev cmake ninja-build pkg-config
     libcurl4-openssl-dev libedit-dev libgnutls28-dev libhiredis-dev liblua5.4-dev libmicrohttpd-dev libmimalloc-dev
     libsqlite3-dev libssl-dev'
-test='lua-cjson-dev ccache check chromium clang-format haproxy iproute2 jq libsubunit-dev lua-check lua5.4 nftables
+test='lua-cjson-dev ccache check chromium clang-format git haproxy iproute2 jq libsubunit-dev lua-check lua5.4 nftables
     nginx openssl procps prometheus python3 redis-server shellcheck slowhttptest socat sslscan strace testssl.sh tmux'
 bench='jq libnginx-mod-http-lua lua-cjson nginx openssl procps python3 wrk'
 fuzz='clang libclang-rt-dev llvm'
