@@ -185,8 +185,8 @@ local classes = {
     F("model", "string", "Its name in models.lua."),
     F("timeout_ms", "integer?", "How long its attempts may take.", nil, ms),
     F("max_tokens", "integer?", "How many tokens it may write at most.", nil, tokens),
-    F("hedge_after_ms", "integer?", "After how long without a first token the next provider is asked beside it; "
-      .. "the endpoint's unless said.", nil, ms) } },
+    F("hedge_after_ms", "number?", "After how long without a first token the next provider is asked beside it, "
+      .. "rounded up; the endpoint's unless said.", nil, ms) } },
   { name = "neap.lower", text = "The attempt is made, with fewer tokens.", fields = {
     F("max_tokens", "integer", "How many tokens it may write at most.", nil, tokens) } },
   { name = "neap.wait", text = "The same model is asked again.", fields = {

@@ -128,6 +128,12 @@ static bool is_name(const char *p)
     return *p && strlen(p) < NAME_BYTES && !strpbrk(p, " \t\n");
 }
 
+/* Of a sink; "file:/run/my hook" is one. It is the rest of its line. */
+static bool is_label(const char *p)
+{
+    return *p && strlen(p) < NAME_BYTES && !strpbrk(p, "\t\n");
+}
+
 static bool read_hour(struct np_daybook *b, const char *p, int64_t wall_ms)
 {
     struct np_till_sum sum;
@@ -181,6 +187,6 @@ bool np_daybook_read(struct np_daybook *b, const char *line, int64_t wall_ms)
     if (line[0] == 'R')
         np_daybook_reported(b, day);
     else if (line[0] == 'S')
-        return is_name(p) && np_daybook_sent(b, day, p, wall_ms);
+        return is_label(p) && np_daybook_sent(b, day, p, wall_ms);
     return line[0] == 'R';
 }

@@ -64,7 +64,7 @@ static const struct word hedges[] = {
     {"left", "a second provider was asked beside the first; the client left"},
     {"provider", "no second provider was asked: the plan has no other that takes it"},
     {"share", "no second provider was asked: one request in twenty has one already"},
-    {"retries", "no second provider was asked: its retry budget is used up"},
+    {"retries", "no second provider was asked: the first one's retry budget is used up"},
     {"budget", "no second provider was asked: a budget or the cost cap has too little left"},
     {"breaker", "no second provider was asked: its breaker is not closed"},
     {"busy", "no second provider was asked: too many calls are in flight"},

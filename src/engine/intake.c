@@ -44,6 +44,10 @@ static void count_refusal(struct np_worker *w, const struct np_http_call *c,
         .slot = endpoint->slot,
         .sum = {.n = 1, .bad = status >= 500, .refused = status < 500}};
     np_till_add(w->till, np_clock_wall_ms(&np_clock_live), &entry, 1);
+    const struct np_series_event event = {
+        .latency_ns = took_ns, .error = status >= 500, .client = status < 500};
+    if (w->engine->series)
+        np_series_add(w->engine->series, endpoint->slot, &event);
     if (status >= 500)
         np_stat_exchange(w->engine->guard, endpoint, now_ns, took_ns, true, true, false, 0);
     if (type == NP_REFUSAL_draining)

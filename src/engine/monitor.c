@@ -139,11 +139,15 @@ static void on_sample(void *ctx, uint64_t now_ns)
 
 /* --- telling ------------------------------------------------------------------------------------------ */
 
+/* To each sink that has not got it. What is over from an earlier life goes only to those who heard of it
+ * then, not to a sink that is new. */
 static void send_all(struct np_monitor *m, const struct np_alert *a, struct np_span json,
                      struct np_span slack)
 {
     for (size_t i = 0; i < m->rules->n_sinks; i++) {
         const struct np_sink *sink = &m->rules->sinks[i];
+        if (!m->begun && a->resolved_wall_ms && !np_label_in(a->sent_to, sink->label))
+            continue;
         if (!np_label_in(a->resolved_wall_ms ? a->over_to : a->sent_to, sink->label))
             np_sinks_put(m->sinks, sink, a, sink->slack ? slack : json);
     }

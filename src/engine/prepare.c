@@ -313,6 +313,8 @@ static struct np_obstacle take_and_start(struct np_drive_env *env, struct np_exc
     if (start_call(env, x, c, p->n_keys ? &p->keys[key] : NULL, pass == NP_PASS_PROBE, &held,
                    now)) {
         no = skipped(NP_SKIP_busy, NP_REASON_shed);
+        if (d->hedging)
+            np_hedge_share_give(env->guard, x->endpoint, now.mono_ns);
         goto give_money;
     }
     d->keys_tried[x->at] |= UINT32_C(1) << key;

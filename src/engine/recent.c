@@ -2,10 +2,15 @@
  * for each list that is asked for, so what lists filter by is read when one is. */
 #include "engine/recent.h"
 
+#include "base/id.h"
 #include "engine/fields.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
+
+#define ID_BYTES (NP_ID_CLIENT_MAX + 1)
+#define BREATH 256 /* records that are looked at while the writer waits */
 
 struct entry {
     char *text;
@@ -17,6 +22,7 @@ struct np_recent {
     struct entry *entry; /* a circle of max */
     size_t max, first, n;
     size_t bytes, max_bytes;
+    uint64_t added; /* ever */
 };
 
 struct np_recent *np_recent_new(size_t max_records, size_t max_bytes)
@@ -33,6 +39,11 @@ struct np_recent *np_recent_new(size_t max_records, size_t max_bytes)
     r->max = max_records;
     r->max_bytes = max_bytes;
     return r;
+}
+
+size_t np_recent_max(const struct np_recent *r)
+{
+    return r->max;
 }
 
 static void drop_oldest(struct np_recent *r)
@@ -88,6 +99,7 @@ void np_recent_add(struct np_recent *r, struct np_span record)
         drop_oldest(r);
     r->entry[(r->first + r->n) % r->max] = e;
     r->n++;
+    r->added++;
     r->bytes += e.n;
     (void)pthread_mutex_unlock(&r->lock);
 }
@@ -150,11 +162,27 @@ static size_t begin(const struct np_recent *r, struct np_span before)
     return SIZE_MAX;
 }
 
+static void copy_id(const struct entry *e, char out[ID_BYTES])
+{
+    struct np_span id = text_of(e, "requestId");
+    size_t n = id.n < ID_BYTES ? id.n : ID_BYTES - 1;
+    memcpy(out, id.p, n);
+    out[n] = '\0';
+}
+
+/* The writer must not wait for a long look through everything. */
+static void let_others(struct np_recent *r)
+{
+    (void)pthread_mutex_unlock(&r->lock);
+    (void)sched_yield();
+    (void)pthread_mutex_lock(&r->lock);
+}
+
 enum np_err np_recent_list(struct np_recent *r, const struct np_recent_query *q, struct np_buf *out)
 {
     struct np_json_w w;
-    struct np_span last = NP_SPAN_NONE;
-    size_t rows = 0;
+    char last[ID_BYTES] = "";
+    size_t rows = 0, looked = 0;
     (void)pthread_mutex_lock(&r->lock);
     size_t i = begin(r, q->before);
     if (i == SIZE_MAX) {
@@ -165,20 +193,23 @@ enum np_err np_recent_list(struct np_recent *r, const struct np_recent_query *q,
     np_json_w_begin(&w, '{');
     np_json_w_begin_key(&w, "requests", '[');
     bool more = false;
-    for (; i < r->n && !more; i++) {
-        const struct entry *e = at(r, i);
-        if (!matches(e, q))
-            continue;
-        more = rows == q->limit;
-        if (more)
-            break;
-        put_row(&w, np_span_make(e->text, e->n));
-        last = text_of(e, "requestId");
-        rows++;
+    /* By number in the order of coming, which stays when others come or go. */
+    for (uint64_t above = r->added - i; above > r->added - r->n; above--) {
+        const struct entry *e = at(r, (size_t)(r->added - above));
+        if (matches(e, q)) {
+            more = rows == q->limit;
+            if (more)
+                break;
+            put_row(&w, np_span_make(e->text, e->n));
+            copy_id(e, last);
+            rows++;
+        }
+        if (++looked % BREATH == 0)
+            let_others(r);
     }
     np_json_w_end(&w, ']');
     if (more)
-        np_json_w_str(&w, "next", last);
+        np_json_w_cstr(&w, "next", last);
     else
         np_json_w_null(&w, "next");
     np_json_w_end(&w, '}');

@@ -21,6 +21,8 @@ struct np_recent_query {
 /* NULL without memory. */
 struct np_recent *np_recent_new(size_t max_records, size_t max_bytes);
 void np_recent_free(struct np_recent *r);
+/* How many records are kept at most. */
+size_t np_recent_max(const struct np_recent *r);
 /* Keeps a copy of a record as model/record.h writes it; one without memory, or larger than all of the
  * room, is passed over. */
 void np_recent_add(struct np_recent *r, struct np_span record);

@@ -102,15 +102,16 @@ static bool list(struct np_recent *r, struct np_span query, struct np_buf *out,
     if (np_recent_list(r, &a.q, out) == NP_OK)
         return true;
     (void)snprintf(why, NP_REQUESTS_WHY,
-                   "before must be the id of a request that is kept in memory: the newest %d are",
-                   NP_RECENT_RECORDS);
+                   "before must be the id of a request that is kept in memory: the newest %zu are",
+                   np_recent_max(r));
     return false;
 }
 
 bool np_requests_tells(struct np_span path)
 {
     size_t n = sizeof TELL - 1;
-    return np_requests_is(path) && path.n > n && memcmp(path.p + path.n - n, TELL, n) == 0;
+    return np_requests_is(path) && path.n > sizeof NP_REQUESTS_PATH + n &&
+           memcmp(path.p + path.n - n, TELL, n) == 0;
 }
 
 /* How many records were found, as np_recent_get says; of one, what neap explain tells is appended. */
@@ -142,8 +143,8 @@ bool np_requests_answer(struct np_recent *r, struct np_span path, struct np_span
     else
         (void)snprintf(
             why, NP_REQUESTS_WHY,
-            "no such request is kept in memory: the newest %d are, older ones are in the "
+            "no such request is kept in memory: the newest %zu are, older ones are in the "
             "files of --decisions",
-            NP_RECENT_RECORDS);
+            np_recent_max(r));
     return false;
 }

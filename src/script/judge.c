@@ -195,7 +195,9 @@ static void judge_candidate(lua_State *L, struct np_hook_call *call, size_t i,
         np_state_type_error(L, "%s needs a model", where);
     out->model = find_model(L, call, model);
     out->timeout_ms = (uint32_t)np_raw_integer(L, -1, where, "timeout_ms", 1, WAIT_MS, 0);
-    out->hedge_after_ms = (uint32_t)np_raw_integer(L, -1, where, "hedge_after_ms", 1, WAIT_MS, 0);
+    /* stats.p95 is a natural value here, and not a whole number. */
+    double hedge_ms = ceil(np_raw_number(L, -1, where, "hedge_after_ms", 1, 0));
+    out->hedge_after_ms = hedge_ms < WAIT_MS ? (uint32_t)hedge_ms : WAIT_MS;
     out->max_tokens = np_raw_integer(L, -1, where, "max_tokens", 1, NP_MAX_TOKENS, -1);
 }
 
