@@ -133,6 +133,17 @@ class Check(unittest.TestCase):
         self.assertEqual(status, 0, out)
         self.assertIn("respond.lua:2:3: N402 warning: respond fails for an answer of 100,000 bytes: too long for me", out)
 
+    def test_the_hook_that_no_request_calls_is_tried_too(self):
+        self.set.files["alert.lua"] = 'return function(stats)\n  error("no " .. type(stats))\nend\n'
+        status, out, _ = self.check()
+        self.assertEqual(status, 0, out)
+        self.assertRegex(out, r"alert\.lua:2:3: N402 warning: alert fails for the statistics of a process that has "
+                              r"just begun: no table")
+        self.set.files["alert.lua"] = "return function()\n  return 7\nend\n"
+        status, out, _ = self.check()
+        self.assertEqual(status, 1, out)
+        self.assertRegex(out, r"alert\.lua:\d+(:\d+)?: N\d+ ")
+
     def test_a_hook_that_never_ends_is_told_and_the_check_ends(self):
         self.set.files["route.lua"] = "return function()\n  while true do end\nend\n"
         self.set.files["admit.lua"] = "return function()\n  local function f() return f() end\n  return f()\nend\n"
