@@ -108,26 +108,28 @@ static void set_stop_fault(struct np_state *st)
                           : NP_SPAN("stopped: it took more steps than a hook may"));
 }
 
-/* The first strike alone is written down: what is raised while the stack unwinds says nothing. */
-_Noreturn void np_state_stop(lua_State *L)
-{
-    struct np_state *st = np_state_of(L);
-    if (!st->stopped) {
-        st->stopped = true;
-        find_place(L, &st->fault);
-        set_stop_fault(st);
-    }
-    lua_pushlightuserdata(L, st);
-    lua_error(L);
-    __builtin_unreachable();
-}
-
 _Noreturn void np_state_stop_memory(lua_State *L)
 {
     struct np_state *st = np_state_of(L);
     if (!st->no_memory)
         (void)np_state_find_line(L, &st->refused_at);
     st->no_memory = true;
+    lua_pushlightuserdata(L, st);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
+/* The first strike alone is written down: what is raised while the stack unwinds says nothing. */
+_Noreturn void np_state_stop(lua_State *L)
+{
+    struct np_state *st = np_state_of(L);
+    if (st->overdrawn && !st->stopped)
+        np_state_stop_memory(L); /* that came first */
+    if (!st->stopped) {
+        st->stopped = true;
+        find_place(L, &st->fault);
+        set_stop_fault(st);
+    }
     lua_pushlightuserdata(L, st);
     lua_error(L);
     __builtin_unreachable();
@@ -216,7 +218,7 @@ static void take_fault(struct np_state *st, int status, bool struck)
         st->fault.line = st->refused_at.file[0] ? st->refused_at.line : 0;
         memcpy(st->fault.file, st->refused_at.file, sizeof st->fault.file);
         /* After the strike blocks are refused that would else have been given. */
-        if (struck) {
+        if (struck && !st->overdrawn) {
             set_stop_fault(st);
             return;
         }
