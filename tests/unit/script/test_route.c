@@ -25,7 +25,8 @@ END_TEST
 START_TEST(a_candidate_may_have_its_own_settings)
 {
     struct kit k;
-    kit_route(&k, "return {{model='claude', timeout_ms=1500, max_tokens=20, hedge_after_ms=299.2}}");
+    kit_route(&k,
+              "return {{model='claude', timeout_ms=1500, max_tokens=20, hedge_after_ms=299.2}}");
     kit_assert_gave(&k);
     plan_is(&k, "claude", NULL);
     ck_assert_uint_eq(k.x->plan[0].timeout_ms, 1500);
