@@ -180,8 +180,9 @@ struct neap_ledger_options {
  * text, the caller's to free). NEAP_NO: they differ. NEAP_FAILED: something can't be read, why says what. */
 enum neap_status neap_ledger_check(const struct neap_ledger_options *options, char **out,
                                    char why[NEAP_WHY]);
-/* Gives back what an instance holds that died and will not come back for it. out as above. NEAP_NO: it
- * lives, or the store knows no such instance. */
+/* Gives back what an instance holds that died and will not come back for it. out as above; where it failed
+ * and something had gone back before, out says what, and why says what failed. NEAP_NO: it lives, or the
+ * store knows no such instance. */
 enum neap_status neap_ledger_release(const struct neap_ledger_options *options,
                                      const char *instance, char **out, char why[NEAP_WHY]);
 

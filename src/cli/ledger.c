@@ -28,7 +28,8 @@ static int run(int argc, char **argv)
         release ? neap_ledger_release(&o, words[1], &text, why) : neap_ledger_check(&o, &text, why);
     if (text)
         (void)fputs(text, stdout);
-    else
+    /* Of a release that failed half-way there are both. */
+    if (!text || (release && status != NEAP_GOOD))
         np_say(&np_cmd_ledger, "%s", why);
     free(text);
     return status;

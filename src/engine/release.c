@@ -39,14 +39,23 @@ static bool is_instance(const char *text)
     return strlen(text) == 16 && strspn(text, "0123456789abcdef") == 16;
 }
 
-static void end_table(struct table *t, const struct np_release *r)
+/* `whole`: nothing failed. */
+static void end_table(struct table *t, const struct np_release *r, bool whole)
 {
     char heard[32];
-    if (t->n == 0) {
+    if (r->given + r->others == 0) {
         (void)np_buf_printf(&t->out, "instance %s holds nothing at %s\n", r->instance, r->name);
         return;
     }
+    if (r->others > 0)
+        (void)np_buf_printf(&t->out, "%sand %zu of calls, requests or tokens\n",
+                            r->given > 0 ? "" : "no account of money, ", r->others);
     (void)np_buf_printf(&t->out, "\ninstance %s at %s", r->instance, r->name);
+    if (!whole) {
+        (void)np_buf_puts(
+            &t->out, ": this is free again, what else it holds is not. Ask again for the rest\n");
+        return;
+    }
     if (r->heard_ms > 0) {
         np_clock_format_utc(r->heard_ms, heard, sizeof heard);
         (void)np_buf_printf(&t->out, ", heard of last at %s", heard);
@@ -77,10 +86,10 @@ enum neap_status neap_ledger_release(const struct neap_ledger_options *options,
     }
     np_buf_init(&t.out, OUT_BYTES);
     enum np_err err = np_release(&r, why, NEAP_WHY);
-    if (!err) {
-        end_table(&t, &r);
+    if (!err || r.given + r.others > 0) {
+        end_table(&t, &r, !err);
         (void)np_buf_char(&t.out, '\0');
-        *out = np_buf_failed(&t.out) ? strdup("it is done, and there is more to tell than can be\n")
+        *out = np_buf_failed(&t.out) ? strdup("more went back than can be told here\n")
                                      : strdup(t.out.p);
     }
     np_buf_free(&t.out);

@@ -1,6 +1,7 @@
 /* The audit's questions to the file. Nothing of it is changed: the connection only reads, what is gathered
  * stands in the temporary database. */
 #include "ledger/audit_impl.h"
+#include "ledger/journal_impl.h"
 
 #define NP_WINDOW_KINDS (NP_WINDOW_NONE + 1)
 
@@ -123,8 +124,8 @@ const char *np_audit_path(const struct np_audit *a)
 
 bool np_audit_alive(const struct np_audit *a)
 {
-    char lock[4200];
-    (void)snprintf(lock, sizeof lock, "%s.lock", a->path);
+    char lock[NP_JOURNAL_LOCK];
+    np_journal_lock_name(a->path, lock);
     int fd = open(lock, O_RDONLY | O_CLOEXEC);
     bool held = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0;
     if (fd >= 0) {

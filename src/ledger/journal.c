@@ -66,7 +66,7 @@ const struct np_journal_id *np_journal_id(const struct np_journal *j)
 static void give_up(struct np_journal *j)
 {
     if (!j->told && j->db) {
-        np_log(NP_LOG_ERROR, "the ledger's file can't be written; it is opened anew",
+        np_log(NP_LOG_ERROR, "the ledger's file can't be used; it is opened anew",
                NP_KVS("file", j->path), NP_KVS("error", sqlite3_errmsg(j->db)),
                NP_KVI("code", sqlite3_extended_errcode(j->db)));
     }
@@ -90,12 +90,17 @@ static void bind_text(sqlite3_stmt *s, int at, const char *text)
     (void)sqlite3_bind_text(s, at, text, -1, SQLITE_STATIC);
 }
 
-/* Whether this life is still the one that goes on: a lock may be got round. */
+/* Whether this life is still the one that goes on: a lock may be got round. A question without an answer
+ * is a failure of the transaction and says nothing of others. */
 static bool is_ours(struct np_journal *j)
 {
     sqlite3_stmt *s = j->sql[NP_SQL_BOOT];
-    bool ours = sqlite3_step(s) == SQLITE_ROW && sqlite3_column_int64(s, 0) == j->id.boot;
+    int rc = sqlite3_step(s);
+    bool ours = rc == SQLITE_ROW && sqlite3_column_int64(s, 0) == j->id.boot;
     (void)sqlite3_reset(s);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) {
+        j->failed = rc;
+    }
     return ours;
 }
 
@@ -111,13 +116,17 @@ enum np_err np_journal_begin(struct np_journal *j)
         return NP_E_IO;
     }
     step(j, j->sql[NP_SQL_BEGIN]);
+    bool ours = !j->failed && is_ours(j);
     if (j->failed) {
         give_up(j);
         return NP_E_IO;
     }
-    if (!is_ours(j)) {
-        np_log(NP_LOG_ERROR, "another neap goes on with the ledger's file: what is leased is spent",
-               NP_KVS("file", j->path));
+    if (!ours) {
+        if (!j->told) {
+            np_log(NP_LOG_ERROR,
+                   "another neap goes on with the ledger's file: what is leased is spent",
+                   NP_KVS("file", j->path));
+        }
         j->told = true;
         np_journal_disconnect(j);
         return NP_E_IO;
@@ -135,7 +144,7 @@ enum np_err np_journal_commit(struct np_journal *j)
         return NP_E_IO;
     }
     if (j->told) {
-        np_log(NP_LOG_INFO, "the ledger's file can be written again", NP_KVS("file", j->path));
+        np_log(NP_LOG_INFO, "the ledger's file can be used again", NP_KVS("file", j->path));
     }
     j->told = false;
     return NP_OK;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -75,10 +76,16 @@ static bool folder_ok(const char *path, char *why, size_t size)
     return false;
 }
 
+void np_journal_lock_name(const char *path, char out[NP_JOURNAL_LOCK])
+{
+    char real[PATH_MAX];
+    (void)snprintf(out, NP_JOURNAL_LOCK, "%s.lock", realpath(path, real) ? real : path);
+}
+
 enum np_err np_journal_lock(struct np_journal *j, char *why, size_t size)
 {
-    char lock[4200], pid[32] = "";
-    (void)snprintf(lock, sizeof lock, "%s.lock", j->path);
+    char lock[NP_JOURNAL_LOCK], pid[32] = "";
+    np_journal_lock_name(j->path, lock);
     j->lock_fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (j->lock_fd < 0) {
         (void)snprintf(why, size, "the ledger's lock %s: %s", lock, strerror(errno));
@@ -205,6 +212,9 @@ enum np_err np_journal_connect(struct np_journal *j, char *why, size_t size)
     }
     if (rc == SQLITE_OK) {
         rc = np_journal_prepare(j);
+        if (rc) {
+            (void)snprintf(why, size, "the ledger %s: %s", j->path, sqlite3_errmsg(j->db));
+        }
     }
     if (rc) {
         np_journal_disconnect(j);
@@ -330,7 +340,6 @@ enum np_err np_journal_open(const char *path, int64_t wall_ms, struct np_journal
                             int64_t *recovered, char *why, size_t size)
 {
     struct np_journal *j = calloc(1, sizeof *j);
-    /* Whichever name of it is used, a file has one lock. */
     char *real = realpath(path, NULL);
     if (!j || !(j->path = real ? real : strdup(path))) {
         free(real);
@@ -339,8 +348,8 @@ enum np_err np_journal_open(const char *path, int64_t wall_ms, struct np_journal
     }
     j->lock_fd = -1;
     path = j->path;
-    enum np_err err = folder_ok(path, why, size) ? np_journal_lock(j, why, size) : NP_E_IO;
-    err = err ? err : make_file(path, why, size);
+    enum np_err err = folder_ok(path, why, size) ? make_file(path, why, size) : NP_E_IO;
+    err = err ? err : np_journal_lock(j, why, size);
     err = err ? err : np_journal_connect(j, why, size);
     int rc = err ? SQLITE_OK : begin_life(j, wall_ms, recovered);
     if (rc) {

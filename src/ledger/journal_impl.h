@@ -37,7 +37,11 @@ struct np_journal {
     bool told;  /* the failure was logged */
 };
 
-/* Takes the lock of the file, for as long as this process lives. NP_E_BUSY: another one has it. */
+#define NP_JOURNAL_LOCK 4200
+/* The name of a file's lock: the same one, whichever name of the file is used. */
+void np_journal_lock_name(const char *path, char out[NP_JOURNAL_LOCK]);
+/* Takes the lock of the file, which is there already, for as long as this process lives. NP_E_BUSY: another
+ * one has it. */
 enum np_err np_journal_lock(struct np_journal *j, char *why, size_t size) NP_MUST_CHECK;
 /* Opens the connection; *why says what failed. */
 enum np_err np_journal_connect(struct np_journal *j, char *why, size_t size) NP_MUST_CHECK;

@@ -164,6 +164,8 @@ void np_record_list(struct np_ledger *l, uint32_t number);
 
 /* "tenant:", "global"; for records that are not budgets' the caller's own. */
 const char *np_account_prefix(enum np_account_kind kind);
+/* Whether a name is that of a budget; claims' are of other things. */
+bool np_account_is_money(const char *account);
 /* "tenant:acme/day"; a name that does not fit is cut and told apart by a hash. */
 void np_account_name(char out[NP_ACCOUNT_TEXT], const char *prefix, const char *name,
                      enum np_window window);

@@ -18,6 +18,18 @@ const char *np_account_prefix(enum np_account_kind kind)
     return kind_prefix[kind];
 }
 
+bool np_account_is_money(const char *account)
+{
+    for (size_t i = 0; i < sizeof kind_prefix / sizeof kind_prefix[0]; i++) {
+        size_t n = strlen(kind_prefix[i]);
+        if (strncmp(account, kind_prefix[i], n) == 0 &&
+            (kind_prefix[i][n - 1] == ':' || account[n] == '/')) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The longest name is "/" and a window's behind the text; a hash takes 17 bytes where it is cut. */
 #define NAME_BYTES (NP_ACCOUNT_TEXT - 1 - 7)
 

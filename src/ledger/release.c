@@ -3,6 +3,7 @@
 #include "ledger/release.h"
 
 #include "ledger/journal_impl.h"
+#include "ledger/ledger_impl.h"
 #include "ledger/redis_ask.h"
 
 #include <errno.h>
@@ -13,6 +14,16 @@
 
 #define LEASE_MS 32000
 #define NAMES_SHOWN 8
+
+static void tell(struct np_release *r, const struct np_release_line *line)
+{
+    if (np_account_is_money(line->account)) {
+        r->given++;
+        r->tell(r->ctx, line);
+    } else {
+        r->others++;
+    }
+}
 
 /* --- a shared store ------------------------------------------------------------------------------- */
 
@@ -66,7 +77,7 @@ static void give_back(void *ctx, const struct np_redis_account *account)
         s->err = np_redis_ask_release(s->ask, account->account, account->start_ms, v->instance,
                                       &line.nusd);
         if (!s->err && line.nusd > 0) {
-            s->r->tell(s->r->ctx, &line);
+            tell(s->r, &line);
         }
     }
 }
@@ -155,7 +166,7 @@ static void tell_row(struct np_release *r, sqlite3_stmt *s)
                                    .settled = sqlite3_column_int64(s, 3)};
     line.nusd = line.leased - line.settled;
     if (line.nusd > 0) {
-        r->tell(r->ctx, &line);
+        tell(r, &line);
     }
 }
 
@@ -172,6 +183,7 @@ static enum np_err release_rows(struct np_journal *j, struct np_release *r, char
     rc = rc ? rc : each(j, r, RELEASE, NULL, &n);
     rc = rc ? rc : sqlite3_exec(j->db, "COMMIT", NULL, NULL, NULL);
     if (rc) {
+        r->given = r->others = 0;
         (void)snprintf(why, size, "%s: %s", r->name, sqlite3_errmsg(j->db));
         return NP_E_IO;
     }
@@ -209,6 +221,7 @@ static enum np_err release_file(struct np_release *r, char *why, size_t size)
 enum np_err np_release(struct np_release *r, char *why, size_t size)
 {
     r->heard_ms = 0;
+    r->given = r->others = 0;
     r->name[0] = '\0';
     if (strncmp(r->store, "sqlite:", 7) == 0 && r->store[7]) {
         return release_file(r, why, size);

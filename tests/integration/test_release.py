@@ -87,6 +87,17 @@ class Release(case.Case):
         server = self.start(policies, state, "sqlite:neap.db")
         self.assertEqual(server.admin("GET", "/api/budgets").json()["budgets"][0]["spentUsd"], 0.01)
 
+    def test_a_living_one_is_let_be_by_another_name_of_its_file(self):
+        state = self.folder()
+        server = self.start(self.set_of(100.0), state, "sqlite:neap.db")
+        self.assertTrue(self.good(server))
+        held = self.vector(state)[0]
+        self.assertGreater(held, 0)
+        os.symlink("neap.db", os.path.join(state, "link.db"))
+        code, said = self.release(self.instance(state, "neap.db"), "sqlite:link.db", "--state", state)
+        self.assertEqual((code, "in use by another neap" in said), (1, True), said)
+        self.assertEqual(self.vector(state)[0], held)
+
     def test_an_instance_that_nobody_knows_is_told(self):
         policies = self.set_of(1.0)
         state = self.folder()
@@ -189,6 +200,32 @@ class Release(case.Case):
         self.assertLessEqual(calls * CENT, 20 * CENT + held)
         self.assertEqual((got, settled), (calls * CENT, calls * CENT))
 
+    def test_what_went_back_before_a_refusal_is_told(self):
+        """The last account that is looked at lost something of late, which the first look does not see."""
+        redis, store = self.shared()
+        policies = self.set_of(100.0)
+        policies.budgets.append({"account": "global", "window": "month", "limit_usd": 90.0})
+        state = self.folder()
+        server = self.start(policies, state, store)
+        self.assertTrue(self.good(server))
+        server.signal(signal.SIGKILL)
+        server.wait()
+        dead = self.instance(state, "neap-journal.db")
+        first, last = redis.cli("scan", "0", "match", "neap:*", "count", "100").splitlines()[1:]
+        now = int(redis.cli("time").splitlines()[0]) * 1000
+        for there in (first, last):
+            redis.cli("hset", there, f"t:{dead}", str(now - 40000))
+        redis.cli("hset", last, "lost", str(now))
+        code, out, err = procs.run("ledger", "release", dead, "--store", store)
+        self.assertEqual((code, "may live" in err), (1, True), err)
+        accounts = [there.split("{")[1].rpartition("/")[0] for there in (first, last)]
+        self.assertEqual([account in out for account in accounts], [True, False], out)
+        self.assertIn("this is free again, what else it holds is not", out)
+        redis.cli("hdel", last, "lost")
+        code, out, err = procs.run("ledger", "release", dead, "--store", store)
+        self.assertEqual(code, 0, err)
+        self.assertEqual([account in out for account in accounts], [False, True], out)
+
     def test_who_holds_something_is_named_where_the_instance_is_unknown(self):
         _, store = self.shared()
         state = self.folder()
@@ -235,6 +272,21 @@ class Release(case.Case):
                 server = self.start(policies, state, store)
                 self.assertEqual([self.as_acme(server) for _ in range(3)], [200] * 3)
                 server.stop()
+
+    def test_calls_of_a_dead_instance_are_no_money_in_what_is_told(self):
+        redis, store = self.shared()
+        for at in ("sqlite:neap.db", store):
+            with self.subTest(at):
+                state = self.folder()
+                self.crash_with_calls(self.limited(), state, at)
+                dead = self.instance(state, "neap.db" if at != store else "neap-journal.db")
+                for there in redis.cli("keys", "neap:*").splitlines():
+                    redis.cli("hdel", there, f"t:{dead}")
+                code, said = self.release(dead, at, "--state", state)
+                self.assertEqual(code, 0, said)
+                self.assertIn("global/none", said)
+                self.assertNotIn("calls:", said)
+                self.assertIn("and 1 of calls, requests or tokens", said)
 
     def test_calls_of_a_dead_instance_take_no_place_of_the_living(self):
         redis, store = self.shared()

@@ -1,5 +1,5 @@
 /* A file system for SQLite that fails when it is told to: the default one, with a counter before each
- * write and sync. */
+ * read, write and sync. */
 #ifndef NP_TEST_LEDGER_FAULTS_H
 #define NP_TEST_LEDGER_FAULTS_H
 
@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum fault_kind { FAULT_WRITE, FAULT_SYNC };
+enum fault_kind { FAULT_READ, FAULT_WRITE, FAULT_SYNC };
 
 static sqlite3_vfs *fault_below;
 static struct {
@@ -45,7 +45,6 @@ static int fault_due(enum fault_kind kind)
     }
 
 PASS(xClose, (sqlite3_file * f), (real_of(f)))
-PASS(xRead, (sqlite3_file * f, void *p, int n, sqlite3_int64 at), (real_of(f), p, n, at))
 PASS(xFileSize, (sqlite3_file * f, sqlite3_int64 *n), (real_of(f), n))
 PASS(xLock, (sqlite3_file * f, int n), (real_of(f), n))
 PASS(xUnlock, (sqlite3_file * f, int n), (real_of(f), n))
@@ -60,6 +59,12 @@ PASS(xShmUnmap, (sqlite3_file * f, int n), (real_of(f), n))
 static void fault_xShmBarrier(sqlite3_file *f)
 {
     real_of(f)->pMethods->xShmBarrier(real_of(f));
+}
+
+static int fault_xRead(sqlite3_file *f, void *p, int n, sqlite3_int64 at)
+{
+    int rc = fault_due(FAULT_READ);
+    return rc ? rc : real_of(f)->pMethods->xRead(real_of(f), p, n, at);
 }
 
 static int fault_xWrite(sqlite3_file *f, const void *p, int n, sqlite3_int64 at)

@@ -1,7 +1,10 @@
 /* The embedded store: what it grants is durable, whatever fails; and what it keeps of other lives. */
 #include "ledger/faults.h"
 
+#include "base/log.h"
+#include "ledger/audit.h"
 #include "ledger/journal.h"
+#include "ledger/release.h"
 #include "ledger/store_kinds.h"
 #include "support/fail_alloc.h"
 
@@ -28,9 +31,10 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
-    static const char *const names[] = {"neap.db", "neap.db-wal", "neap.db-shm", "neap.db.lock"};
+    static const char *const names[] = {"neap.db",      "neap.db-wal", "neap.db-shm",
+                                        "neap.db.lock", "log",         "link.db"};
     char file[128];
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         (void)snprintf(file, sizeof file, "%s/%s", folder, names[i]);
         (void)unlink(file);
     }
@@ -124,6 +128,15 @@ static int64_t one_number(const char *sql)
     (void)sqlite3_finalize(s);
     (void)sqlite3_close(db);
     return n;
+}
+
+/* As whoever gets round the lock does. */
+static void meddle(const char *sql)
+{
+    sqlite3 *db;
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(db);
 }
 
 static void setup(void)
@@ -227,15 +240,65 @@ END_TEST
 START_TEST(whoever_has_been_taken_over_gets_nothing_more)
 {
     struct life a = {0};
-    sqlite3 *db;
     ck_assert(ask(&a, "global/day", 100, 0));
-    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(db, "UPDATE self SET boot = boot + 1", NULL, NULL, NULL),
-                     SQLITE_OK);
-    (void)sqlite3_close(db);
+    meddle("UPDATE self SET boot = boot + 1");
     ck_assert(!ask(&a, "global/day", 10, 0));
     ck_assert(!ask(&a, "global/day", 10, 0));
     ck_assert_int_eq(one_number("SELECT granted FROM vectors"), 100);
+}
+END_TEST
+
+static void log_to_folder(void)
+{
+    char file[128];
+    (void)snprintf(file, sizeof file, "%s/log", folder);
+    ck_assert_int_eq(np_log_open(file), NP_OK);
+}
+
+/* How often the log has these words. */
+static unsigned logged(const char *words)
+{
+    static char text[1 << 16];
+    char file[128];
+    unsigned n = 0;
+    (void)snprintf(file, sizeof file, "%s/log", folder);
+    FILE *f = fopen(file, "r");
+    ck_assert_ptr_nonnull(f);
+    text[fread(text, 1, sizeof text - 1, f)] = '\0';
+    (void)fclose(f);
+    for (const char *at = text; (at = strstr(at, words)); at += strlen(words)) {
+        n++;
+    }
+    return n;
+}
+
+START_TEST(a_takeover_is_logged_once)
+{
+    struct life a = {0};
+    ck_assert(ask(&a, "global/day", 100, 0));
+    log_to_folder();
+    meddle("UPDATE self SET boot = boot + 1");
+    for (int i = 0; i < 20; i++) {
+        ck_assert(!ask(&a, "global/day", 10, 0));
+    }
+    np_log_close();
+    ck_assert_uint_eq(logged("another neap goes on"), 1);
+    ck_assert_uint_eq(logged("Z error "), 1);
+}
+END_TEST
+
+START_TEST(a_question_that_fails_is_not_taken_for_a_takeover)
+{
+    struct life a = {0};
+    ck_assert(ask(&a, "global/day", 100, 0));
+    log_to_folder();
+    meddle("DROP TABLE self");
+    for (int i = 0; i < 20; i++) {
+        ck_assert(!ask(&a, "global/day", 10, 0));
+    }
+    np_log_close();
+    ck_assert_uint_eq(logged("another neap goes on"), 0);
+    ck_assert_uint_eq(logged("no such table: self"), 1);
 }
 END_TEST
 
@@ -273,16 +336,65 @@ START_TEST(a_file_has_one_lock_by_whichever_name)
 }
 END_TEST
 
+static const char *link_to_it(void)
+{
+    static char file[128];
+    (void)snprintf(file, sizeof file, "%s/link.db", folder);
+    ck_assert_int_eq(symlink(path, file), 0);
+    return file;
+}
+
+static void no_line(void *ctx, const struct np_release_line *line)
+{
+    (void)ctx;
+    (void)line;
+}
+
+START_TEST(nothing_is_released_of_a_living_one_by_another_name_of_its_file)
+{
+    struct life a = {0};
+    ck_assert(ask(&a, "global/day", 100, 0));
+    char name[140];
+    (void)snprintf(name, sizeof name, "sqlite:%s", link_to_it());
+    struct np_release r = {
+        .store = name, .instance = np_journal_id(journal)->instance, .tell = no_line};
+    ck_assert_int_eq(np_release(&r, why, sizeof why), NP_E_BUSY);
+    ck_assert_int_eq(one_number("SELECT returned FROM vectors"), 0);
+}
+END_TEST
+
+START_TEST(the_audit_sees_that_it_lives_by_another_name_of_its_file)
+{
+    struct np_audit *audit = NULL;
+    char name[140];
+    (void)snprintf(name, sizeof name, "sqlite:%s", link_to_it());
+    ck_assert_msg(np_audit_open(name, NULL, &audit, why, sizeof why) == NP_OK, "%s", why);
+    bool alive = np_audit_alive(audit);
+    np_audit_free(audit);
+    ck_assert(alive);
+}
+END_TEST
+
+START_TEST(a_file_that_is_made_through_a_link_has_the_lock_of_its_own_name)
+{
+    struct np_journal *other = NULL;
+    close_store();
+    ck_assert_int_eq(unlink(path), 0);
+    const char *file = link_to_it();
+    ck_assert_int_eq(np_journal_open(file, NOW, &journal, &recovered, why, sizeof why), NP_OK);
+    enum np_err err = np_journal_open(path, NOW, &other, &recovered, why, sizeof why);
+    np_journal_free(other);
+    np_journal_free(journal);
+    ck_assert_int_eq(err, NP_E_BUSY);
+}
+END_TEST
+
 START_TEST(a_ledger_of_the_first_schema_is_taken_over)
 {
     struct life a = {0};
     ck_assert(ask(&a, "global/day", 100, 60));
     close_store();
-    sqlite3 *db;
-    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
-    ck_assert_int_eq(
-        sqlite3_exec(db, "DROP TABLE known; PRAGMA user_version = 1", NULL, NULL, NULL), SQLITE_OK);
-    (void)sqlite3_close(db);
+    meddle("DROP TABLE known; PRAGMA user_version = 1");
     ck_assert_msg(open_store() == NP_OK, "%s", why);
     ck_assert_int_eq(one_number("SELECT count(*) FROM known"), 0);
     struct life b = {0};
@@ -356,6 +468,34 @@ START_TEST(every_write_may_fail)
 }
 END_TEST
 
+START_TEST(no_read_that_fails_is_taken_for_a_takeover)
+{
+    unsigned failures = 0;
+    long n = 0;
+    faults_install();
+    for (bool more = true; more; n++) {
+        make_folder();
+        ck_assert_msg(open_store() == NP_OK, "%s", why);
+        struct life a = {0};
+        ck_assert(ask(&a, "global/day", 10, 0));
+        log_to_folder();
+        meddle(
+            "UPDATE self SET boot = boot + 1; UPDATE self SET boot = boot - 1"); /* to be read anew */
+        fault_nth(FAULT_READ, n, SQLITE_IOERR_READ);
+        failures += !ask(&a, "global/day", 10, 0);
+        more = fault.happened;
+        fault_never();
+        np_log_close();
+        ck_assert_msg(logged("another neap goes on") == 0, "read %ld", n);
+        ck_assert_msg(ask(&a, "global/day", 10, 0), "read %ld", n);
+        close_store();
+        remove_folder();
+    }
+    printf("sqlite: each of %ld reads failed once, %u rounds failed\n", n - 1, failures);
+    ck_assert_int_gt(n, 2);
+}
+END_TEST
+
 START_TEST(the_disk_may_be_full_at_every_write)
 {
     every_nth(FAULT_WRITE, SQLITE_FULL, "writes (full)");
@@ -400,13 +540,19 @@ int main(void)
     tcase_add_test(t, a_row_that_is_told_twice_counts_once);
     tcase_add_test(t, old_windows_and_rows_are_forgotten_and_sums_stay);
     tcase_add_test(t, whoever_has_been_taken_over_gets_nothing_more);
+    tcase_add_test(t, a_takeover_is_logged_once);
+    tcase_add_test(t, a_question_that_fails_is_not_taken_for_a_takeover);
     tcase_add_test(t, of_more_instances_than_can_be_told_this_one_is);
     tcase_add_test(t, a_file_has_one_lock_by_whichever_name);
+    tcase_add_test(t, nothing_is_released_of_a_living_one_by_another_name_of_its_file);
+    tcase_add_test(t, the_audit_sees_that_it_lives_by_another_name_of_its_file);
+    tcase_add_test(t, a_file_that_is_made_through_a_link_has_the_lock_of_its_own_name);
     tcase_add_test(t, a_ledger_of_the_first_schema_is_taken_over);
     suite_add_tcase(s, t);
     t = tcase_create("faults");
     tcase_set_timeout(t, 60);
     tcase_add_test(t, every_write_may_fail);
+    tcase_add_test(t, no_read_that_fails_is_taken_for_a_takeover);
     tcase_add_test(t, the_disk_may_be_full_at_every_write);
     tcase_add_test(t, every_sync_may_fail);
     tcase_add_test(t, every_allocation_may_fail);
