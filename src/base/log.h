@@ -14,8 +14,7 @@
 
 enum np_log_level { NP_LOG_DEBUG, NP_LOG_INFO, NP_LOG_WARN, NP_LOG_ERROR };
 
-/* Of spans the tag has their number in its upper 24 bits. */
-enum { NP_RING_TAG_LOG = 1, NP_RING_TAG_DECISION = 2, NP_RING_TAG_SPANS = 3 };
+enum { NP_RING_TAG_LOG = 1, NP_RING_TAG_DECISION = 2 };
 
 /* One pair of a line. */
 struct np_kv {

@@ -76,6 +76,8 @@ bool np_worker_drained(const struct np_worker *w);
 /* Calls of clients that are not answered yet, and calls that are read on for their usage. */
 size_t np_worker_open(const struct np_worker *w);
 struct np_ring *np_worker_ring(struct np_worker *w);
+/* NULL: it writes none. */
+struct np_ring *np_worker_spans(struct np_worker *w);
 struct np_loop *np_worker_loop(struct np_worker *w);
 /* Ends its thread. */
 void np_worker_join(struct np_worker *w);

@@ -91,6 +91,17 @@ void np_otel_lost(struct np_otel *o, unsigned n)
 
 static void look(void *ctx);
 
+static struct np_otel_batch *open_next(struct np_otel *o)
+{
+    if (o->n_batches == o->max_batches)
+        return NULL;
+    struct np_otel_batch *b = &o->batches[(o->first + o->n_batches) % o->max_batches];
+    o->n_batches++;
+    b->n = 0;
+    np_buf_reset(&b->spans);
+    return b;
+}
+
 /* With the lock: the batch that n more spans go to; NULL when there is no room. */
 static struct np_otel_batch *place(struct np_otel *o, unsigned n)
 {
@@ -101,13 +112,7 @@ static struct np_otel_batch *place(struct np_otel *o, unsigned n)
     if (b && (b->n < o->config.batch) &&
         (b->n + n <= o->config.batch || o->n_batches == o->max_batches))
         return b;
-    if (o->n_batches == o->max_batches)
-        return NULL;
-    b = &o->batches[(o->first + o->n_batches) % o->max_batches];
-    o->n_batches++;
-    b->n = 0;
-    np_buf_reset(&b->spans);
-    return b;
+    return open_next(o);
 }
 
 static bool append(struct np_otel *o, struct np_otel_batch *b, struct np_span spans, unsigned n)
@@ -126,12 +131,21 @@ static bool append(struct np_otel *o, struct np_otel_batch *b, struct np_span sp
     return true;
 }
 
+/* A batch may be full by its bytes before it is by its spans: the next one takes what it can't. */
+static bool keep(struct np_otel *o, struct np_span spans, unsigned n)
+{
+    struct np_otel_batch *b = place(o, n);
+    if (!b || append(o, b, spans, n))
+        return b != NULL;
+    b = b->n > 0 ? open_next(o) : NULL;
+    return b && append(o, b, spans, n);
+}
+
 void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n)
 {
     bool wake = false;
     pthread_mutex_lock(&o->lock);
-    struct np_otel_batch *b = place(o, n);
-    if (!b || !append(o, b, spans, n))
+    if (!keep(o, spans, n))
         np_otel_lost(o, n);
     if (!o->woken && o->n_batches > 0 &&
         (o->n_batches > 1 || o->batches[o->first].n >= o->config.batch))
@@ -141,6 +155,16 @@ void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n)
         pthread_mutex_lock(&o->lock);
         o->woken = false; /* the next spans, or the timer, see to it */
         pthread_mutex_unlock(&o->lock);
+    }
+}
+
+void np_otel_drain(struct np_otel *o, struct np_ring *spans)
+{
+    uint32_t n;
+    struct np_span record;
+    while (spans && np_ring_peek(spans, &n, &record)) {
+        np_otel_take(o, record, n);
+        np_ring_pop(spans);
     }
 }
 
@@ -170,8 +194,9 @@ static unsigned take_batch(struct np_otel *o, bool any)
 
 static void leave_if_done(struct np_otel *o);
 
-/* Wraps a batch of spans: its items are written already. */
-static void put_spans(struct np_otel *o, struct np_span spans)
+/* Wraps a batch of spans: its items are written already. False without memory: half a message must not
+ * be sent, its spans are lost. */
+static bool put_spans(struct np_otel *o, struct np_span spans)
 {
     struct np_otlp w;
     (void)np_buf_reserve(&o->traces.body, spans.n + HEAD_BYTES);
@@ -180,6 +205,13 @@ static void put_spans(struct np_otel *o, struct np_span spans)
     (void)np_buf_span(&o->traces.body, spans);
     end_message(&w);
     end_whole(&w);
+    if (!np_buf_failed(&o->traces.body))
+        return true;
+    np_log(NP_LOG_ERROR, "spans could not be sent", NP_KVS("error", np_err_text(NP_E_NOMEM)));
+    np_buf_reset(&o->traces.body);
+    atomic_fetch_add(&o->failed, o->sending);
+    o->sending = 0;
+    return false;
 }
 
 /* Sends the next batch, if one is due and none is under way. */
@@ -187,13 +219,13 @@ static void send_spans(struct np_otel *o)
 {
     if (!o->config.traces.on || o->traces.busy)
         return;
-    o->sending = take_batch(o, o->due);
-    if (o->sending > 0) {
-        put_spans(o, np_buf_view(&o->spare));
+    do {
+        o->sending = take_batch(o, o->due);
+    } while (o->sending > 0 && !put_spans(o, np_buf_view(&o->spare)));
+    if (o->sending > 0)
         np_otel_send(&o->traces);
-    } else {
+    else
         o->due = false;
-    }
     leave_if_done(o);
 }
 

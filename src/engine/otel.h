@@ -27,22 +27,26 @@ void np_otel_free(struct np_otel *o);
 
 /* For np_trace_begin; NULL: no spans are written. */
 const struct np_trace_rule *np_otel_rule(const struct np_otel *o);
-/* The writer's: n spans from a ring. */
+/* n spans, for the next message. */
 void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n);
+/* The writer's: takes all that a worker's ring of spans holds; spans NULL: nothing. */
+void np_otel_drain(struct np_otel *o, struct np_ring *spans);
 /* neap_otel_*, for /metrics. */
 void np_otel_metrics(struct np_otel *o, struct np_buf *out);
 
 /* What a worker needs to write spans. */
 struct np_otel_side {
     struct np_otel *otel; /* NULL: all below does nothing */
-    struct np_ring *ring;
+    struct np_ring
+        *spans; /* to the writer, apart from records, so that neither pushes the other out;
+                              a record's tag is its number of spans. NULL: no spans are written */
     struct np_meters *meters;
     struct np_buf scratch;
 };
 
-/* otel NULL: nothing is asked for. */
-void np_otel_side_init(struct np_otel_side *s, struct np_otel *otel, struct np_ring *ring,
-                       struct np_meters *meters);
+/* otel NULL: nothing is asked for. NP_E_NOMEM; *s may be freed then too. */
+enum np_err np_otel_side_init(struct np_otel_side *s, struct np_otel *otel,
+                              struct np_meters *meters) NP_MUST_CHECK;
 void np_otel_side_free(struct np_otel_side *s);
 /* A finished exchange. */
 void np_otel_exchange(struct np_otel_side *s, const struct np_exchange *x);

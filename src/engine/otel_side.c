@@ -6,17 +6,24 @@
 #include "engine/otel_impl.h"
 
 #define SPANS_MAX_BYTES ((size_t)256 << 10) /* of one request: at most 17 spans */
+#define RING_BYTES (1u << 20)               /* what 20 ms of full load write, several times over */
 
-void np_otel_side_init(struct np_otel_side *s, struct np_otel *otel, struct np_ring *ring,
-                       struct np_meters *meters)
+enum np_err np_otel_side_init(struct np_otel_side *s, struct np_otel *otel,
+                              struct np_meters *meters)
 {
-    *s = (struct np_otel_side){.otel = otel, .ring = ring, .meters = meters};
+    *s = (struct np_otel_side){.otel = otel, .meters = meters};
     np_buf_init(&s->scratch, SPANS_MAX_BYTES);
+    if (!np_otel_rule(otel))
+        return NP_OK;
+    s->spans = np_ring_new(RING_BYTES);
+    return s->spans ? NP_OK : NP_E_NOMEM;
 }
 
 void np_otel_side_free(struct np_otel_side *s)
 {
     np_buf_free(&s->scratch);
+    np_ring_free(s->spans);
+    s->spans = NULL;
 }
 
 static struct np_span_facts facts_of(const struct np_otel_side *s)
@@ -33,8 +40,7 @@ static void begin(struct np_otel_side *s, struct np_otlp *w)
 
 static void put(struct np_otel_side *s, unsigned n)
 {
-    if (np_buf_failed(&s->scratch) ||
-        !np_ring_put(s->ring, NP_RING_TAG_SPANS | n << 8, np_buf_view(&s->scratch)))
+    if (np_buf_failed(&s->scratch) || !np_ring_put(s->spans, n, np_buf_view(&s->scratch)))
         np_otel_lost(s->otel, n);
 }
 
@@ -67,7 +73,7 @@ void np_otel_exchange(struct np_otel_side *s, const struct np_exchange *x)
         return;
     if (s->otel->config.metrics.on)
         count(s, x);
-    if (!x->trace.sampled)
+    if (!s->spans || !x->trace.sampled)
         return;
     struct np_span_facts facts = facts_of(s);
     begin(s, &w);
@@ -79,7 +85,7 @@ void np_otel_refused(struct np_otel_side *s, const struct np_trace *t, const str
                      uint64_t start_ns, uint64_t end_ns)
 {
     struct np_otlp w;
-    if (!s->otel || !t->sampled)
+    if (!s->spans || !t->sampled)
         return;
     struct np_span_facts facts = facts_of(s);
     begin(s, &w);

@@ -47,10 +47,11 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
     struct neap_engine *e = w->engine;
     w->loop = np_loop_new(&np_clock_live);
     size_t ring_bytes = e->options.record_bodies ? RING_BODIES_BYTES : RING_BYTES;
-    w->ring = np_ring_new(np_otel_rule(e->otel) ? 2 * ring_bytes : ring_bytes);
+    w->ring = np_ring_new(ring_bytes);
     w->meters = np_meters_new();
     w->till = np_till_new();
-    if (!w->loop || !w->ring || !w->meters || !w->till)
+    if (np_otel_side_init(&w->otel, e->otel, w->meters) || !w->loop || !w->ring || !w->meters ||
+        !w->till)
         return NP_E_NOMEM;
     struct np_front_config config = {.listen_fd = listen_fd,
                                      .tls = e->tls != NULL,
@@ -164,7 +165,6 @@ struct np_worker *np_worker_new(struct neap_engine *e, unsigned number, int list
                                          .bodies = e->options.record_bodies,
                                          .series = e->series,
                                          .otel = &w->otel};
-    np_otel_side_init(&w->otel, e->otel, w->ring, w->meters);
     set_gate(w);
     w->listener = (struct np_ledger_listener){.heard = heard, .ctx = w};
     np_ledger_listen(e->ledger, &w->listener);
@@ -243,6 +243,11 @@ size_t np_worker_open(const struct np_worker *w)
 struct np_ring *np_worker_ring(struct np_worker *w)
 {
     return w->ring;
+}
+
+struct np_ring *np_worker_spans(struct np_worker *w)
+{
+    return w->otel.spans;
 }
 
 struct np_loop *np_worker_loop(struct np_worker *w)

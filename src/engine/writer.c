@@ -100,11 +100,6 @@ static void drain_ring(struct np_writer *w, struct np_ring *r)
     uint32_t tag;
     struct np_span record;
     while (np_ring_peek(r, &tag, &record)) {
-        if ((tag & 0xff) == NP_RING_TAG_SPANS) {
-            np_otel_take(w->engine->otel, record, tag >> 8);
-            np_ring_pop(r);
-            continue;
-        }
         struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
         if (b->n + record.n > b->max)
             flush(w);
@@ -122,6 +117,7 @@ static void drain_all(struct np_writer *w)
     for (size_t i = 0; i < w->engine->n_workers; i++) {
         struct np_ring *r = np_worker_ring(w->engine->workers[i]);
         drain_ring(w, r);
+        np_otel_drain(w->engine->otel, np_worker_spans(w->engine->workers[i]));
         dropped += np_ring_dropped(r);
     }
     flush(w);

@@ -1,7 +1,9 @@
 """What becomes of telemetry when its collector is away, slow, or refuses; and that requests never
 notice."""
 
+import os
 import signal
+import tempfile
 import time
 
 import case
@@ -124,6 +126,26 @@ class Delivery(otel.Otel):
         self.assertTrue(procs.wait_for(lambda: self.spans("dropped") >= 50))
         self.assertEqual(self.spans("sent"), 0)
         self.assertLessEqual(self.spans("dropped"), 80 - 20)
+
+    def test_spans_that_find_no_room_leave_the_records_theirs(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        path = os.path.join(folder.name, "decisions")
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        collector = self.collector()
+        # A pipe that nobody reads holds the writer up; in JSON spans take the more room.
+        self.start(
+            collector.url, flags=("--decisions", path), OTEL_EXPORTER_OTLP_PROTOCOL="http/json"
+        )
+        self.addCleanup(os.close, reader)
+        for n in range(4000):
+            self.ask()
+            if n % 50 == 49 and self.spans("dropped") > 0:
+                break
+        self.assertGreater(self.spans("dropped"), 0)
+        case.say(f"spans were dropped after at most {n + 1} requests")
+        self.assertEqual(self.server.metrics().get("neap_log_dropped_total"), 0)
 
     def test_a_full_batch_is_sent_before_its_time(self):
         collector = self.collector()

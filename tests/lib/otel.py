@@ -25,7 +25,7 @@ class Otel(case.Case):
         self.addCleanup(made.stop)
         return made
 
-    def start(self, url, metrics=False, **more):
+    def start(self, url, metrics=False, flags=(), **more):
         env = {
             **self.env,
             "OTEL_EXPORTER_OTLP_ENDPOINT": url,
@@ -33,7 +33,7 @@ class Otel(case.Case):
             "OTEL_METRICS_EXPORTER": "otlp" if metrics else "none",
             **more,
         }
-        self.server = self.own(self.serve(self.policies, env=env, workers=1))
+        self.server = self.own(self.serve(self.policies, env=env, flags=flags, workers=1))
         self.addCleanup(self.end)
         return self.server
 

@@ -83,6 +83,13 @@ START_TEST(without_a_rule_the_parent_goes_on_unchanged)
 }
 END_TEST
 
+START_TEST(without_a_rule_a_later_version_goes_on_as_version_0)
+{
+    begin(NULL, "01-" TRACE "-" PARENT "-01-more", NULL);
+    ck_assert_str_eq(header(1), "00-" TRACE "-" PARENT "-01");
+}
+END_TEST
+
 START_TEST(without_a_parent_a_state_means_nothing)
 {
     begin(&always, "nonsense", "a=1");
@@ -294,6 +301,7 @@ int main(void)
     tcase_add_loop_test(c, a_parent_is_taken_when_it_is_one, 0,
                         (int)(sizeof parents / sizeof *parents));
     tcase_add_test(c, without_a_rule_the_parent_goes_on_unchanged);
+    tcase_add_test(c, without_a_rule_a_later_version_goes_on_as_version_0);
     tcase_add_test(c, without_a_parent_a_state_means_nothing);
     tcase_add_test(c, each_attempt_is_a_child_of_its_own);
     tcase_add_test(c, the_flags_say_whether_it_is_sampled_and_whether_its_id_is_random);

@@ -1,0 +1,141 @@
+/* Spans on their way to a collector: where they wait, and what is sent when memory is short. */
+#include "engine/otel_impl.h"
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "support/fail_alloc.h"
+#include "support/raw_server.h"
+
+#define LARGE 900000 /* bytes of a span, of which a batch has room for 9 */
+#define TURN_NS (NP_NS_PER_S / 10)
+
+static struct neap_engine engine;
+static struct np_otel *otel;
+static struct np_raw_server *collector;
+static char bytes[LARGE];
+
+static void serve(struct np_raw_conn *conn)
+{
+    while (np_raw_read(conn))
+        np_raw_say(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+}
+
+static void set(const char *name, const char *value)
+{
+    ck_assert_int_eq(setenv(name, value, 1), 0);
+}
+
+/* The exporter's thread is not started: its loop is turned here. */
+static void make(const char *batch)
+{
+    char url[64];
+    collector = np_raw_start(serve, NULL);
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u", np_raw_port(collector));
+    set("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    set("OTEL_METRICS_EXPORTER", "none");
+    set("OTEL_BSP_MAX_QUEUE_SIZE", "65536");
+    set("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", batch);
+    ck_assert_int_eq(np_otel_new(&engine, &otel), NP_OK);
+    ck_assert_ptr_nonnull(otel);
+    memset(bytes, 'x', sizeof bytes);
+}
+
+static void teardown(void)
+{
+    np_otel_free(otel);
+    np_raw_stop(collector);
+}
+
+static void take(size_t n)
+{
+    np_otel_take(otel, np_span_make(bytes, n), 1);
+}
+
+static void turn_until(const _Atomic uint64_t *counter, uint64_t value)
+{
+    uint64_t end_ns = np_clock_mono_ns(&np_clock_live) + 60 * NP_NS_PER_S;
+    while (atomic_load(counter) < value && np_clock_mono_ns(&np_clock_live) < end_ns)
+        np_loop_turn(otel->loop, TURN_NS);
+}
+
+START_TEST(a_batch_that_is_full_of_bytes_is_followed_by_the_next)
+{
+    make("65536");
+    for (size_t i = 0; i < 20; i++)
+        take(LARGE);
+    ck_assert_uint_eq(otel->dropped, 0);
+    ck_assert_uint_eq(otel->queued, 20);
+    ck_assert_uint_eq(otel->n_batches, 3);
+}
+END_TEST
+
+START_TEST(batches_full_of_bytes_are_sent_before_the_delay)
+{
+    make("65536");
+    for (size_t i = 0; i < 20; i++)
+        take(LARGE);
+    turn_until(&otel->sent, 18);
+    ck_assert_uint_eq(otel->sent, 18);
+    ck_assert_uint_eq(otel->queued, 2);
+}
+END_TEST
+
+START_TEST(what_no_batch_has_bytes_for_is_dropped_and_counted)
+{
+    make("65536");
+    for (size_t i = 0; i < 30; i++)
+        take(LARGE);
+    ck_assert_uint_eq(otel->dropped, 3);
+    ck_assert_uint_eq(otel->queued, 27);
+}
+END_TEST
+
+START_TEST(half_a_message_is_not_sent)
+{
+    make("1");
+    take(1000);
+    np_fail_nth(0);
+    np_loop_turn(otel->loop, TURN_NS);
+    ck_assert(np_fail_happened());
+    np_fail_never();
+    for (unsigned i = 0; i < 10; i++)
+        np_loop_turn(otel->loop, TURN_NS);
+    ck_assert_uint_eq(np_raw_requests(collector), 0);
+    ck_assert_uint_eq(otel->failed, 1);
+}
+END_TEST
+
+START_TEST(after_a_message_without_memory_the_next_is_sent)
+{
+    make("1");
+    take(1000);
+    take(1000);
+    np_fail_nth(0);
+    np_loop_turn(otel->loop, TURN_NS);
+    np_fail_never();
+    turn_until(&otel->sent, 1);
+    ck_assert_uint_eq(otel->failed, 1);
+    ck_assert_uint_eq(otel->sent, 1);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("otel_spans");
+    TCase *t = tcase_create("waiting");
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, NULL, teardown);
+    tcase_add_test(t, a_batch_that_is_full_of_bytes_is_followed_by_the_next);
+    tcase_add_test(t, batches_full_of_bytes_are_sent_before_the_delay);
+    tcase_add_test(t, what_no_batch_has_bytes_for_is_dropped_and_counted);
+    tcase_add_test(t, half_a_message_is_not_sent);
+    tcase_add_test(t, after_a_message_without_memory_the_next_is_sent);
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}
