@@ -37,6 +37,8 @@ static void *sampler(void *arg)
         if (atomic_load(&steps) == 170 && !last) /* the ring holds 180 */
             atomic_fetch_sub(&steps, 1);
     }
+    /* Where the clock was held at 170, what came since then waits for the next step. */
+    np_series_sample(s, (atomic_fetch_add(&steps, 1) + 1) * NP_SERIES_STEP_NS);
     return NULL;
 }
 
