@@ -12,7 +12,7 @@
 #define FORMAT_BYTES 65536
 #define FORMAT_VALUES 250
 /* Each byte that is quoted may cost as much as a number that is printed. */
-#define QUOTED_BYTES ((size_t)128 << 10)
+#define QUOTED_BYTES ((size_t)32 << 10)
 /* As much as a request can bring; a ns a byte. */
 #define OFFSET_BYTES ((size_t)1 << 20)
 /* A character's start takes up to 4 ns to be looked at. */

@@ -70,7 +70,7 @@ end
 
 -------------------------------------------------------------------------- long formats, many values
 
-endless["quotes of a long text"] = function() local s = ("\1"):rep(1 << 17) while true do pcall(string.format, "%q", s) end end
+endless["quotes of a long text"] = function() local s = ("\1"):rep(1 << 15) while true do pcall(string.format, "%q", s) end end
 endless["a long format of per cent signs"] = function()
   local s = ("%%"):rep(TEXT // 2)
   while true do pcall(string.format, s) end
