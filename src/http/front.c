@@ -142,10 +142,18 @@ __attribute__((format(printf, 2, 0))) static void log_line(void *cls, const char
     "-GROUP-ALL:+GROUP-X25519:+GROUP-SECP256R1:+GROUP-SECP384R1:"                 \
     "-SIGN-RSA-SHA1:-SIGN-ECDSA-SHA1:%SERVER_PRECEDENCE"
 
+/* Later versions put a connection that they are handed into a queue, unless they hear that all is done
+ * by one thread: accept.c counts on being told of it before MHD_add_connection returns. */
+#if MHD_VERSION >= 0x00097707
+#define ONE_THREAD MHD_USE_NO_THREAD_SAFETY
+#else
+#define ONE_THREAD 0
+#endif
+
 static struct MHD_Daemon *start_daemon(struct np_front *f)
 {
-    unsigned flags =
-        MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG;
+    unsigned flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
+                     MHD_USE_ERROR_LOG | ONE_THREAD;
     if (f->config.tls)
         flags |= MHD_USE_TLS;
     return MHD_start_daemon(
