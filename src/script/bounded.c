@@ -104,8 +104,8 @@ static int own_len(lua_State *L)
     lua_Integer n = (lua_Integer)text.n, count = 0;
     lua_Integer i = luaL_optinteger(L, 2, 1), last = luaL_optinteger(L, 3, -1);
     bool lax = lua_toboolean(L, 4);
-    i = i >= 0 ? i : -i > n ? 0 : n + i + 1;
-    last = last >= 0 ? last : -last > n ? 0 : n + last + 1;
+    i = i >= 0 ? i : i < -n ? 0 : n + i + 1;
+    last = last >= 0 ? last : last < -n ? 0 : n + last + 1;
     if (i < 1 || last > n || last - i <= LENGTH_A_LOOK)
         return stock(L);
     while (i <= last) {

@@ -63,7 +63,14 @@ static const char *const fine[] = {
     "end",
     "local n, where = utf8.len(('é'):rep(40000) .. ('\\x80'):rep(70000))\n"
     "assert(n == nil and where == 80001)",
-    "assert(utf8.len('aé') == 2 and utf8.len('') == 0 and not pcall(utf8.len, 'x', 9))",
+    "assert(utf8.len('aé') == 2 and utf8.len('') == 0 and not pcall(utf8.len, 'x', 9))"
+    "for _, i in ipairs({math.mininteger, math.mininteger + 1, math.maxinteger}) do\n"
+    "  for _, s in ipairs({'', 'aé', ('x'):rep(70000)}) do\n"
+    "    local ok = pcall(utf8.len, s, 1, i)\n"
+    "    assert(ok == (i < 0), 'an end at ' .. i)\n"
+    "    assert(not pcall(utf8.len, s, i), 'a beginning at ' .. i)\n"
+    "  end\n"
+    "end",
     "assert(table.concat({1, 2.5, 'x'}, '-') == '1-2.5-x' and table.concat({}) == '')\n"
     "assert(table.concat({'a', 'b'}, ',', 2, 2) == 'b' and table.concat({'a'}, ',', 2) == '')\n"
     "local good, e = pcall(table.concat, {1, {}, 3})\n"
