@@ -84,10 +84,13 @@ class Case(unittest.TestCase):
         cls.stop_all()
 
     def run(self, result=None):
-        before = len(result.failures) + len(result.errors)
+        before = len(result.failures), len(result.errors)
         super().run(result)
-        if len(result.failures) + len(result.errors) > before:
+        fresh = result.failures[before[0] :] + result.errors[before[1] :]
+        if fresh:
             print(f"\n=== {self.id()}", file=sys.stderr)
+            for _, told in fresh:
+                print(told[-1500:], file=sys.stderr)
             for process in self.started:
                 print(process.tail(), file=sys.stderr)
 
