@@ -45,10 +45,14 @@ class Board:
         )
 
     def tile(self, name):
-        return self.page.run(
-            "(name => { const t = [...document.querySelectorAll('.tile')]"
-            ".find(e => e.querySelector('dt').textContent === name);"
-            f" return t && t.querySelector('dd').firstChild.textContent; }})({quoted(name)})"
+        """What a tile says, as soon as it is there: the tiles wait for a series that the tables do not need."""
+        return self.page.until(
+            lambda: self.page.run(
+                "(name => { const t = [...document.querySelectorAll('.tile')]"
+                ".find(e => e.querySelector('dt').textContent === name);"
+                f" return t && t.querySelector('dd').firstChild.textContent; }})({quoted(name)})"
+            ),
+            f"the tile {name}",
         )
 
     def press(self, name):
