@@ -25,6 +25,8 @@
 #define REPLY_PATIENCE_NS (60 * NP_NS_PER_S)
 /* Long enough for the library to read what came before the end of the stream. */
 #define SOON_NS NP_NS_PER_MS
+/* What the kernel and the loop may differ in about when a request's last byte came. */
+#define PAUSED_NS (100 * NP_NS_PER_MS)
 
 /* ------------------------------------------------------------------------------------------ queue */
 
@@ -174,15 +176,23 @@ static void cut(struct np_conn *conn)
     shutdown(conn->fd, SHUT_RDWR);
 }
 
-/* Bytes that the socket has received in its life; 0 where the kernel does not say. */
-static uint64_t received_bytes(int fd)
+/* Zeros where the kernel knows nothing of the socket. */
+static struct tcp_info socket_info(int fd)
 {
     struct tcp_info info = {0};
     socklen_t size = sizeof info;
-    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) {
-        return 0;
+    (void)getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size);
+    return info;
+}
+
+/* Whether bytes came since the last look in this pause or, at the first one, since the pause began. */
+static bool has_trickled(const struct np_conn *conn, const struct tcp_info *info, uint64_t now_ns)
+{
+    if (conn->marked) {
+        return info->tcpi_bytes_received != conn->received;
     }
-    return info.tcpi_bytes_received;
+    uint64_t since_data_ns = info->tcpi_last_data_recv * NP_NS_PER_MS;
+    return info->tcpi_bytes_received > 0 && conn->since_ns + PAUSED_NS + since_data_ns < now_ns;
 }
 
 static void check_pause(struct np_conn *conn, uint64_t now_ns)
@@ -194,11 +204,11 @@ static void check_pause(struct np_conn *conn, uint64_t now_ns)
         }
         return;
     }
-    uint64_t received = received_bytes(conn->fd);
-    if (conn->marked && received != conn->received && conn->trickle_ns == 0) {
+    struct tcp_info info = socket_info(conn->fd);
+    if (conn->trickle_ns == 0 && has_trickled(conn, &info, now_ns)) {
         conn->trickle_ns = now_ns;
     }
-    conn->received = received;
+    conn->received = info.tcpi_bytes_received;
     conn->marked = true;
     if (conn->trickle_ns != 0 && now_ns - conn->trickle_ns >= patience) {
         cut(conn);

