@@ -50,6 +50,8 @@ struct np_ground {
     /* What is awaited of a streamed reply has come: the time-out for it is over, and the call is cut
      * at deadline_ns. */
     void (*flows)(void *ctx, struct np_exchange *x, unsigned leg, uint64_t deadline_ns);
+    /* The call is cut at deadline_ns from now on, and not before. */
+    void (*put_off)(void *ctx, struct np_exchange *x, unsigned leg, uint64_t deadline_ns);
     /* Gives a piece of the leg's streamed answer to the client: text as the inside of a JSON string, valid until
      * it returns. The first begins the one reply; `reply` then only ends it. */
     void (*emit)(void *ctx, struct np_exchange *x, unsigned leg, struct np_span json_text);

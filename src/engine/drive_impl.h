@@ -47,6 +47,7 @@ struct np_flow {
 /* One of the calls that an exchange may have under way. */
 struct np_leg {
     struct np_attempt *attempt; /* NULL: none is under way */
+    uint64_t until_ns;          /* when it is cut, while nothing has come of it */
     struct np_flow *flow; /* of its streamed answer; NULL: the client wants it whole, or never */
 };
 
@@ -178,6 +179,13 @@ struct np_obstacle np_drive_prepare(struct np_drive_env *env, struct np_exchange
 /* prepare.c: passes the candidate over. */
 enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enum np_skip why,
                             enum np_reason obstacle);
+/* prepare.c: when a call with the candidate that began at start_ns is over by its own limits and the deadline. */
+uint64_t np_drive_limit_ns(const struct np_exchange *x, const struct np_candidate *c,
+                           uint64_t start_ns);
+/* prepare.c: when what is tried after the candidate at x->at must have its turn, `begun` attempts being made by
+ * then; the deadline where nothing is. */
+uint64_t np_drive_room_from_ns(const struct np_drive_env *env, const struct np_exchange *x,
+                               unsigned begun, struct np_now now);
 /* prepare.c: the place in the plan of what is tried after the candidate at x->at; n_plan: nothing. */
 size_t np_drive_next(const struct np_exchange *x);
 
@@ -192,6 +200,8 @@ void np_hedge_due(struct np_drive_env *env, struct np_exchange *x, struct np_now
  * there is none. */
 bool np_hedge_take(struct np_drive_env *env, const struct np_exchange *x, struct np_now now,
                    struct np_obstacle *no);
+/* hedge.c: what was just taken was not used. */
+void np_hedge_give(struct np_drive_env *env, const struct np_exchange *x, struct np_now now);
 /* hedge.c: this attempt brings what the client gets; another that is under way is ended. */
 void np_hedge_won(struct np_drive_env *env, struct np_exchange *x, const struct np_attempt *a,
                   struct np_now now);

@@ -84,6 +84,12 @@ bool np_hedge_take(struct np_drive_env *env, const struct np_exchange *x, struct
     return no->kind == NP_CLEAR;
 }
 
+void np_hedge_give(struct np_drive_env *env, const struct np_exchange *x, struct np_now now)
+{
+    np_hedge_share_give(env->guard, x->endpoint, now.mono_ns);
+    np_retry_budget_give(env->guard, np_drive_of(x)->leg[0].attempt->model->provider);
+}
+
 static enum np_hedge meant(const struct np_obstacle *no)
 {
     static const enum np_hedge skips[NP_SKIP_COUNT] = {[NP_SKIP_budget] = NP_HEDGE_budget,
@@ -116,6 +122,20 @@ static void give_context_back(struct np_exchange *x)
         x->request.context[i].kept = np_drive_of(x)->kept[i];
 }
 
+/* The first need not leave time for the candidate that runs beside it now, only for what follows both. */
+static void put_first_off(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
+{
+    struct np_leg *leg = &np_drive_of(x)->leg[0];
+    const struct np_attempt *a = leg->attempt;
+    uint64_t own = np_drive_limit_ns(x, &x->plan[a->candidate], a->start_ns);
+    uint64_t room = np_drive_room_from_ns(env, x, x->counted_attempts, now);
+    uint64_t until = own < room ? own : room;
+    if (until <= leg->until_ns)
+        return;
+    leg->until_ns = until;
+    env->ground->put_off(env->ground->ctx, x, 0, until);
+}
+
 /* Prepares the candidate as any other; what the driver knows of the first stays. */
 static enum np_hedge ask(struct np_drive_env *env, struct np_exchange *x, size_t at,
                          struct np_now now)
@@ -141,6 +161,7 @@ static enum np_hedge ask(struct np_drive_env *env, struct np_exchange *x, size_t
     }
     d->hedged = true;
     x->hedge = NP_HEDGE_none;
+    put_first_off(env, x, now);
     return NP_HEDGE_none;
 }
 

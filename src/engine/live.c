@@ -226,6 +226,12 @@ static void ground_flows(void *ctx, struct np_exchange *x, unsigned leg, uint64_
     }
 }
 
+static void ground_put_off(void *ctx, struct np_exchange *x, unsigned leg, uint64_t deadline_ns)
+{
+    (void)ctx;
+    np_call_put_off(live_of(x)->leg[leg].call, deadline_ns);
+}
+
 static void on_wake(void *ctx, uint64_t now_ns)
 {
     struct np_exchange *x = ctx;
@@ -304,6 +310,7 @@ struct np_ground np_live_ground(struct np_worker *w)
     return (struct np_ground){.call = ground_call,
                               .abort = ground_abort,
                               .flows = ground_flows,
+                              .put_off = ground_put_off,
                               .emit = np_live_emit,
                               .wait = ground_wait,
                               .unwait = ground_unwait,

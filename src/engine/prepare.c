@@ -152,22 +152,34 @@ static struct np_obstacle ask_budget(struct np_drive_env *env, struct np_exchang
     return (struct np_obstacle){.kind = NP_CLEAR};
 }
 
+uint64_t np_drive_limit_ns(const struct np_exchange *x, const struct np_candidate *c,
+                           uint64_t start_ns)
+{
+    uint32_t ms = c->model->provider->timeout_ms;
+    if (c->timeout_ms > 0 && c->timeout_ms < ms)
+        ms = c->timeout_ms;
+    uint64_t due = start_ns + ms * NP_NS_PER_MS;
+    return due < x->deadline_ns ? due : x->deadline_ns;
+}
+
+uint64_t np_drive_room_from_ns(const struct np_drive_env *env, const struct np_exchange *x,
+                               unsigned begun, struct np_now now)
+{
+    size_t next = np_drive_next(x);
+    if (next == x->n_plan || begun >= x->endpoint->max_attempts)
+        return x->deadline_ns;
+    int64_t likely = np_drive_likely_ms(env, x->plan[next].model, now);
+    int64_t room = least(likely, np_drive_left_ms(x, now) / 2);
+    return x->deadline_ns - (uint64_t)room * NP_NS_PER_MS;
+}
+
 /* When a call that starts now is cut: its own limits, and room for the next candidate's answer. */
 static uint64_t cut_at(const struct np_drive_env *env, const struct np_exchange *x,
                        const struct np_candidate *c, struct np_now now)
 {
-    int64_t left = np_drive_left_ms(x, now);
-    int64_t total = least(left, (int64_t)c->model->provider->timeout_ms);
-    if (c->timeout_ms > 0)
-        total = least(total, (int64_t)c->timeout_ms);
-    size_t next = np_drive_next(x);
-    if (next < x->n_plan && x->counted_attempts + 1 < x->endpoint->max_attempts) {
-        int64_t likely = np_drive_likely_ms(env, x->plan[next].model, now);
-        total = least(total, left - least(likely, left / 2));
-    }
-    if (total >= left)
-        return x->deadline_ns;
-    return now.mono_ns + (uint64_t)total * NP_NS_PER_MS;
+    uint64_t own = np_drive_limit_ns(x, c, now.mono_ns);
+    uint64_t room = np_drive_room_from_ns(env, x, x->counted_attempts + 1, now);
+    return own < room ? own : room;
 }
 
 /* The row of the next attempt; NULL without memory. The others may have moved. */
@@ -232,6 +244,7 @@ static enum np_err start_call(struct np_drive_env *env, struct np_exchange *x,
         return err;
     a->start_ns = order.started_ns;
     d->leg[a->hedge].attempt = a;
+    d->leg[a->hedge].until_ns = order.deadline_ns;
     if (!a->hedge) {
         d->phase_ns = a->start_ns;
         np_hedge_arm(env, x, a, order.deadline_ns);
@@ -314,7 +327,7 @@ static struct np_obstacle take_and_start(struct np_drive_env *env, struct np_exc
                    now)) {
         no = skipped(NP_SKIP_busy, NP_REASON_shed);
         if (d->hedging)
-            np_hedge_share_give(env->guard, x->endpoint, now.mono_ns);
+            np_hedge_give(env, x, now);
         goto give_money;
     }
     d->keys_tried[x->at] |= UINT32_C(1) << key;

@@ -50,6 +50,7 @@ struct sim_leg {
     unsigned number;
     struct np_timer call;
     struct np_sim_reply reply;
+    uint64_t comes_ns, due_ns; /* of a whole reply: when it comes, and when it is cut */
     struct sim_stream stream;
 };
 
@@ -203,6 +204,13 @@ static void go_on_streaming(struct sim_leg *leg)
     await_event(leg);
 }
 
+/* Sets the timer for the whole reply, or for a time-out that comes before. */
+static void await_reply(struct sim_leg *leg)
+{
+    uint64_t at = leg->comes_ns < leg->due_ns ? leg->comes_ns : leg->due_ns;
+    np_timer_set(leg->live->sim->timers, &leg->call, at);
+}
+
 static void on_call(void *ctx, uint64_t now_ns)
 {
     struct sim_leg *leg = ctx;
@@ -215,6 +223,8 @@ static void on_call(void *ctx, uint64_t now_ns)
         settle(live);
         return;
     }
+    if (s->now_ns < leg->comes_ns)
+        leg->reply = (struct np_sim_reply){.how = NP_CALL_TOTAL_TIMEOUT};
     struct np_call_result result = {.end = {.how = r->how,
                                             .status = r->status,
                                             .request_sent = !r->not_sent,
@@ -260,12 +270,9 @@ static enum np_err ground_call(void *ctx, struct np_exchange *x, struct np_call_
         begin_stream(leg, order);
         return NP_OK;
     }
-    uint64_t at_ns = s->now_ns + r.takes_ns;
-    if (at_ns > order->deadline_ns) {
-        at_ns = order->deadline_ns;
-        leg->reply = (struct np_sim_reply){.how = NP_CALL_TOTAL_TIMEOUT};
-    }
-    np_timer_set(s->timers, &leg->call, at_ns);
+    leg->comes_ns = s->now_ns + r.takes_ns;
+    leg->due_ns = order->deadline_ns;
+    await_reply(leg);
     return NP_OK;
 }
 
@@ -284,6 +291,19 @@ static void ground_flows(void *ctx, struct np_exchange *x, unsigned number, uint
     struct sim_leg *leg = ((struct sim_live *)x->ground)->leg[number];
     leg->stream.flows = true;
     leg->stream.due_ns = deadline_ns;
+}
+
+static void ground_put_off(void *ctx, struct np_exchange *x, unsigned number, uint64_t deadline_ns)
+{
+    (void)ctx;
+    struct sim_leg *leg = ((struct sim_live *)x->ground)->leg[number];
+    if (leg->stream.open) {
+        leg->stream.due_ns = deadline_ns;
+        await_event(leg);
+    } else {
+        leg->due_ns = deadline_ns;
+        await_reply(leg);
+    }
 }
 
 static void ground_emit(void *ctx, struct np_exchange *x, unsigned leg, struct np_span json_text)
@@ -462,6 +482,7 @@ struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
     s->ground = (struct np_ground){.call = ground_call,
                                    .abort = ground_abort,
                                    .flows = ground_flows,
+                                   .put_off = ground_put_off,
                                    .emit = ground_emit,
                                    .wait = ground_wait,
                                    .unwait = ground_unwait,

@@ -173,17 +173,6 @@ static bool on_event(void *ctx, struct np_span name, struct np_span data)
 
 /* ------------------------------------------------------------------------------------ emitting */
 
-/* When a call is cut whose text flows: no other candidate has to find time after it any more. */
-static uint64_t flow_deadline_ns(const struct np_exchange *x, const struct np_attempt *a)
-{
-    const struct np_candidate *c = &x->plan[a->candidate];
-    uint32_t ms = c->model->provider->timeout_ms;
-    if (c->timeout_ms > 0 && c->timeout_ms < ms)
-        ms = c->timeout_ms;
-    uint64_t due = a->start_ns + ms * NP_NS_PER_MS;
-    return due < x->deadline_ns ? due : x->deadline_ns;
-}
-
 static void emit(struct np_drive_env *env, struct np_exchange *x, struct np_attempt *a,
                  struct np_now now)
 {
@@ -233,7 +222,7 @@ void np_drive_data(struct np_drive_env *env, struct np_exchange *x, unsigned leg
              err == NP_E_FULL ? NP_SPAN("an event of the stream is larger than 1 MB")
                               : NP_SPAN("no memory for the stream"));
     emit(env, x, a, now);
-    if (f->alive && !alive)
+    if ((f->alive && !alive) || f->ended)
         np_hedge_disarm(env, x);
     if (f->failed) {
         cut_short(env, x, a, now);
@@ -241,7 +230,9 @@ void np_drive_data(struct np_drive_env *env, struct np_exchange *x, unsigned leg
         uint64_t due = now.mono_ns + END_GRACE_NS;
         env->ground->flows(env->ground->ctx, x, leg, due < x->deadline_ns ? due : x->deadline_ns);
     } else if (f->alive && !alive) {
-        env->ground->flows(env->ground->ctx, x, leg, flow_deadline_ns(x, a));
+        /* No other candidate has to find time after it any more. */
+        env->ground->flows(env->ground->ctx, x, leg,
+                           np_drive_limit_ns(x, &x->plan[a->candidate], a->start_ns));
     }
 }
 

@@ -60,6 +60,8 @@ int64_t np_inflight_get(struct np_guard *g, const struct np_provider *p);
 
 void np_retry_budget_first(struct np_guard *g, const struct np_provider *p);
 bool np_retry_budget_take(struct np_guard *g, const struct np_provider *p);
+/* What was just taken was not used. */
+void np_retry_budget_give(struct np_guard *g, const struct np_provider *p);
 double np_retry_budget_tokens(struct np_guard *g, const struct np_provider *p);
 
 /* --- hedges: of the requests of an endpoint in the last minute that might have had one, at most one in

@@ -39,14 +39,25 @@ int64_t np_inflight_get(struct np_guard *g, const struct np_provider *p)
     return atomic_load_explicit(&state_of(g, p)->inflight, memory_order_relaxed);
 }
 
-void np_retry_budget_first(struct np_guard *g, const struct np_provider *p)
+static void put_back(struct np_guard *g, const struct np_provider *p, int32_t more)
 {
     _Atomic int32_t *tenths = &state_of(g, p)->retry_tenths;
     int32_t now = atomic_load_explicit(tenths, memory_order_relaxed);
-    while (now < TENTHS_FULL &&
-           !atomic_compare_exchange_weak_explicit(tenths, &now, now + TENTHS_FIRST,
-                                                  memory_order_relaxed, memory_order_relaxed)) {
-    }
+    int32_t then;
+    do {
+        then = now + more < TENTHS_FULL ? now + more : TENTHS_FULL;
+    } while (then != now && !atomic_compare_exchange_weak_explicit(
+                                tenths, &now, then, memory_order_relaxed, memory_order_relaxed));
+}
+
+void np_retry_budget_first(struct np_guard *g, const struct np_provider *p)
+{
+    put_back(g, p, TENTHS_FIRST);
+}
+
+void np_retry_budget_give(struct np_guard *g, const struct np_provider *p)
+{
+    put_back(g, p, TENTHS_REPEAT);
 }
 
 bool np_retry_budget_take(struct np_guard *g, const struct np_provider *p)

@@ -296,11 +296,16 @@ void np_call_trim(struct np_upstream *u, unsigned keep)
     }
 }
 
+void np_call_put_off(struct np_call *call, uint64_t deadline_ns)
+{
+    call->deadline_ns = deadline_ns;
+    np_call_rearm(call);
+}
+
 void np_call_flows(struct np_call *call, uint64_t deadline_ns)
 {
     call->flows = true;
-    call->deadline_ns = deadline_ns;
-    np_call_rearm(call);
+    np_call_put_off(call, deadline_ns);
 }
 
 /* ------------------------------------------------------------------------------------------ pause */

@@ -93,6 +93,8 @@ enum np_err np_upstream_start(struct np_upstream *u, const struct np_call_spec *
 void np_call_abort(struct np_call *call);
 /* What was waited for of a streamed reply has come. The total time ends at deadline_ns from now on. */
 void np_call_flows(struct np_call *call, uint64_t deadline_ns);
+/* The total time ends at deadline_ns from now on; what is awaited of it is as before. */
+void np_call_put_off(struct np_call *call, uint64_t deadline_ns);
 /* Whether a byte of the request may have left. */
 bool np_call_sent(const struct np_call *call);
 /* Whether the whole body of the request has left: nobody looks at it any more. */

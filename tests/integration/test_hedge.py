@@ -48,6 +48,8 @@ class Hedging(case.Case):
         policies.endpoint("hedged", ["first", "second"], max_tokens=100, hedge_after_ms=100)
         policies.endpoint("measured", ["first", "second"], max_tokens=100, hedge_after_ms=100)
         policies.endpoint("leave", ["first", "sleepy"], max_tokens=100, hedge_after_ms=100)
+        # Alone the first would be cut after 1,400 ms, that the other may have its turn.
+        policies.endpoint("late", ["first", "sleepy"], max_tokens=100, hedge_after_ms=100, deadline_ms=2800)
         policies.endpoint("stream", ["first", "second"], max_tokens=100, hedge_after_ms=100)
         policies.budgets = [{"account": "global", "window": "none", "limit_usd": 1000}]
 
@@ -130,6 +132,11 @@ class Hedging(case.Case):
         began = time.monotonic()
         self.assertTrue(procs.wait_for(lambda: self.mock.calls()["aborted"] > before, 1))
         case.say(f"the loser was gone {1000 * (time.monotonic() - began):.0f} ms after the reply")
+
+    def test_a_first_is_not_cut_for_whom_runs_beside_it(self):
+        reply, record = self.slow("late", "slow")
+        self.assertEqual(reply.json()["model"], "first")
+        self.assertEqual(self.classes(record), ["ok", "cancelled"])
 
     def test_of_two_streams_one_speaks(self):
         self.warm("stream")

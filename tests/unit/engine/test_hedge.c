@@ -232,6 +232,73 @@ START_TEST(at_the_deadline_both_are_cut_and_the_reply_is_degraded)
 }
 END_TEST
 
+START_TEST(a_first_is_not_cut_for_a_candidate_that_runs_beside_it)
+{
+    /* Alone it leaves the second half of the time to whom it falls over to. */
+    hedge_endpoint("max_attempts = 4, deadline_ms = 2000");
+    kit_step(&hedge_kit, "big", hedge_takes(1400));
+    kit_step(&hedge_kit, "small", hedge_takes(60000));
+    hedge_start_after(40);
+    const struct kit_outcome *o = kit_ask(&hedge_kit, hello);
+    ck_assert_str_eq(o->model, "big");
+    ck_assert_uint_eq(o->took_ns, 1400 * NP_NS_PER_MS);
+}
+END_TEST
+
+START_TEST(a_first_stream_is_not_cut_for_a_candidate_that_runs_beside_it)
+{
+    hedge_endpoint("max_attempts = 4, deadline_ms = 2000");
+    kit_step(&hedge_kit, "big", hedge_streamed(SAY("slow") STOP USAGE DONE, 1400, 1600));
+    kit_step(&hedge_kit, "small", hedge_takes(60000));
+    hedge_start_after(40);
+    ck_assert_str_eq(kit_ask(&hedge_kit, streaming)->text, "slow");
+}
+END_TEST
+
+START_TEST(both_leave_time_for_a_third)
+{
+    hedge_endpoint("max_attempts = 4, deadline_ms = 2000");
+    kit_file(&hedge_kit, "models.lua",
+             "return { big = { provider = 'openai' }, small = { provider = 'anthropic' },\n"
+             "  last = { provider = 'openai' } }\n");
+    kit_file(&hedge_kit, "route.lua", "return function() return {'big', 'small', 'last'} end\n");
+    kit_step(&hedge_kit, "big", hedge_takes(60000));
+    kit_step(&hedge_kit, "small", hedge_takes(60000));
+    hedge_start_after(40);
+    const struct kit_outcome *o = kit_ask(&hedge_kit, hello);
+    ck_assert_str_eq(o->model, "last");
+    /* Half of the 1,500 ms that were left when the second began. */
+    ck_assert_uint_eq(o->attempt[0].took_ms, 1250);
+    ck_assert_uint_eq(o->attempt[1].took_ms, 750);
+}
+END_TEST
+
+START_TEST(a_first_keeps_to_its_own_limit_beside_a_second)
+{
+    hedge_endpoint("max_attempts = 4, deadline_ms = 4000");
+    kit_file(&hedge_kit, "route.lua",
+             "return function() return {{ model = 'big', timeout_ms = 1000 }, 'small'} end\n");
+    kit_step(&hedge_kit, "big", hedge_takes(60000));
+    kit_step(&hedge_kit, "small", hedge_takes(3000));
+    hedge_start_after(40);
+    const struct kit_outcome *o = kit_ask(&hedge_kit, hello);
+    ck_assert_str_eq(o->model, "small");
+    ck_assert_uint_eq(o->attempt[0].took_ms, 1000);
+}
+END_TEST
+
+START_TEST(a_stream_that_has_ended_without_a_word_gets_no_second)
+{
+    kit_step(&hedge_kit, "big",
+             hedge_streamed(STOP DONE THINK("a") THINK("b") THINK("c"), 450, 530));
+    hedge_start_after(40);
+    const struct kit_outcome *o = kit_ask(&hedge_kit, streaming);
+    ck_assert_int_eq(o->hedge, NP_HEDGE_none);
+    ck_assert_uint_eq(o->n_attempts, 2);
+    ck_assert(!o->attempt[1].hedge);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------- who left, what stays */
 
 static const struct kit_outcome *ask_and_leave(uint64_t after_ms)
@@ -355,6 +422,11 @@ static void add_answers(TCase *t)
     ADD(a_candidate_between_the_two_is_tried_when_both_have_failed);
     ADD(a_second_that_breaks_off_after_its_text_is_a_broken_stream);
     ADD(at_the_deadline_both_are_cut_and_the_reply_is_degraded);
+    ADD(a_first_is_not_cut_for_a_candidate_that_runs_beside_it);
+    ADD(a_first_stream_is_not_cut_for_a_candidate_that_runs_beside_it);
+    ADD(both_leave_time_for_a_third);
+    ADD(a_first_keeps_to_its_own_limit_beside_a_second);
+    ADD(a_stream_that_has_ended_without_a_word_gets_no_second);
     ADD(a_client_that_leaves_ends_both);
     ADD(a_client_that_leaves_before_the_time_asks_nobody);
     ADD(what_is_read_on_for_its_usage_still_ends_the_other);

@@ -3,6 +3,8 @@
 
 #include <check.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const char *const hello = "{\"prompt\":\"hello there\"}";
 
@@ -66,6 +68,36 @@ START_TEST(a_second_costs_the_slow_provider_a_retry)
     (void)kit_ask(&hedge_kit, hello);
     double left = np_retry_budget_tokens(np_sim_guard(hedge_kit.sim), hedge_model("big")->provider);
     ck_assert_msg(left > 8.99 && left < 9.01, "%.2f", left);
+}
+END_TEST
+
+START_TEST(a_second_that_could_not_begin_costs_no_retry)
+{
+    /* A request may take 64 MB: the body with its context, which no model has room for, and the texts of
+     * one attempt. */
+    kit_file(&hedge_kit, "models.lua",
+             "return { big = { provider = 'openai', context = 4000000 },\n"
+             "  small = { provider = 'anthropic', context = 4000000 } }\n");
+    kit_step(&hedge_kit, "big", hedge_takes(2000));
+    hedge_start_after(40);
+    size_t prompt = (size_t)3 << 20, context = (size_t)56 << 20;
+    char *filler = malloc(context + 1), *body = malloc(prompt + context + 64);
+    ck_assert(filler && body);
+    memset(filler, 'x', context);
+    filler[context] = '\0';
+    (void)sprintf(body, "{\"prompt\":\"%.*s\",\"context\":[{\"id\":\"a\",\"text\":\"%s\"}]}",
+                  (int)prompt, filler, filler);
+    const struct kit_outcome *o = kit_ask(&hedge_kit, body);
+    free(filler);
+    free(body);
+    ck_assert_uint_eq(o->n_attempts, 1);
+    ck_assert_int_eq(o->hedge, NP_HEDGE_busy);
+    double left = np_retry_budget_tokens(np_sim_guard(hedge_kit.sim), hedge_model("big")->provider);
+    ck_assert_msg(left > 9.99, "%.2f", left);
+    /* Of 41 requests two may have a second. */
+    for (int i = 0; i < 2; i++)
+        ck_assert(np_hedge_share_take(np_sim_guard(hedge_kit.sim), hedge_reply(),
+                                      np_sim_now_ns(hedge_kit.sim)));
 }
 END_TEST
 
@@ -186,6 +218,7 @@ static void add_refusals(TCase *t)
     ADD(none_of_the_first_nineteen_has_a_second);
     ADD(the_slow_providers_retry_budget_must_allow_it);
     ADD(a_second_costs_the_slow_provider_a_retry);
+    ADD(a_second_that_could_not_begin_costs_no_retry);
     ADD(an_open_breaker_stands_in_its_way);
     ADD(a_budget_that_is_four_fifths_spent_stands_in_its_way);
     ADD(the_cost_cap_holds_for_both_together);

@@ -96,6 +96,16 @@ START_TEST(the_retry_budget_never_grows_beyond_ten)
 }
 END_TEST
 
+START_TEST(a_retry_that_was_not_used_is_given_back)
+{
+    ck_assert(np_retry_budget_take(g, &provider));
+    np_retry_budget_give(g, &provider);
+    ck_assert_double_eq(np_retry_budget_tokens(g, &provider), 10);
+    np_retry_budget_give(g, &provider);
+    ck_assert_double_eq(np_retry_budget_tokens(g, &provider), 10);
+}
+END_TEST
+
 /* At 100 % failure, one retry wanted after each first attempt: the promise of 1.11 a request. */
 START_TEST(an_outage_is_not_multiplied)
 {
@@ -131,6 +141,7 @@ int main(void)
     tcase_add_test(t, a_full_retry_budget_grants_five_and_then_none);
     tcase_add_test(t, first_attempts_bring_back_a_tenth_each);
     tcase_add_test(t, the_retry_budget_never_grows_beyond_ten);
+    tcase_add_test(t, a_retry_that_was_not_used_is_given_back);
     tcase_add_test(t, an_outage_is_not_multiplied);
     tcase_add_test(t, providers_have_budgets_of_their_own);
     suite_add_tcase(s, t);

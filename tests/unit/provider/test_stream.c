@@ -85,6 +85,47 @@ START_TEST(a_stream_that_flows_has_the_time_that_it_was_given)
 }
 END_TEST
 
+static void put_off(struct got *g)
+{
+    if (g->datas == 1)
+        np_call_put_off(g->call, np_loop_now_ns(g->client->loop) + 400 * NP_NS_PER_MS);
+}
+
+START_TEST(a_call_that_is_put_off_has_more_time)
+{
+    struct np_raw_server *s = np_raw_start(serve_pieces, NULL);
+    struct client c;
+    open_stream(&c, s);
+    struct got g = {.on_data = put_off};
+    uint64_t before = np_loop_refresh_ns(c.loop);
+    c.spec.deadline_ns = before + 200 * NP_NS_PER_MS;
+    client_start(&c, &g);
+    client_until(&c, &g.dones, 1);
+    assert_how(&g, NP_CALL_TOTAL_TIMEOUT);
+    ck_assert_uint_ge(np_loop_refresh_ns(c.loop) - before, 400 * NP_NS_PER_MS);
+    got_free(&g);
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
+START_TEST(putting_a_call_off_gives_its_first_text_no_more_time)
+{
+    struct np_raw_server *s = np_raw_start(serve_pieces, NULL);
+    struct client c;
+    open_stream(&c, s);
+    struct got g = {.on_data = put_off};
+    c.spec.first_byte_timeout_ms = 200;
+    c.spec.deadline_ns = np_loop_refresh_ns(c.loop) + 300 * NP_NS_PER_MS;
+    client_start(&c, &g);
+    client_until(&c, &g.dones, 1);
+    assert_how(&g, NP_CALL_FIRST_BYTE_TIMEOUT);
+    got_free(&g);
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
 /* A piece before the request was read, and then nothing. */
 static void serve_early(struct np_raw_conn *c)
 {
@@ -258,6 +299,8 @@ int main(void)
     tcase_add_test(t, a_body_that_is_still_being_sent_is_not_let_go);
     tcase_add_test(t, the_first_time_out_runs_until_the_stream_flows);
     tcase_add_test(t, a_stream_that_flows_has_the_time_that_it_was_given);
+    tcase_add_test(t, a_call_that_is_put_off_has_more_time);
+    tcase_add_test(t, putting_a_call_off_gives_its_first_text_no_more_time);
     tcase_add_test(t, a_stream_gives_others_their_turn);
     tcase_add_test(t, a_paused_stream_keeps_little_and_loses_nothing);
     tcase_add_test(t, a_pause_puts_the_deadline_off);
