@@ -107,7 +107,8 @@ double np_stat_endpoint_p95_ms(struct np_guard *g, uint32_t endpoint_slot, uint6
 /* 0..1; 0 when nothing was seen. */
 double np_stat_model_error_rate(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);
 double np_stat_endpoint_error_rate(struct np_guard *g, uint32_t endpoint_slot, uint64_t now_ns);
-/* The p95 of completion tokens of a pair; -1 when fewer than 20 were seen. For presumed costs. */
+/* The p95 of completion tokens of a pair; where those 5 minutes had fewer than 20, of its last 64; -1 when there
+ * never were 20. For presumed costs. */
 int64_t np_stat_completion_p95(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns);
 
 /* --- token estimates: a running ratio of reported to estimated prompt tokens a pair ------------- */

@@ -16,6 +16,7 @@
 
 #define NP_BREAKER_CELLS 10
 #define NP_STAT_CELLS 10
+#define NP_STAT_LAST 64
 #define NP_HEDGE_CELLS 6
 #define NP_GUARD_KEYS 2048 /* slots of secrets; a key beyond is never held */
 #define NP_CACHE_LINE 64
@@ -56,6 +57,12 @@ struct np_stat_series {
     size_t n_hists;
     struct np_stat_memo memo[3]; /* a histogram's p95 by its number; the median of latency */
     struct np_stat_cell *_Atomic cell[NP_STAT_CELLS];
+};
+
+/* The last completions of a pair, in tokens, each in its place by turns. */
+struct np_stat_last {
+    _Atomic uint32_t n; /* that were put in */
+    _Atomic uint32_t tokens[NP_STAT_LAST];
 };
 
 struct np_slo_cell {
@@ -103,6 +110,7 @@ struct np_guard {
     pthread_mutex_t keys_lock;
     struct np_key_hold key[NP_GUARD_KEYS];
     struct np_stat_series model[NP_MAX_PAIRS];
+    struct np_stat_last last[NP_MAX_PAIRS];
     struct np_stat_series endpoint[NP_MAX_ENDPOINTS];
     struct np_slo_book slo[NP_MAX_ENDPOINTS];
     struct np_hedge_share hedge[NP_MAX_ENDPOINTS];

@@ -2,6 +2,9 @@
  * histograms, turned over by whoever comes first in a new cell. Adding takes no lock but for that;
  * a cell without memory counts nothing.
  *
+ * Completions of a pair are remembered beyond that, the last few: how long a model's answers are does not
+ * change while nobody asks.
+ *
  * A quantile is remembered until a sixteenth more or fewer values are there, or a second has passed:
  * policies ask for it at every request. */
 #include "guard/guard_impl.h"
@@ -150,6 +153,37 @@ static bool p95_of(struct np_stat_series *s, size_t which, uint64_t now_ns, uint
     return quantile_of(s, which, 0.95, &s->memo[which], now_ns, out);
 }
 
+static void last_add(struct np_stat_last *l, uint64_t tokens)
+{
+    uint32_t at = atomic_fetch_add_explicit(&l->n, 1, memory_order_relaxed) % NP_STAT_LAST;
+    uint32_t value = tokens < UINT32_MAX ? (uint32_t)tokens : UINT32_MAX;
+    atomic_store_explicit(&l->tokens[at], value, memory_order_relaxed);
+}
+
+/* The p95 of the last completions by counting those above each; -1 when fewer than LEAST were put in. */
+static int64_t last_p95(struct np_stat_last *l)
+{
+    uint32_t value[NP_STAT_LAST], n = load(&l->n);
+    n = n < NP_STAT_LAST ? n : NP_STAT_LAST;
+    if (n < LEAST) {
+        return -1;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        value[i] = load(&l->tokens[i]);
+    }
+    uint32_t least = UINT32_MAX;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t above = 0;
+        for (uint32_t k = 0; k < n; k++) {
+            above += value[k] > value[i];
+        }
+        if (above <= n / 20 && value[i] < least) {
+            least = value[i];
+        }
+    }
+    return least;
+}
+
 static double error_rate_of(struct np_stat_series *s, uint64_t now_ns)
 {
     uint64_t calls = 0, failed = 0;
@@ -165,6 +199,12 @@ static struct np_stat_series *model_of(struct np_guard *g, uint32_t slot)
 {
     np_require(slot < NP_MAX_PAIRS);
     return &g->model[slot];
+}
+
+static struct np_stat_last *last_of(struct np_guard *g, uint32_t slot)
+{
+    np_require(slot < NP_MAX_PAIRS);
+    return &g->last[slot];
 }
 
 static struct np_stat_series *endpoint_of(struct np_guard *g, uint32_t slot)
@@ -185,6 +225,9 @@ void np_stat_attempt(struct np_guard *g, const struct np_model *m, uint64_t now_
                      uint64_t latency_ns, bool ok, int64_t completion_tokens)
 {
     struct np_stat_cell *c = cell_for(model_of(g, m->slot), now_ns);
+    if (ok && completion_tokens >= 0) {
+        last_add(last_of(g, m->slot), (uint64_t)completion_tokens);
+    }
     if (!c) {
         return;
     }
@@ -248,5 +291,7 @@ double np_stat_endpoint_error_rate(struct np_guard *g, uint32_t endpoint_slot, u
 int64_t np_stat_completion_p95(struct np_guard *g, uint32_t pair_slot, uint64_t now_ns)
 {
     uint64_t tokens;
-    return p95_of(model_of(g, pair_slot), HIST_TOKENS, now_ns, &tokens) ? (int64_t)tokens : -1;
+    return p95_of(model_of(g, pair_slot), HIST_TOKENS, now_ns, &tokens)
+               ? (int64_t)tokens
+               : last_p95(last_of(g, pair_slot));
 }

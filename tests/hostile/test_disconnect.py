@@ -31,7 +31,9 @@ return { models = { ["*"] = { text = "%s", first_ms = %d, total_ms = %d } } }
         for dialect in ("openai", "anthropic"):
             policies.provider(dialect, dialect)
             policies.model(f"m-{dialect}", dialect, usd_per_million=PRICE)
+            policies.model(f"new-{dialect}", dialect, usd_per_million=PRICE)
             policies.endpoint(dialect, [f"m-{dialect}"], deadline_ms=20000)
+            policies.endpoint(f"{dialect}-new", [f"new-{dialect}"], deadline_ms=20000)
             policies.endpoint(f"{dialect}-drain", [f"m-{dialect}"], deadline_ms=20000,
                               on_disconnect="drain")
 
@@ -110,19 +112,32 @@ return { models = { ["*"] = { text = "%s", first_ms = %d, total_ms = %d } } }
         self.assertLess(max(ratios), 1.15)
         self.assertLess(worst_ms, 2000)
 
-    def test_leaving_a_whole_answer_ends_its_call_and_is_paid_for(self):
+    def leave_whole_answers(self, endpoint, most):
+        """What is booked is what the provider charges, or up to so many times of it."""
+        for way, seconds in zip(WAYS, (0.03, 0.2, 1.0)):
+            with self.subTest(endpoint=endpoint, way=way, seconds=seconds):
+                ms, billed, record = self.one(endpoint, None, seconds, way, stream=False)
+                attempt = record["attempts"][0]
+                booked = attempt["tokens"]["prompt"] + attempt["tokens"]["completion"]
+                case.say(f"{endpoint}, whole, {way} after {seconds} s: closed after {ms:.0f} ms, booked "
+                         f"{booked} of {billed} tokens ({booked / billed:.3f}), {attempt['settled']}")
+                self.assertEqual(self.classes(record), ["cancelled"])
+                self.assertEqual(attempt["settled"], "presumed")
+                self.assertGreaterEqual(booked, billed)
+                self.assertLess(booked, most * billed)
+                self.assertLess(ms, 2000)
+
+    def test_leaving_a_whole_answer_is_paid_for_as_the_models_answers_are_long(self):
         for dialect in ("openai", "anthropic"):
-            for way, seconds in zip(WAYS, (0.03, 0.2, 1.0)):
-                with self.subTest(dialect=dialect, way=way, seconds=seconds):
-                    ms, billed, record = self.one(dialect, None, seconds, way, stream=False)
-                    attempt = record["attempts"][0]
-                    booked = attempt["tokens"]["prompt"] + attempt["tokens"]["completion"]
-                    case.say(f"{dialect}, whole, {way} after {seconds} s: closed after {ms:.0f} ms, booked "
-                             f"{booked} of {billed} tokens, {attempt['settled']}")
-                    self.assertEqual(self.classes(record), ["cancelled"])
-                    self.assertEqual(attempt["settled"], "presumed")
-                    self.assertGreaterEqual(booked, billed)
-                    self.assertLess(ms, 2000)
+            self.mock.control(every={"text": TEXT, "first_ms": 1, "total_ms": 2})
+            for _ in range(20):
+                self.assertGood(self.server.ask("x", f"/api/{dialect}/reply"))
+            self.mock.control()
+            self.leave_whole_answers(dialect, 1.15)
+
+    def test_leaving_a_whole_answer_of_an_unknown_model_is_paid_for_at_the_worst(self):
+        for dialect in ("openai", "anthropic"):
+            self.leave_whole_answers(f"{dialect}-new", 1.5)
 
     def test_a_drained_stream_is_booked_exactly(self):
         self.mock.control(every={"text": TEXT, "first_ms": 50, "total_ms": 600})
@@ -137,6 +152,16 @@ return { models = { ["*"] = { text = "%s", first_ms = %d, total_ms = %d } } }
                     self.assertEqual(tokens, billed)
                     self.assertGreater(ms, 100)
                     self.assertEqual(record["outcome"], "cancelled")
+
+    def test_a_drained_whole_answer_is_booked_exactly(self):
+        self.mock.control(every={"text": TEXT, "first_ms": 300, "total_ms": 300})
+        self.addCleanup(self.mock.control)
+        for dialect in ("openai", "anthropic"):
+            with self.subTest(dialect=dialect):
+                _, billed, record = self.one(f"{dialect}-drain", None, 0.02, "close", stream=False)
+                attempt = record["attempts"][0]
+                self.assertEqual(attempt["settled"], "exact")
+                self.assertEqual(attempt["tokens"]["prompt"] + attempt["tokens"]["completion"], billed)
 
     def test_no_more_than_32_calls_of_a_worker_are_read_on(self):
         self.mock.control(every={"text": TEXT, "first_ms": 50, "total_ms": 4000})

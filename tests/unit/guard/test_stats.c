@@ -92,6 +92,31 @@ START_TEST(what_is_five_minutes_old_is_forgotten)
 }
 END_TEST
 
+START_TEST(how_long_answers_were_is_known_however_seldom_they_come)
+{
+    for (unsigned i = 1; i <= 19; i++) {
+        attempts(T0 + S(600) * i, 1, MS(10), true, i);
+    }
+    ck_assert_int_eq(np_stat_completion_p95(g, model.slot, T0 + S(600) * 19), -1);
+    attempts(T0 + S(600) * 20, 1, MS(10), true, 20);
+    ck_assert_double_eq(p95(T0 + S(600) * 20), -1);
+    ck_assert_int_eq(np_stat_completion_p95(g, model.slot, T0 + S(600) * 20), 19);
+    for (unsigned i = 21; i <= 500; i++) {
+        attempts(T0 + S(600) * i, 1, MS(10), true, i);
+    }
+    /* Of 437 to 500 three are above. */
+    ck_assert_int_eq(np_stat_completion_p95(g, model.slot, T0 + S(600) * 500), 497);
+}
+END_TEST
+
+START_TEST(lately_goes_before_long_ago)
+{
+    attempts(T0, 40, MS(10), true, 4000);
+    attempts(T0 + S(600), 20, MS(10), true, 50);
+    ck_assert_int_le(np_stat_completion_p95(g, model.slot, T0 + S(600)), 54);
+}
+END_TEST
+
 START_TEST(a_cell_that_comes_round_again_starts_empty)
 {
     attempts(T0, 100, MS(5000), true, 10);
@@ -167,6 +192,8 @@ int main(void)
     tcase_add_test(t, failed_attempts_have_no_latency_but_count_for_the_error_rate);
     tcase_add_test(t, unknown_token_counts_are_left_out);
     tcase_add_test(t, what_is_five_minutes_old_is_forgotten);
+    tcase_add_test(t, how_long_answers_were_is_known_however_seldom_they_come);
+    tcase_add_test(t, lately_goes_before_long_ago);
     tcase_add_test(t, a_cell_that_comes_round_again_starts_empty);
     tcase_add_test(t, a_clock_that_lags_a_lap_behind_is_not_counted);
     tcase_add_test(t, a_quantile_is_at_most_a_second_or_a_sixteenth_old);
