@@ -92,10 +92,9 @@ static bool keep_allowed(struct np_exchange *x)
 /* Asks admit and route. False when the exchange has ended. */
 static bool make_plan(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
-    struct np_script *s = np_drive_script(env, x);
     struct np_hook_report rep = {0};
     struct np_refusal refusal = {.retry_after_s = -1};
-    np_hook_admit(s, x, &refusal, &rep);
+    np_hook_admit(np_drive_script(env, x), x, &refusal, &rep);
     if (np_drive_hook_done(env, x, NP_HOOK_admit, &rep)) {
         np_drive_refuse_failed_hook(env, x, NP_HOOK_admit, now);
         return false;
@@ -104,7 +103,7 @@ static bool make_plan(struct np_drive_env *env, struct np_exchange *x, struct np
         np_drive_refuse(env, x, &refusal, now);
         return false;
     }
-    np_hook_route(s, x, &rep);
+    np_hook_route(np_drive_script(env, x), x, &rep);
     if (np_drive_hook_done(env, x, NP_HOOK_route, &rep)) {
         np_drive_refuse_failed_hook(env, x, NP_HOOK_route, now);
         return false;

@@ -112,8 +112,10 @@ enum np_err np_keeper_start(struct np_keeper *k) NP_MUST_CHECK;
  * done NULL: the verdict is only logged. */
 void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind, enum np_trigger trigger,
                       void (*done)(void *ctx, const struct np_reload_verdict *v), void *ctx);
-/* From any thread: frees a retired generation's state. */
+/* From any thread: frees a retired generation's state; a script whose memory failed. On the keeper's thread,
+ * or, where too many wait there, at once. */
 void np_keeper_bury(struct np_keeper *k, struct np_here *here);
+void np_keeper_bury_script(struct np_keeper *k, struct np_script *script);
 /* The running set, held for the caller. */
 struct np_policyset *np_keeper_current(struct np_keeper *k);
 /* The newest first. */

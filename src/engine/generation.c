@@ -1,6 +1,7 @@
 /* Policy generations and what happened on them. */
 #include "engine/generation.h"
 
+#include "base/log.h"
 #include "engine/worker_impl.h"
 #include "script/adapter.h"
 
@@ -144,6 +145,21 @@ struct np_here *np_here_new(struct np_worker *w, struct np_generation *gen)
     here->set = gen->set;
     here->tally = &gen->tallies->each[w->number];
     return here;
+}
+
+struct np_script *np_here_script(struct np_here *here)
+{
+    struct np_script *old = here->script;
+    if (!np_script_spoiled(old))
+        return old;
+    struct np_script *next = np_script_renew(old);
+    if (!next)
+        return old;
+    here->script = next;
+    np_log(NP_LOG_WARN, "Lua state replaced after a memory failure",
+           NP_KVI("worker", here->worker->number));
+    np_keeper_bury_script(here->worker->engine->keeper, old);
+    return next;
 }
 
 void np_here_free(struct np_here *here)

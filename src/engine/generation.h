@@ -83,6 +83,9 @@ struct np_here {
 
 struct np_here *np_here_new(struct np_worker *w, struct np_generation *gen);
 void np_here_free(struct np_here *here);
+/* Its script, a new one where a call ran out of memory: no request goes without because of another. On the
+ * worker's thread, outside of hooks. */
+struct np_script *np_here_script(struct np_here *here);
 
 /* Adds one on the worker's thread. */
 static inline void np_tally_add(_Atomic uint64_t *n)

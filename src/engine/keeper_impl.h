@@ -38,6 +38,7 @@ struct np_keeper {
     bool running;
     atomic_bool closing; /* no further reloads: the workers are going */
     struct np_loop *loop;
+    _Atomic size_t n_dead; /* states that wait to be freed */
     /* watch.c */
     struct np_folder *folder;
     struct np_watch inotify;

@@ -436,7 +436,7 @@ void np_sim_run(struct np_sim *s)
     for (uint64_t next; (next = np_timers_next(s->timers)) != UINT64_MAX;) {
         s->now_ns = next > s->now_ns ? next : s->now_ns;
         (void)np_timers_run(s->timers, s->now_ns);
-        np_script_idle(s->script);
+        np_script_idle(np_sim_script(s));
     }
 }
 
@@ -452,8 +452,7 @@ void np_sim_pass(struct np_sim *s, uint64_t until_ns)
 static struct np_script *script_of(void *ctx, struct np_exchange *x)
 {
     (void)x;
-    const struct np_sim *s = ctx;
-    return s->script;
+    return np_sim_script(ctx);
 }
 
 struct np_sim *np_sim_new(struct np_policyset *set, uint64_t seed,
@@ -571,6 +570,11 @@ const struct np_powers *np_sim_powers(const struct np_sim *s)
 
 struct np_script *np_sim_script(struct np_sim *s)
 {
+    struct np_script *next = np_script_spoiled(s->script) ? np_script_renew(s->script) : NULL;
+    if (next) {
+        np_script_free(s->script);
+        s->script = next;
+    }
     return s->script;
 }
 

@@ -14,6 +14,8 @@
 #define UNSETTLED_NS (2 * NP_NS_PER_S) /* or at the latest after this */
 #define KEEPER_NICE 10
 #define POLL_NS (2 * NP_NS_PER_S)
+/* The keeper may be busy for seconds; each dead state may be 24 MB. */
+#define DEAD_MAX 8
 
 /* --- has the folder changed? -------------------------------------------------------------------- */
 
@@ -94,16 +96,48 @@ void np_keeper_reload(struct np_keeper *k, enum np_reload_kind kind, enum np_tri
     np_problems_free(&v.problems);
 }
 
+struct dead {
+    struct np_keeper *keeper;
+    struct np_here *here;     /* either */
+    struct np_script *script; /* or */
+};
+
+static void bury(const struct dead *d)
+{
+    if (d->here)
+        np_here_free(d->here);
+    np_script_free(d->script);
+    atomic_fetch_sub_explicit(&d->keeper->n_dead, 1, memory_order_relaxed);
+}
+
 static void bury_posted(void *ctx)
 {
-    np_here_free(ctx);
+    bury(ctx);
+    free(ctx);
+}
+
+/* To close a full state takes some milliseconds: not on the worker, unless too many wait already. */
+static void post_burial(struct dead d)
+{
+    size_t before = atomic_fetch_add_explicit(&d.keeper->n_dead, 1, memory_order_relaxed);
+    struct dead *posted = before < DEAD_MAX ? malloc(sizeof *posted) : NULL;
+    if (posted) {
+        *posted = d;
+        if (np_loop_post(d.keeper->loop, bury_posted, posted) == NP_OK)
+            return;
+        free(posted);
+    }
+    bury(&d);
 }
 
 void np_keeper_bury(struct np_keeper *k, struct np_here *here)
 {
-    /* Closing a full state takes up to 120 ms: not on the worker, except when nothing else is left. */
-    if (np_loop_post(k->loop, bury_posted, here) != NP_OK)
-        np_here_free(here);
+    post_burial((struct dead){.keeper = k, .here = here});
+}
+
+void np_keeper_bury_script(struct np_keeper *k, struct np_script *script)
+{
+    post_burial((struct dead){.keeper = k, .script = script});
 }
 
 /* --- life --------------------------------------------------------------------------------------- */

@@ -20,25 +20,15 @@ static void on_hook(struct np_exchange *x, enum np_hook hook, bool failed)
 static struct np_script *script_of(void *ctx, struct np_exchange *x)
 {
     (void)ctx;
-    struct np_here *here = x->gen;
-    return here->script;
+    return np_here_script(x->gen);
 }
 
-/* Between requests: a state whose memory failed is replaced, and the collector gets a step. */
+/* Between requests the collector gets a step. */
 static uint64_t each_turn(void *ctx, uint64_t now_ns)
 {
     struct np_worker *w = ctx;
     (void)now_ns;
-    if (np_script_spoiled(w->here->script)) {
-        struct np_here *next = np_here_new(w, w->here->gen);
-        if (next) {
-            np_log(NP_LOG_WARN, "Lua state replaced after a memory failure",
-                   NP_KVI("worker", w->number));
-            np_worker_swap(w, next, NULL, NULL);
-            return 0;
-        }
-    }
-    np_script_idle(w->here->script);
+    np_script_idle(np_here_script(w->here));
     return UINT64_MAX;
 }
 

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/json.h"
 #include "script/json.h"
@@ -25,6 +26,17 @@ static const char *const module_files[NP_ADAPTER_COUNT] = {
     [NP_ADAPTER_ANTHROPIC] = "neap/providers/anthropic.lua"};
 
 /* ------------------------------------------------------------------------------------ loading */
+
+/* What the table on the top declares, outside of Lua's memory: streams outlive a state. */
+static void keep_stream(lua_State *L, enum np_adapter adapter)
+{
+    struct np_stream_form **f = &np_state_of(L)->script->streams[adapter];
+    if (!*f)
+        *f = malloc(sizeof **f);
+    if (!*f)
+        luaL_error(L, "no memory for a stream's form");
+    np_adapter_stream_read(L, -1, *f);
+}
 
 /* Pushes one of the things of the module at idx. */
 static void push_part(lua_State *L, int idx, enum np_adapter adapter, enum np_module_part part)
@@ -40,11 +52,9 @@ static void push_part(lua_State *L, int idx, enum np_adapter adapter, enum np_mo
     if (part == NP_OF_READS) {
         (void)np_reads_push(L, -1);
         lua_remove(L, -2);
-    } else if (part == NP_OF_STREAM) {
-        const struct np_stream_form *f = np_adapter_stream_push(L, -1);
-        np_state_of(L)->script->streams[adapter] = f;
-        lua_remove(L, -2);
     }
+    if (part == NP_OF_STREAM)
+        keep_stream(L, adapter);
 }
 
 /* (module of each adapter …): the table of everything. */

@@ -31,8 +31,8 @@ static inline int np_adapter_place(enum np_adapter a, enum np_module_part part)
     return NP_AT_MODULES + (int)a * NP_OF_COUNT + (int)part;
 }
 
-/* adapter_stream.c: makes a userdata of a module's `stream`, at idx; raises where it is not right. */
-const struct np_stream_form *np_adapter_stream_push(lua_State *L, int idx);
+/* adapter_stream.c: reads a module's `stream`, at idx, into *f; raises where it is not right. */
+void np_adapter_stream_read(lua_State *L, int idx, struct np_stream_form *f);
 /* What the state's last fault means for a caller. */
 enum np_err np_adapter_fault(const struct np_script *s);
 

@@ -67,11 +67,10 @@ static void take_text(lua_State *L, int idx, const char *name, struct np_stream_
     lua_pop(L, 1);
 }
 
-const struct np_stream_form *np_adapter_stream_push(lua_State *L, int idx)
+void np_adapter_stream_read(lua_State *L, int idx, struct np_stream_form *f)
 {
     idx = lua_absindex(L, idx);
     luaL_checktype(L, idx, LUA_TTABLE);
-    struct np_stream_form *f = lua_newuserdatauv(L, sizeof *f, 0);
     np_stream_form_init(f);
     lua_getfield(L, idx, "reads");
     take_reads(L, f);
@@ -84,5 +83,4 @@ const struct np_stream_form *np_adapter_stream_push(lua_State *L, int idx)
     lua_getfield(L, idx, "cache_apart");
     f->cache_apart = lua_toboolean(L, -1);
     lua_pop(L, 1);
-    return f;
 }

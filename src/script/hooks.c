@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "script/adapter.h"
 #include "script/hook_call.h"
 #include "script/limits.h"
 #include "script/request.h"
@@ -117,8 +118,33 @@ void np_script_free(struct np_script *s)
     if (!s)
         return;
     np_state_close(&s->state);
+    for (int a = 0; a < NP_ADAPTER_COUNT; a++)
+        free(s->streams[a]);
     np_policyset_drop(s->set);
     free(s);
+}
+
+struct np_script *np_script_renew(struct np_script *old)
+{
+    struct np_script *s = NULL;
+    if (!old->state.lines)
+        s = np_script_new(old->set, &old->powers, old->timed);
+    if (!s)
+        return NULL;
+    s->state.interrupt = old->state.interrupt;
+    if (old->adapters == LUA_NOREF)
+        return s;
+    if (np_adapters_open(s)) {
+        np_script_free(s);
+        return NULL;
+    }
+    /* The new ones say the same, but there may be streams under way that are read by the old ones. */
+    for (int a = 0; a < NP_ADAPTER_COUNT; a++) {
+        free(s->streams[a]);
+        s->streams[a] = old->streams[a];
+        old->streams[a] = NULL;
+    }
+    return s;
 }
 
 void np_script_idle(struct np_script *s)
@@ -321,6 +347,7 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
         report_failure(call, rep, NP_FAULT_KIND_TIME,
                        "the hooks of this request have used up their time");
     } else {
+        np_state_make_room(&s->state);
         call_timed(call, rep);
         rep->stalled = s->state.cpu_ns > STALL_NS;
         charged = charged_ns(&s->state, rep->ns);

@@ -24,8 +24,12 @@ void np_script_idle(struct np_script *s);
 size_t np_script_bytes(const struct np_script *s);
 /* Whether the set has this hook. */
 bool np_script_has(const struct np_script *s, enum np_hook hook);
-/* A call ran out of memory: whoever owns the state makes a new one and frees this. */
+/* A call ran out of memory: whoever owns the state renews it before the next hook, whosever that is. */
 bool np_script_spoiled(const struct np_script *s);
+/* A new state of the same set, powers and limits, ready for what the old one was ready for; what it declared
+ * of streams goes over to the new one, the rest of the old one is the caller's to free. NULL without
+ * memory, or where the lines of the old one are watched: it stays as it is. */
+struct np_script *np_script_renew(struct np_script *old);
 
 enum np_hook_result {
     NP_HOOK_ABSENT,  /* there is no such hook */

@@ -35,7 +35,8 @@ struct np_script {
     bool reply_changed; /* reply.text was written */
     /* The adapters' own (adapter.c); LUA_NOREF until they are loaded. */
     int adapters;
-    const struct np_stream_form *streams[NP_ADAPTER_COUNT]; /* memory of Lua's; set with adapters */
+    struct np_stream_form
+        *streams[NP_ADAPTER_COUNT]; /* set with them; streams under way read by it */
 };
 
 /* Loads hooks and libraries of another set into the same state. False: they do not load, the old ones

@@ -17,6 +17,8 @@
 #define OVER_NEW_BYTES ((size_t)1 << 20)
 /* When the collector is stepped between requests. */
 #define COLLECT_BYTES ((size_t)64 << 10)
+/* What must have been allocated before all garbage is collected for a call's sake. */
+#define ROOM_BYTES ((size_t)4 << 20)
 #define SCRATCH_KEEP_BYTES ((size_t)256 << 10)
 
 static bool may_grow(const struct np_state *st, bool made, size_t block, size_t grow)
@@ -75,6 +77,7 @@ static void *allocate(void *ud, void *p, size_t old_bytes, size_t bytes)
     if (bytes > old) {
         st->call_bytes += bytes - old;
         st->idle_bytes += bytes - old;
+        st->full_bytes += bytes - old;
     }
     return q;
 }
@@ -179,6 +182,18 @@ void np_state_collect(struct np_state *st, bool force)
         kb += (int)(st->idle_bytes >> 10);
     st->idle_bytes = 0;
     lua_gc(st->L, LUA_GCSTEP, kb);
+}
+
+/* Garbage of those before must not take what a call may have; but where it is no garbage that stands in the
+ * way, looking for some again and again is of no use. */
+void np_state_make_room(struct np_state *st)
+{
+    if (st->used_bytes + NP_STATE_CALL_BYTES <= NP_STATE_BYTES || st->full_bytes < ROOM_BYTES ||
+        st->full_bytes < st->kept_bytes)
+        return;
+    st->idle_bytes = st->full_bytes = 0;
+    lua_gc(st->L, LUA_GCCOLLECT);
+    st->kept_bytes = st->used_bytes;
 }
 
 static int run_embedded(lua_State *L)

@@ -70,7 +70,9 @@ struct np_state {
     size_t used_bytes, total_max, block_max;
     size_t call_bytes, call_max; /* since the call began */
     size_t idle_bytes;           /* since the last step of the collector */
-    bool spoiled;                /* a call ran out of memory: replace the state */
+    size_t full_bytes;           /* since room was made last, and what was kept then */
+    size_t kept_bytes;
+    bool spoiled; /* a call ran out of memory: replace the state */
     /* The limits of the call that runs. */
     volatile sig_atomic_t struck; /* set by the handler of ticks, or when steps ran out */
     bool limited, timed;          /* a limited call runs; by time, not steps */
@@ -150,6 +152,9 @@ bool np_state_run_embedded(struct np_state *st, const char *name) NP_MUST_CHECK;
 /* A file of the runtime's Lua; NULL when the build has none of this name. */
 const struct np_embedded_file *np_embedded_find(const char *name);
 
+/* Before a call: whatever calls before it left behind, it can have its 8 MiB, where no more than 4 MiB are
+ * kept. Never inside a call. */
+void np_state_make_room(struct np_state *st);
 /* Steps the collector when enough has gathered, or always with force. Never inside a call. */
 void np_state_collect(struct np_state *st, bool force);
 

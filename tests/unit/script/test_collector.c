@@ -86,11 +86,48 @@ START_TEST(between_requests_garbage_is_collected)
 }
 END_TEST
 
+/* As when many requests come in one turn: nothing steps the collector between their hooks. */
+START_TEST(a_hook_has_its_memory_whatever_those_before_it_left)
+{
+    struct kit k;
+    kit_hook(&k, "route.lua", "return function() local _ = ('x'):rep(3900000) end");
+    for (int i = 0; i < 20; i++) {
+        np_hook_route(k.s, k.x, &k.rep);
+        ck_assert_msg(k.rep.result == NP_HOOK_NOTHING, "call %d: %s", i, k.rep.error);
+    }
+    kit_close(&k);
+}
+END_TEST
+
+/* Where the set itself keeps too much, each call would look at all of it for nothing. */
+START_TEST(what_a_set_keeps_is_not_collected_again_and_again)
+{
+    struct kit k;
+    kit_hook(&k, "route.lua",
+             "local kept = {}\n"
+             "return function() if #kept < 25 then kept[#kept + 1] = ('x'):rep(400000) end\n"
+             "local _ = ('x'):rep(500000) end");
+    int collections = 0;
+    for (int i = 0; i < 200; i++) {
+        size_t before = k.s->state.full_bytes;
+        np_hook_route(k.s, k.x, &k.rep);
+        collections += k.s->state.full_bytes < before;
+        np_script_idle(k.s);
+    }
+    ck_assert_uint_gt(np_script_bytes(k.s), 8u << 20);
+    ck_assert_int_gt(collections, 5);
+    ck_assert_int_lt(collections, 30);
+    kit_close(&k);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("collector");
     tcase_set_timeout(tc, 60);
     tcase_add_loop_test(tc, no_collection_runs_inside_a_hook, 0, sizeof hooks / sizeof hooks[0]);
+    tcase_add_test(tc, a_hook_has_its_memory_whatever_those_before_it_left);
+    tcase_add_test(tc, what_a_set_keeps_is_not_collected_again_and_again);
     tcase_add_test(tc, between_requests_garbage_is_collected);
     return kit_run(tc);
 }

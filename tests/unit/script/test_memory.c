@@ -1,4 +1,5 @@
 /* The n-th allocation fails, for every n: while a script is made, and while hooks run. */
+#include "script/adapter.h"
 #include "script/kit.h"
 #include "support/fail_alloc.h"
 
@@ -78,11 +79,41 @@ START_TEST(a_hook_without_memory_fails_and_the_exchange_stays_whole)
 }
 END_TEST
 
+START_TEST(a_script_is_renewed_whole_or_not_at_all)
+{
+    struct kit k;
+    kit_open(&k, false, files);
+    ck_assert_ptr_nonnull(kit_script(&k));
+    ck_assert_int_eq(np_adapters_open(k.s), NP_OK);
+    const struct np_stream_form *form = np_adapter_stream(k.s, NP_ADAPTER_ANTHROPIC);
+    size_t n = 0;
+    for (;; n++) {
+        np_fail_nth(n);
+        struct np_script *s = np_script_renew(k.s);
+        bool failed = np_fail_happened();
+        np_fail_never();
+        if (s) {
+            np_script_free(k.s);
+            k.s = s;
+        }
+        /* Streams that are under way go on reading by it. */
+        ck_assert_ptr_eq(np_adapter_stream(k.s, NP_ADAPTER_ANTHROPIC), form);
+        if (!failed)
+            break;
+    }
+    ck_assert_uint_gt(n, 400);
+    np_hook_route(k.s, k.x, &k.rep);
+    kit_assert_gave(&k);
+    kit_close(&k);
+}
+END_TEST
+
 int main(void)
 {
     TCase *tc = tcase_create("memory");
     tcase_set_timeout(tc, 60);
     tcase_add_test(tc, a_script_is_made_whole_or_not_at_all);
+    tcase_add_test(tc, a_script_is_renewed_whole_or_not_at_all);
     tcase_add_test(tc, a_hook_without_memory_fails_and_the_exchange_stays_whole);
     return kit_run(tc);
 }
