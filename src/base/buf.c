@@ -3,6 +3,8 @@
  * the buffer itself: growing moves it. */
 #include "base/buf.h"
 
+#include "base/decimal.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,20 +84,12 @@ enum np_err np_buf_printf(struct np_buf *b, const char *fmt, ...)
 
 enum np_err np_buf_i64(struct np_buf *b, int64_t v)
 {
-    if (v >= 0 && v < 10) {
-        return np_buf_char(b, (char)('0' + v));
+    if (b->cap - b->n >= NP_DECIMAL_BYTES) {
+        b->n = (size_t)(np_decimal_put_i64(b->p + b->n, v) - b->p);
+        return NP_OK;
     }
-    char text[20]; /* "-9223372036854775808" */
-    char *p = text + sizeof text;
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    do {
-        *--p = (char)('0' + u % 10);
-        u /= 10;
-    } while (u > 0);
-    if (v < 0) {
-        *--p = '-';
-    }
-    return np_buf_put(b, p, (size_t)(text + sizeof text - p));
+    char text[NP_DECIMAL_BYTES];
+    return np_buf_put(b, text, (size_t)(np_decimal_put_i64(text, v) - text));
 }
 
 void np_buf_drop(struct np_buf *b, size_t n)

@@ -30,6 +30,12 @@ enum np_err np_buf_vprintf(struct np_buf *b, const char *fmt, va_list ap);
 /* Drops the first n bytes. */
 void np_buf_drop(struct np_buf *b, size_t n);
 
+/* Whether n more bytes fit, perhaps after growing. */
+static inline bool np_buf_fits(struct np_buf *b, size_t n)
+{
+    return n <= b->cap - b->n || np_buf_reserve(b, n) == NP_OK;
+}
+
 /* What is written fits nearly always: no call then. */
 static inline enum np_err np_buf_put(struct np_buf *b, const void *p, size_t n)
 {

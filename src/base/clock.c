@@ -13,7 +13,9 @@
 #define MS_PER_DAY INT64_C(86400000)
 #define FIRST_MS (INT64_C(-719528) * MS_PER_DAY)    /* 0000-01-01 */
 #define LAST_MS (INT64_C(2932897) * MS_PER_DAY - 1) /* 9999-12-31T23:59:59.999 */
-#define UTC_BYTES 25                                /* with its NUL */
+#define S_PER_DAY (MS_PER_DAY / 1000)
+#define UTC_BYTES 25    /* with its NUL */
+#define SECOND_BYTES 20 /* of them, to the point */
 
 static uint64_t live_mono_ns(void *ctx)
 {
@@ -94,28 +96,42 @@ static char *put_digits(char *p, int v, int width)
     return p + width;
 }
 
-/* Times outside the years 0 to 9999 are written as the nearest in them. */
-void np_clock_format_utc(int64_t wall_ms, char *out, size_t size)
+/* "2026-11-24T17:20:44." */
+static void put_second(char *out, int64_t second)
 {
-    np_require(size >= UTC_BYTES);
-    wall_ms = wall_ms < FIRST_MS ? FIRST_MS : wall_ms > LAST_MS ? LAST_MS : wall_ms;
-    int64_t days = (wall_ms >= 0 ? wall_ms : wall_ms - (MS_PER_DAY - 1)) / MS_PER_DAY;
-    int ms = (int)(wall_ms - days * MS_PER_DAY);
+    int64_t days = (second >= 0 ? second : second - (S_PER_DAY - 1)) / S_PER_DAY;
+    int s = (int)(second - days * S_PER_DAY);
     struct date d = date_of(days);
-
     char *p = put_digits(out, d.year, 4);
     *p++ = '-';
     p = put_digits(p, d.month, 2);
     *p++ = '-';
     p = put_digits(p, d.day, 2);
     *p++ = 'T';
-    p = put_digits(p, ms / 3600000, 2);
+    p = put_digits(p, s / 3600, 2);
     *p++ = ':';
-    p = put_digits(p, ms / 60000 % 60, 2);
+    p = put_digits(p, s / 60 % 60, 2);
     *p++ = ':';
-    p = put_digits(p, ms / 1000 % 60, 2);
-    *p++ = '.';
-    p = put_digits(p, ms % 1000, 3);
+    p = put_digits(p, s % 60, 2);
+    *p = '.';
+}
+
+/* Times outside the years 0 to 9999 are written as the nearest in them. Each thread keeps the last second
+ * that it wrote, as most come in the same. */
+void np_clock_format_utc(int64_t wall_ms, char *out, size_t size)
+{
+    static _Thread_local struct {
+        int64_t second;
+        char text[SECOND_BYTES];
+    } last = {.second = INT64_MIN};
+    np_require(size >= UTC_BYTES);
+    wall_ms = wall_ms < FIRST_MS ? FIRST_MS : wall_ms > LAST_MS ? LAST_MS : wall_ms;
+    int64_t second = (wall_ms >= 0 ? wall_ms : wall_ms - 999) / 1000;
+    if (second != last.second)
+        put_second(last.text, second);
+    last.second = second;
+    memcpy(out, last.text, sizeof last.text);
+    char *p = put_digits(out + sizeof last.text, (int)(wall_ms - second * 1000), 3);
     *p++ = 'Z';
     *p = '\0';
 }

@@ -1,5 +1,8 @@
-/* Reading decimals into whole numbers. */
+/* Reading decimals into whole numbers, and writing them: two digits at a time, as records, lines and spans
+ * of each request hold dozens. */
 #include "base/decimal.h"
+
+#include <string.h>
 
 /* Exponents stop growing here: far above what any digits in a text could make up for. */
 #define EXPONENT_MAX INT64_C(1000000000000)
@@ -92,4 +95,62 @@ enum np_err np_decimal_scaled(struct np_span decimal, unsigned scale, int64_t *o
         return NP_E_RANGE;
     *out = d.negative ? -(int64_t)d.digits : (int64_t)d.digits;
     return NP_OK;
+}
+
+/* ------------------------------------------------------------------------------------- writing */
+
+static const char pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839"
+    "40414243444546474849505152535455565758596061626364656667686970717273747576777879"
+    "8081828384858687888990919293949596979899";
+
+static unsigned width(uint64_t v)
+{
+    unsigned n = 0;
+    for (; v >= 10000; v /= 10000)
+        n += 4;
+    return n + (v < 10 ? 1 : v < 100 ? 2 : v < 1000 ? 3 : 4);
+}
+
+char *np_decimal_put(char *p, uint64_t v)
+{
+    char *end = p + width(v), *at = end;
+    for (; v >= 100; v /= 100)
+        memcpy(at -= 2, pairs + 2 * (v % 100), 2);
+    if (v >= 10)
+        memcpy(at - 2, pairs + 2 * v, 2);
+    else
+        at[-1] = (char)('0' + v);
+    return end;
+}
+
+static uint64_t magnitude(int64_t v)
+{
+    return v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+}
+
+char *np_decimal_put_i64(char *p, int64_t v)
+{
+    if (v < 0)
+        *p++ = '-';
+    return np_decimal_put(p, magnitude(v));
+}
+
+char *np_decimal_put_nano(char *p, int64_t v)
+{
+    const uint32_t billion = 1000000000;
+    uint64_t all = magnitude(v), fraction = all % billion;
+    if (v < 0)
+        *p++ = '-';
+    p = np_decimal_put(p, all / billion);
+    if (fraction == 0)
+        return p;
+    uint64_t left = fraction;
+    for (char *at = p + 10; at > p + 2; left /= 100)
+        memcpy(at -= 2, pairs + 2 * (left % 100), 2);
+    p[0] = '.';
+    p[1] = (char)('0' + left);
+    for (p += 10; p[-1] == '0';)
+        p--;
+    return p;
 }

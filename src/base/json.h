@@ -76,16 +76,71 @@ struct np_json_w {
 };
 
 void np_json_w_init(struct np_json_w *w, struct np_buf *b);
-void np_json_w_begin(struct np_json_w *w, char open); /* '{' or '[' as an item */
-void np_json_w_begin_key(struct np_json_w *w, const char *key, char open);
 void np_json_w_end(struct np_json_w *w, char close);
-void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s); /* key NULL: an item */
-void np_json_w_cstr(struct np_json_w *w, const char *key, const char *s);   /* NULL: null */
-void np_json_w_i64(struct np_json_w *w, const char *key, int64_t v);
-void np_json_w_f64(struct np_json_w *w, const char *key, double v); /* NaN and inf: null */
-void np_json_w_bool(struct np_json_w *w, const char *key, bool v);
-void np_json_w_null(struct np_json_w *w, const char *key);
-void np_json_w_raw(struct np_json_w *w, const char *key, struct np_span json);
+
+/* Members and items: key NULL is an item. A key whose length the compiler knows goes out as it is: no quote,
+ * backslash, control or byte above ASCII may be in it. Any other is looked at. */
+struct np_json_key {
+    const char *p;
+    size_t n; /* SIZE_MAX: not known */
+};
+#define NP_JSON_W __attribute__((always_inline)) static inline
+NP_JSON_W struct np_json_key np_json_key(const char *key)
+{
+    bool known = __builtin_constant_p(key ? strlen(key) : 0);
+    return (struct np_json_key){key, known && key ? strlen(key) : SIZE_MAX};
+}
+
+void np_json_put_open(struct np_json_w *w, struct np_json_key key, char open);
+void np_json_put_str(struct np_json_w *w, struct np_json_key key, struct np_span s);
+void np_json_put_cstr(struct np_json_w *w, struct np_json_key key, const char *s);
+void np_json_put_i64(struct np_json_w *w, struct np_json_key key, int64_t v);
+void np_json_put_nano(struct np_json_w *w, struct np_json_key key, int64_t v);
+void np_json_put_f64(struct np_json_w *w, struct np_json_key key, double v);
+void np_json_put_raw(struct np_json_w *w, struct np_json_key key, struct np_span json);
+
+NP_JSON_W void np_json_w_begin_key(struct np_json_w *w, const char *key, char open)
+{
+    np_json_put_open(w, np_json_key(key), open);
+}
+NP_JSON_W void np_json_w_begin(struct np_json_w *w, char open) /* '{' or '[' as an item */
+{
+    np_json_put_open(w, np_json_key(NULL), open);
+}
+NP_JSON_W void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s)
+{
+    np_json_put_str(w, np_json_key(key), s);
+}
+NP_JSON_W void np_json_w_cstr(struct np_json_w *w, const char *key, const char *s) /* NULL: null */
+{
+    np_json_put_cstr(w, np_json_key(key), s);
+}
+NP_JSON_W void np_json_w_i64(struct np_json_w *w, const char *key, int64_t v)
+{
+    np_json_put_i64(w, np_json_key(key), v);
+}
+/* v billionths as a decimal number. */
+NP_JSON_W void np_json_w_nano(struct np_json_w *w, const char *key, int64_t v)
+{
+    np_json_put_nano(w, np_json_key(key), v);
+}
+NP_JSON_W void np_json_w_f64(struct np_json_w *w, const char *key, double v) /* NaN, inf: null */
+{
+    np_json_put_f64(w, np_json_key(key), v);
+}
+NP_JSON_W void np_json_w_raw(struct np_json_w *w, const char *key, struct np_span json)
+{
+    np_json_put_raw(w, np_json_key(key), json);
+}
+NP_JSON_W void np_json_w_bool(struct np_json_w *w, const char *key, bool v)
+{
+    np_json_put_raw(w, np_json_key(key), v ? NP_SPAN("true") : NP_SPAN("false"));
+}
+NP_JSON_W void np_json_w_null(struct np_json_w *w, const char *key)
+{
+    np_json_put_raw(w, np_json_key(key), NP_SPAN("null"));
+}
+#undef NP_JSON_W
 /* An object member whose name is a span. */
 void np_json_w_key(struct np_json_w *w, struct np_span key);
 /* Appends s escaped, without quotes. Bytes that are not UTF-8 become U+FFFD; U+2028 and U+2029 are

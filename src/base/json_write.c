@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/decimal.h"
 #include "base/json_scan.h"
 #include "base/utf8.h"
 
@@ -33,44 +34,45 @@ void np_json_w_key(struct np_json_w *w, struct np_span key)
     w->first |= UINT64_C(1) << w->depth;
 }
 
-/* The comma and the key, where they are due. Keys that are plain, as nearly all are, go out at once. */
-static void begin_value(struct np_json_w *w, const char *key)
+/* The comma and the key, where they are due, with room behind them for `more` bytes; false: the buffer has
+ * failed. Keys that are plain, as nearly all are, go out at once. */
+static bool begin_value(struct np_json_w *w, struct np_json_key key, size_t more)
 {
-    if (!key) {
+    bool known = key.n != SIZE_MAX;
+    if (!key.p) {
         separate(w);
-        return;
+        return np_buf_fits(w->b, more);
     }
-    size_t n = strlen(key);
+    if (!known)
+        key.n = strlen(key.p);
+    if (!np_buf_fits(w->b, key.n + 4 + more))
+        return false;
+    if (!known && np_json_skip_plain(key.p, key.p + key.n) != key.p + key.n) {
+        np_json_w_key(w, np_span_make(key.p, key.n));
+        separate(w);
+        return np_buf_fits(w->b, more);
+    }
     uint64_t bit = UINT64_C(1) << w->depth;
-    if (np_json_skip_plain(key, key + n) != key + n || np_buf_reserve(w->b, n + 4)) {
-        np_json_w_key(w, np_span_make(key, n));
-        separate(w);
-        return;
-    }
     char *p = w->b->p + w->b->n;
-    if (!(w->first & bit))
-        *p++ = ',';
+    *p = ',';
+    p += (w->first & bit) == 0;
     w->first &= ~bit;
     *p++ = '"';
-    memcpy(p, key, n);
-    p += n;
+    memcpy(p, key.p, key.n);
+    p += key.n;
     *p++ = '"';
     *p++ = ':';
     w->b->n = (size_t)(p - w->b->p);
+    return true;
 }
 
-void np_json_w_begin_key(struct np_json_w *w, const char *key, char open)
+void np_json_put_open(struct np_json_w *w, struct np_json_key key, char open)
 {
     np_require(w->depth < 63);
-    begin_value(w, key);
-    np_buf_char(w->b, open);
+    if (begin_value(w, key, 1))
+        w->b->p[w->b->n++] = open;
     w->depth++;
     w->first |= UINT64_C(1) << w->depth;
-}
-
-void np_json_w_begin(struct np_json_w *w, char open)
-{
-    np_json_w_begin_key(w, NULL, open);
 }
 
 void np_json_w_end(struct np_json_w *w, char close)
@@ -80,62 +82,42 @@ void np_json_w_end(struct np_json_w *w, char close)
     np_buf_char(w->b, close);
 }
 
-void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s)
-{
-    begin_value(w, key);
-    (void)np_buf_reserve(w->b, s.n + 2); /* so that it grows once; a failure marks the buffer */
-    np_buf_char(w->b, '"');
-    np_json_escape(w->b, s);
-    np_buf_char(w->b, '"');
-}
-
-void np_json_w_cstr(struct np_json_w *w, const char *key, const char *s)
+void np_json_put_cstr(struct np_json_w *w, struct np_json_key key, const char *s)
 {
     if (s)
-        np_json_w_str(w, key, np_span_of(s));
+        np_json_put_str(w, key, np_span_of(s));
     else
-        np_json_w_null(w, key);
+        np_json_put_raw(w, key, NP_SPAN("null"));
 }
 
-void np_json_w_i64(struct np_json_w *w, const char *key, int64_t v)
+void np_json_put_i64(struct np_json_w *w, struct np_json_key key, int64_t v)
 {
-    begin_value(w, key);
-    np_buf_i64(w->b, v);
+    if (begin_value(w, key, NP_DECIMAL_BYTES))
+        w->b->n = (size_t)(np_decimal_put_i64(w->b->p + w->b->n, v) - w->b->p);
 }
 
-void np_json_w_f64(struct np_json_w *w, const char *key, double v)
+void np_json_put_nano(struct np_json_w *w, struct np_json_key key, int64_t v)
 {
-    if (!isfinite(v)) {
-        np_json_w_null(w, key);
-        return;
-    }
-    begin_value(w, key);
+    if (begin_value(w, key, NP_DECIMAL_BYTES))
+        w->b->n = (size_t)(np_decimal_put_nano(w->b->p + w->b->n, v) - w->b->p);
+}
+
+void np_json_put_raw(struct np_json_w *w, struct np_json_key key, struct np_span json)
+{
+    if (begin_value(w, key, json.n))
+        (void)np_buf_span(w->b, json);
+}
+
+void np_json_put_f64(struct np_json_w *w, struct np_json_key key, double v)
+{
+    char text[32] = "null";
     /* The shortest that reads back the same. */
-    char text[32];
-    for (int digits = 15; digits <= 17; digits++) {
+    for (int digits = 15; isfinite(v) && digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, v);
         if (!(strtod(text, NULL) < v) && !(strtod(text, NULL) > v))
             break;
     }
-    np_buf_puts(w->b, text);
-}
-
-void np_json_w_bool(struct np_json_w *w, const char *key, bool v)
-{
-    begin_value(w, key);
-    np_buf_puts(w->b, v ? "true" : "false");
-}
-
-void np_json_w_null(struct np_json_w *w, const char *key)
-{
-    begin_value(w, key);
-    np_buf_put(w->b, "null", 4);
-}
-
-void np_json_w_raw(struct np_json_w *w, const char *key, struct np_span json)
-{
-    begin_value(w, key);
-    np_buf_span(w->b, json);
+    np_json_put_raw(w, key, np_span_of(text));
 }
 
 static void escape_ascii(struct np_buf *b, unsigned char c)
@@ -175,4 +157,64 @@ void np_json_escape(struct np_buf *b, struct np_span s)
         p += n > 0 ? n : 1;
         run = p;
     }
+}
+
+#define LONG_BYTES 512 /* written twice if something in it is to be escaped */
+#define ONES UINT64_C(0x0101010101010101)
+
+/* Bit 7 of a byte of the result is set where one of w is no plain one; nothing is set where all are. */
+static uint64_t odd_bytes(uint64_t w)
+{
+    return w | (w - ONES * 0x20) | ((w ^ ONES * '"') - ONES) | ((w ^ ONES * '\\') - ONES);
+}
+
+static inline uint64_t copy_8(char *to, const char *from)
+{
+    uint64_t w;
+    memcpy(&w, from, 8);
+    memcpy(to, &w, 8);
+    return odd_bytes(w);
+}
+
+/* Copies s; whether all of it is plain. */
+static bool copy_plain(char *to, struct np_span s)
+{
+    uint64_t odd = 0;
+    uint32_t low, high;
+    size_t i = 0;
+    if (s.n >= 8) {
+        for (; i + 8 < s.n; i += 8)
+            odd |= copy_8(to + i, s.p + i);
+        odd |= copy_8(to + s.n - 8, s.p + s.n - 8);
+    } else if (s.n >= 4) {
+        memcpy(&low, s.p, 4);
+        memcpy(&high, s.p + s.n - 4, 4);
+        memcpy(to, &low, 4);
+        memcpy(to + s.n - 4, &high, 4);
+        odd = odd_bytes((uint64_t)high << 32 | low);
+    } else {
+        for (; i < s.n; i++) {
+            to[i] = s.p[i];
+            odd |= np_json_is_plain((unsigned char)s.p[i]) ? 0 : 0x80;
+        }
+    }
+    return (odd & ONES * 0x80) == 0;
+}
+
+/* The buffer grows once; a failure marks it. */
+void np_json_put_str(struct np_json_w *w, struct np_json_key key, struct np_span s)
+{
+    struct np_buf *b = w->b;
+    if (!begin_value(w, key, s.n + 2))
+        return;
+    char *p = b->p + b->n;
+    *p = '"';
+    if (s.n <= LONG_BYTES && copy_plain(p + 1, s)) {
+        p[s.n + 1] = '"';
+        b->n += s.n + 2;
+        return;
+    }
+    b->n++;
+    np_json_escape(b, s);
+    np_buf_char(b, '"');
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -20,7 +21,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NUSD_PLACES 9       /* nano-dollars are shown as dollars */
 #define LINE_MAX_BYTES 4096 /* PIPE_BUF: a pipe takes it as one, too */
 #define CUT_MARK " cut=true"
 #define TEXT_MAX_BYTES (LINE_MAX_BYTES - (sizeof("\"" CUT_MARK "\n") - 1))
@@ -221,10 +221,25 @@ static void put_escaped(struct line *l, struct np_span s, bool quoted)
     }
 }
 
+#define ONES UINT64_C(0x0101010101010101)
+
+/* Whether all eight bytes are ASCII that may stand without quotes; DEL may not. */
+static bool plain8(const char *p)
+{
+    uint64_t w;
+    memcpy(&w, p, sizeof w);
+    uint64_t odd = w | (w + ONES) | (w - ONES * 0x21) | ((w ^ ONES * '"') - ONES) |
+                   ((w ^ ONES * '\\') - ONES) | ((w ^ ONES * '=') - ONES);
+    return (odd & ONES * 0x80) == 0;
+}
+
 /* Whether a value may stand without quotes. */
 static bool is_plain(struct np_span s)
 {
-    for (size_t i = 0; i < s.n;) {
+    size_t i = 0;
+    while (s.n >= 8 && i < s.n && plain8(s.p + (i + 8 <= s.n ? i : s.n - 8)))
+        i += 8;
+    while (i < s.n) {
         uint32_t c = (unsigned char)s.p[i];
         size_t len = c < 0x80 ? 1 : np_utf8_next(s.p + i, s.p + s.n, &c);
         if (len == 0 || c == ' ' || c == '"' || c == '\\' || c == '=' || is_harmful(c)) {
@@ -253,46 +268,27 @@ static void put_value(struct line *l, struct np_span s)
     }
 }
 
-/* A decimal number with `places` decimals of which trailing zeros are left out. Not printf: a line of a
- * request has four of them. */
-static void put_number(struct line *l, int64_t v, unsigned places)
+/* Not printf: a line of a request has four of them. */
+static void put_number(struct line *l, const struct np_kv *kv)
 {
-    char text[32]; /* "-9223372036.854775808" */
-    char *p = text + sizeof text;
-    uint64_t u = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
-    bool shown = false;
-    for (; places > 0; places--, u /= 10) {
-        shown = shown || u % 10 != 0;
-        if (shown) {
-            *--p = (char)('0' + u % 10);
-        }
-    }
-    if (shown) {
-        *--p = '.';
-    }
-    do {
-        *--p = (char)('0' + u % 10);
-        u /= 10;
-    } while (u > 0);
-    if (v < 0) {
-        *--p = '-';
-    }
-    put(l, p, (size_t)(text + sizeof text - p));
+    char text[NP_DECIMAL_BYTES];
+    char *end = kv->kind == NP_KV_NUSD ? np_decimal_put_nano(text, kv->i64)
+                                       : np_decimal_put_i64(text, kv->i64);
+    put(l, text, (size_t)(end - text));
 }
 
 /* " key="; false when it does not fit. */
-static bool put_name(struct line *l, const char *key)
+static bool put_name(struct line *l, struct np_span key)
 {
-    size_t n = strlen(key);
-    if (!fits(l, n + 2)) {
+    if (!fits(l, key.n + 2)) {
         l->cut = true;
         return false;
     }
     char *p = l->p + l->n;
     *p++ = ' ';
-    memcpy(p, key, n);
-    p[n] = '=';
-    l->n += n + 2;
+    memcpy(p, key.p, key.n);
+    p[key.n] = '=';
+    l->n += key.n + 2;
     return true;
 }
 
@@ -306,10 +302,8 @@ static void put_pair(struct line *l, const struct np_kv *kv)
         put_value(l, kv->span);
         break;
     case NP_KV_I64:
-        put_number(l, kv->i64, 0);
-        break;
     case NP_KV_NUSD:
-        put_number(l, kv->i64, NUSD_PLACES);
+        put_number(l, kv);
         break;
     case NP_KV_BOOL:
         put_text(l, kv->i64 ? "true" : "false");
@@ -331,7 +325,11 @@ void np_log_line(enum np_log_level level, const char *message, const struct np_k
     l.n = strlen(l.p);
     l.cut = false;
     put_text(&l, names[level]);
-    put_escaped(&l, np_span_of(message), false);
+    struct np_span words = np_span_of(message);
+    if (is_plain(words))
+        put(&l, words.p, words.n);
+    else
+        put_escaped(&l, words, false);
     for (size_t i = 0; i < n && !l.cut; i++) {
         put_pair(&l, &kv[i]);
     }

@@ -18,17 +18,19 @@ enum { NP_RING_TAG_LOG = 1, NP_RING_TAG_DECISION = 2 };
 
 /* One pair of a line. */
 struct np_kv {
-    const char *key;
+    struct np_span key;
     enum { NP_KV_SPAN, NP_KV_I64, NP_KV_NUSD, NP_KV_BOOL } kind;
     struct np_span span;
     int64_t i64;
 };
 
-#define NP_KVS(k, s) ((struct np_kv){.key = (k), .kind = NP_KV_SPAN, .span = np_span_of(s)})
-#define NP_KVV(k, s) ((struct np_kv){.key = (k), .kind = NP_KV_SPAN, .span = (s)})
-#define NP_KVI(k, v) ((struct np_kv){.key = (k), .kind = NP_KV_I64, .i64 = (int64_t)(v)})
-#define NP_KVM(k, v) ((struct np_kv){.key = (k), .kind = NP_KV_NUSD, .i64 = (v)}) /* nano-dollars */
-#define NP_KVB(k, v) ((struct np_kv){.key = (k), .kind = NP_KV_BOOL, .i64 = (v)})
+#define NP_KVS(k, s) \
+    ((struct np_kv){.key = np_span_of(k), .kind = NP_KV_SPAN, .span = np_span_of(s)})
+#define NP_KVV(k, s) ((struct np_kv){.key = np_span_of(k), .kind = NP_KV_SPAN, .span = (s)})
+#define NP_KVI(k, v) ((struct np_kv){.key = np_span_of(k), .kind = NP_KV_I64, .i64 = (int64_t)(v)})
+#define NP_KVM(k, v) \
+    ((struct np_kv){.key = np_span_of(k), .kind = NP_KV_NUSD, .i64 = (v)}) /* nano-dollars */
+#define NP_KVB(k, v) ((struct np_kv){.key = np_span_of(k), .kind = NP_KV_BOOL, .i64 = (v)})
 
 /* Opens the log: a file to append to, or "-" for standard error (the default). */
 enum np_err np_log_open(const char *path) NP_MUST_CHECK;

@@ -2,11 +2,10 @@
  * and the bytes are moved where it takes more. */
 #include "base/otlp.h"
 
+#include "base/decimal.h"
 #include "base/utf8.h"
 
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
@@ -35,8 +34,10 @@ static size_t put_tag(unsigned char out[10], unsigned field, unsigned wire)
 
 static void put_fixed64(unsigned char out[8], uint64_t v)
 {
-    for (unsigned i = 0; i < 8; i++)
-        out[i] = (unsigned char)(v >> (8 * i));
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(out, &v, 8);
 }
 
 static uint64_t bits_of(double v)
@@ -120,18 +121,27 @@ static void put_text(struct np_buf *b, unsigned field, struct np_span s)
 
 /* --- messages ----------------------------------------------------------------------------------- */
 
-void np_otlp_begin(struct np_otlp *o, unsigned field, const char *name)
+static void begin(struct np_otlp *o, unsigned field, const char *name, size_t room)
 {
     if (o->json) {
         np_json_w_begin_key(&o->w, name, '{');
         return;
     }
     np_require(o->depth < NP_OTLP_DEPTH);
-    unsigned char head[11];
-    size_t n = put_tag(head, field, WIRE_BYTES);
-    head[n] = 0;
-    (void)np_buf_put(o->b, head, n + 1);
-    o->at[o->depth++] = o->b->n;
+    unsigned char head[12] = {0};
+    (void)np_buf_put(o->b, head, put_tag(head, field, WIRE_BYTES) + room);
+    o->open[o->depth].at = o->b->n;
+    o->open[o->depth++].room = room;
+}
+
+void np_otlp_begin(struct np_otlp *o, unsigned field, const char *name)
+{
+    begin(o, field, name, 1);
+}
+
+void np_otlp_begin_long(struct np_otlp *o, unsigned field, const char *name)
+{
+    begin(o, field, name, 2);
 }
 
 void np_otlp_end(struct np_otlp *o)
@@ -141,18 +151,19 @@ void np_otlp_end(struct np_otlp *o)
         return;
     }
     np_require(o->depth > 0);
-    size_t at = o->at[--o->depth];
+    o->depth--;
+    size_t at = o->open[o->depth].at, room = o->open[o->depth].room;
     if (np_buf_failed(o->b))
         return;
     unsigned char bytes[10];
     size_t length = o->b->n - at, n = encode(length, bytes);
-    if (n > 1) {
-        if (np_buf_reserve(o->b, n - 1))
+    if (n != room) {
+        if (n > room && np_buf_reserve(o->b, n - room))
             return;
-        memmove(o->b->p + at + n - 1, o->b->p + at, length);
-        o->b->n += n - 1;
+        memmove(o->b->p + at + n - room, o->b->p + at, length);
+        o->b->n = o->b->n + n - room;
     }
-    memcpy(o->b->p + at - 1, bytes, n);
+    memcpy(o->b->p + at - room, bytes, n);
 }
 
 void np_otlp_list(struct np_otlp *o, const char *name)
@@ -172,9 +183,8 @@ void np_otlp_list_end(struct np_otlp *o)
 /* 64-bit integers are texts in JSON. */
 static void json_u64(struct np_otlp *o, const char *name, uint64_t v)
 {
-    char digits[24];
-    (void)snprintf(digits, sizeof digits, "%" PRIu64, v);
-    np_json_w_cstr(&o->w, name, digits);
+    char digits[NP_DECIMAL_BYTES];
+    np_json_w_str(&o->w, name, np_span_make(digits, (size_t)(np_decimal_put(digits, v) - digits)));
 }
 
 static void json_double(struct np_otlp *o, const char *name, double v)
@@ -196,14 +206,16 @@ void np_otlp_text(struct np_otlp *o, unsigned field, const char *name, struct np
 void np_otlp_id(struct np_otlp *o, unsigned field, const char *name, const uint8_t *id, size_t n)
 {
     static const char digits[] = "0123456789abcdef";
-    char hex[64];
+    char hex[2 * NP_OTLP_ID_MAX];
     if (!o->json) {
-        unsigned char head[20];
-        (void)np_buf_put(o->b, head, put_length(head, field, n));
-        (void)np_buf_put(o->b, id, n);
+        unsigned char bytes[20 + NP_OTLP_ID_MAX];
+        size_t head = put_length(bytes, field, n);
+        np_require(n <= NP_OTLP_ID_MAX);
+        memcpy(bytes + head, id, n);
+        (void)np_buf_put(o->b, bytes, head + n);
         return;
     }
-    np_require(n * 2 <= sizeof hex);
+    np_require(n <= NP_OTLP_ID_MAX);
     for (size_t i = 0; i < n; i++) {
         hex[2 * i] = digits[id[i] >> 4];
         hex[2 * i + 1] = digits[id[i] & 15];
@@ -302,11 +314,10 @@ void np_otlp_doubles(struct np_otlp *o, unsigned field, const char *name, const 
 
 /* --- attributes --------------------------------------------------------------------------------- */
 
-/* KeyValue { key = 1; AnyValue value = 2 { string = 1, bool = 2, int = 3, double = 4, array = 5 } } */
-static void begin_attr(struct np_otlp *o, unsigned field, const char *key)
+static void begin_attr(struct np_otlp *o, unsigned field, struct np_span key)
 {
     np_otlp_begin(o, field, NULL);
-    np_otlp_text(o, 1, "key", np_span_of(key));
+    np_otlp_text(o, 1, "key", key);
     np_otlp_begin(o, 2, "value");
 }
 
@@ -316,104 +327,101 @@ static void end_attr(struct np_otlp *o)
     np_otlp_end(o);
 }
 
-/* An attribute whose lengths take one byte each, as nearly all do, at p; behind it. */
-static char *put_short_attr(char *p, unsigned field, struct np_span key, const unsigned char *head,
-                            size_t n_head, struct np_span rest)
+/* A request has about thirty attributes, so in protobuf those whose lengths take one byte each are written
+ * in place: KeyValue { key = 1; AnyValue value = 2 } up to the value's n bytes. NULL: this is none such. */
+static char *quick(struct np_otlp *o, unsigned field, struct np_span key, size_t n)
 {
+    if (o->json || field > 15 || n > 120 || key.n > 120 - n || !np_buf_fits(o->b, key.n + n + 6))
+        return NULL;
+    char *p = o->b->p + o->b->n;
     *p++ = (char)(field << 3 | WIRE_BYTES);
-    *p++ = (char)(4 + key.n + n_head + rest.n);
+    *p++ = (char)(key.n + n + 4);
     *p++ = 1 << 3 | WIRE_BYTES;
     *p++ = (char)key.n;
     memcpy(p, key.p, key.n);
     p += key.n;
     *p++ = 2 << 3 | WIRE_BYTES;
-    *p++ = (char)(n_head + rest.n);
-    for (size_t i = 0; i < n_head; i++)
-        *p++ = (char)head[i];
-    if (rest.n > 0)
-        memcpy(p, rest.p, rest.n);
-    return p + rest.n;
+    *p++ = (char)n;
+    o->b->n = (size_t)(p + n - o->b->p);
+    return p;
 }
 
-/* All of an attribute at once, as there are many: `head` begins the AnyValue, `rest` ends it. */
-static void put_attr(struct np_buf *b, unsigned field, const char *name, const unsigned char *head,
-                     size_t n_head, struct np_span rest)
+/* AnyValue { string = 1, bool = 2, int = 3, double = 4, array = 5 } */
+void np_otlp_put_attr(struct np_otlp *o, unsigned field, struct np_span key, struct np_span s)
 {
-    struct np_span key = np_span_of(name);
-    size_t any = n_head + rest.n;
-    if (np_buf_reserve(b, 64 + key.n + any))
-        return;
-    if (field < 16 && key.n + any < 120) {
-        b->n = (size_t)(put_short_attr(b->p + b->n, field, key, head, n_head, rest) - b->p);
+    char *p = s.n < 100 && all_ascii(s) ? quick(o, field, key, s.n + 2) : NULL;
+    if (!p) {
+        begin_attr(o, field, key);
+        np_otlp_text(o, 1, "stringValue", s);
+        end_attr(o);
         return;
     }
-    unsigned char bytes[60];
-    size_t n_key = put_length(bytes, 1, key.n), n_any = put_length(bytes + 20, 2, any);
-    size_t n_all = put_length(bytes + 40, field, n_key + key.n + n_any + any);
-    (void)np_buf_put(b, bytes + 40, n_all);
-    (void)np_buf_put(b, bytes, n_key);
-    (void)np_buf_span(b, key);
-    (void)np_buf_put(b, bytes + 20, n_any);
-    (void)np_buf_put(b, head, n_head);
-    (void)np_buf_span(b, rest);
+    p[0] = 1 << 3 | WIRE_BYTES;
+    p[1] = (char)s.n;
+    if (s.n > 0)
+        memcpy(p + 2, s.p, s.n);
 }
 
-void np_otlp_attr(struct np_otlp *o, unsigned field, const char *key, struct np_span s)
+void np_otlp_put_i64(struct np_otlp *o, unsigned field, struct np_span key, int64_t v)
 {
-    unsigned char head[20];
-    if (!o->json && all_ascii(s)) {
-        put_attr(o->b, field, key, head, put_length(head, 1, s.n), s);
+    char digits[NP_DECIMAL_BYTES];
+    unsigned char bytes[11] = {3 << 3 | WIRE_VARINT};
+    size_t n = o->json ? 0 : 1 + encode((uint64_t)v, bytes + 1);
+    char *p = quick(o, field, key, n);
+    if (p) {
+        memcpy(p, bytes, n);
         return;
     }
     begin_attr(o, field, key);
-    np_otlp_text(o, 1, "stringValue", s);
+    if (o->json)
+        np_json_w_str(&o->w, "intValue",
+                      np_span_make(digits, (size_t)(np_decimal_put_i64(digits, v) - digits)));
+    else
+        (void)np_buf_put(o->b, bytes, n);
     end_attr(o);
 }
 
-void np_otlp_attr_i64(struct np_otlp *o, unsigned field, const char *key, int64_t v)
+void np_otlp_put_f64(struct np_otlp *o, unsigned field, struct np_span key, double v)
 {
-    if (!o->json) {
-        unsigned char head[20];
-        size_t n = put_tag(head, 3, WIRE_VARINT);
-        n += encode((uint64_t)v, head + n);
-        put_attr(o->b, field, key, head, n, NP_SPAN_NONE);
+    char *p = quick(o, field, key, 9);
+    if (!p) {
+        begin_attr(o, field, key);
+        np_otlp_double(o, 4, "doubleValue", v);
+        end_attr(o);
         return;
     }
-    char digits[24];
-    (void)snprintf(digits, sizeof digits, "%" PRId64, v);
-    begin_attr(o, field, key);
-    np_json_w_cstr(&o->w, "intValue", digits);
-    end_attr(o);
+    unsigned char bytes[8];
+    put_fixed64(bytes, bits_of(v));
+    p[0] = 4 << 3 | WIRE_FIXED64;
+    memcpy(p + 1, bytes, sizeof bytes);
 }
 
-void np_otlp_attr_f64(struct np_otlp *o, unsigned field, const char *key, double v)
+void np_otlp_put_bool(struct np_otlp *o, unsigned field, struct np_span key, bool v)
 {
-    if (!o->json) {
-        unsigned char head[18];
-        size_t n = put_tag(head, 4, WIRE_FIXED64);
-        put_fixed64(head + n, bits_of(v));
-        put_attr(o->b, field, key, head, n + 8, NP_SPAN_NONE);
+    char *p = quick(o, field, key, 2);
+    if (!p) {
+        begin_attr(o, field, key);
+        np_otlp_bool(o, 2, "boolValue", v);
+        end_attr(o);
         return;
     }
-    begin_attr(o, field, key);
-    json_double(o, "doubleValue", v);
-    end_attr(o);
+    p[0] = 2 << 3 | WIRE_VARINT;
+    p[1] = v;
 }
 
-void np_otlp_attr_bool(struct np_otlp *o, unsigned field, const char *key, bool v)
+void np_otlp_put_list(struct np_otlp *o, unsigned field, struct np_span key, struct np_span s)
 {
-    if (!o->json) {
-        const unsigned char head[] = {2 << 3 | WIRE_VARINT, v};
-        put_attr(o->b, field, key, head, sizeof head, NP_SPAN_NONE);
+    char *p = s.n < 100 && all_ascii(s) ? quick(o, field, key, s.n + 6) : NULL;
+    if (p) {
+        *p++ = 5 << 3 | WIRE_BYTES;
+        *p++ = (char)(s.n + 4);
+        *p++ = 1 << 3 | WIRE_BYTES;
+        *p++ = (char)(s.n + 2);
+        *p++ = 1 << 3 | WIRE_BYTES;
+        *p++ = (char)s.n;
+        memcpy(p, s.n > 0 ? s.p : "", s.n);
         return;
     }
-    begin_attr(o, field, key);
-    np_json_w_bool(&o->w, "boolValue", v);
-    end_attr(o);
-}
-
-void np_otlp_attr_list(struct np_otlp *o, unsigned field, const char *key, struct np_span s)
-{
     begin_attr(o, field, key);
     np_otlp_begin(o, 5, "arrayValue");
     np_otlp_list(o, "values");

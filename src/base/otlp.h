@@ -13,18 +13,24 @@
 #include <stdint.h>
 
 #define NP_OTLP_DEPTH 16
+#define NP_OTLP_ID_MAX 32 /* bytes */
 
 struct np_otlp {
     struct np_buf *b;
     bool json;
     struct np_json_w w;
-    size_t at[NP_OTLP_DEPTH]; /* where the bytes of open messages begin */
+    struct {
+        size_t at;   /* where the bytes of an open message begin */
+        size_t room; /* bytes that were left before them for its length */
+    } open[NP_OTLP_DEPTH];
     unsigned depth;
 };
 
 void np_otlp_init(struct np_otlp *o, struct np_buf *b, bool json);
 /* A message; as an item of a list name is NULL. */
 void np_otlp_begin(struct np_otlp *o, unsigned field, const char *name);
+/* The same for one that will be of 128 bytes or more, which moves no bytes. */
+void np_otlp_begin_long(struct np_otlp *o, unsigned field, const char *name);
 void np_otlp_end(struct np_otlp *o);
 /* The items of a repeated field stand between these; nothing in protobuf. */
 void np_otlp_list(struct np_otlp *o, const char *name);
@@ -45,13 +51,37 @@ void np_otlp_fixeds(struct np_otlp *o, unsigned field, const char *name, const u
 void np_otlp_doubles(struct np_otlp *o, unsigned field, const char *name, const double *v,
                      size_t n);
 
-/* Attributes: items of the list `field`. */
-void np_otlp_attr(struct np_otlp *o, unsigned field, const char *key, struct np_span text);
-void np_otlp_attr_i64(struct np_otlp *o, unsigned field, const char *key, int64_t v);
-void np_otlp_attr_f64(struct np_otlp *o, unsigned field, const char *key, double v);
-void np_otlp_attr_bool(struct np_otlp *o, unsigned field, const char *key, bool v);
+/* Attributes: items of the list `field`. Of a key that the compiler sees it knows the length. */
+void np_otlp_put_attr(struct np_otlp *o, unsigned field, struct np_span key, struct np_span text);
+void np_otlp_put_i64(struct np_otlp *o, unsigned field, struct np_span key, int64_t v);
+void np_otlp_put_f64(struct np_otlp *o, unsigned field, struct np_span key, double v);
+void np_otlp_put_bool(struct np_otlp *o, unsigned field, struct np_span key, bool v);
+void np_otlp_put_list(struct np_otlp *o, unsigned field, struct np_span key, struct np_span text);
+
+#define NP_OTLP_ATTR __attribute__((always_inline)) static inline void
+NP_OTLP_ATTR np_otlp_attr(struct np_otlp *o, unsigned field, const char *key, struct np_span text)
+{
+    np_otlp_put_attr(o, field, np_span_make(key, strlen(key)), text);
+}
+NP_OTLP_ATTR np_otlp_attr_i64(struct np_otlp *o, unsigned field, const char *key, int64_t v)
+{
+    np_otlp_put_i64(o, field, np_span_make(key, strlen(key)), v);
+}
+NP_OTLP_ATTR np_otlp_attr_f64(struct np_otlp *o, unsigned field, const char *key, double v)
+{
+    np_otlp_put_f64(o, field, np_span_make(key, strlen(key)), v);
+}
+NP_OTLP_ATTR np_otlp_attr_bool(struct np_otlp *o, unsigned field, const char *key, bool v)
+{
+    np_otlp_put_bool(o, field, np_span_make(key, strlen(key)), v);
+}
 /* A list of one text. */
-void np_otlp_attr_list(struct np_otlp *o, unsigned field, const char *key, struct np_span text);
+NP_OTLP_ATTR np_otlp_attr_list(struct np_otlp *o, unsigned field, const char *key,
+                               struct np_span text)
+{
+    np_otlp_put_list(o, field, np_span_make(key, strlen(key)), text);
+}
+#undef NP_OTLP_ATTR
 
 /* Reading what a collector answers: the next field of a protobuf message. *varint holds numbers, *bytes
  * what is length-delimited. False at the end and at what is malformed. */

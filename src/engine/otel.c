@@ -9,6 +9,7 @@
 #define SPANS_MAX_BYTES ((size_t)8 << 20) /* of one batch; a span is about 1 KB */
 #define TEXT_MAX_BYTES ((size_t)16 << 20) /* of /metrics */
 #define HEAD_BYTES 4096                   /* what usually stands around them */
+#define SEND_BYTES (512u << 10)           /* at once: a batch of usual size */
 #define LAST_NS (3 * NP_NS_PER_S)
 
 /* --- from the environment -------------------------------------------------------------------------- */
@@ -440,7 +441,8 @@ static enum np_err make_parts(struct np_otel *o)
     const struct np_upstream_config config = {
         .ca_file = o->config.ca_file ? o->config.ca_file : o->engine->options.ca_file,
         .per_multi = 16,
-        .reuse_idle_s = 20};
+        .reuse_idle_s = 20,
+        .send_bytes = SEND_BYTES};
     np_random_bytes(&seed, sizeof seed);
     np_rng_seed(&o->rng, seed);
     o->max_batches = o->config.queue / o->config.batch + 2;

@@ -40,35 +40,15 @@ enum np_err np_money_from_double(double value, unsigned scale, int64_t *out)
 
 size_t np_money_format(int64_t nusd, char out[NP_MONEY_TEXT])
 {
-    uint64_t amount = nusd < 0 ? -(uint64_t)nusd : (uint64_t)nusd;
-    uint64_t fraction = amount % (uint64_t)NP_NUSD_PER_USD;
-    char text[NP_MONEY_TEXT];
-    size_t at = sizeof text;
-    if (fraction > 0) {
-        unsigned places = 9;
-        for (; fraction % 10 == 0; fraction /= 10)
-            places--;
-        for (; places > 0; places--, fraction /= 10)
-            text[--at] = (char)('0' + fraction % 10);
-        text[--at] = '.';
-    }
-    uint64_t dollars = amount / (uint64_t)NP_NUSD_PER_USD;
-    do {
-        text[--at] = (char)('0' + dollars % 10);
-        dollars /= 10;
-    } while (dollars > 0);
-    if (nusd < 0)
-        text[--at] = '-';
-    size_t n = sizeof text - at;
-    memcpy(out, text + at, n);
+    size_t n = (size_t)(np_decimal_put_nano(out, nusd) - out);
     out[n] = '\0';
     return n;
 }
 
 void np_money_put(struct np_buf *b, int64_t nusd)
 {
-    char text[NP_MONEY_TEXT];
-    np_buf_put(b, text, np_money_format(nusd, text));
+    char text[NP_DECIMAL_BYTES];
+    np_buf_put(b, text, (size_t)(np_decimal_put_nano(text, nusd) - text));
 }
 
 void np_money_put_column(struct np_buf *b, int64_t nusd)

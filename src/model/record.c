@@ -5,14 +5,10 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-static void put_money(struct np_json_w *w, const char *key, int64_t nusd)
-{
-    char text[NP_MONEY_TEXT];
-    size_t n = np_money_format(nusd, text);
-    np_json_w_raw(w, key, np_span_make(text, n));
-}
+/* These see the key when they are part of their caller. */
+#define PART __attribute__((always_inline)) static inline void
 
-static void put_span_unless_empty(struct np_json_w *w, const char *key, struct np_span s)
+PART put_span_unless_empty(struct np_json_w *w, const char *key, struct np_span s)
 {
     if (s.n > 0)
         np_json_w_str(w, key, s);
@@ -74,7 +70,7 @@ static void put_reply(struct np_buf *b, const struct np_exchange *x, bool with_t
     np_json_w_i64(&w, "promptTokens", usage.prompt);
     np_json_w_i64(&w, "completionTokens", usage.completion);
     np_json_w_i64(&w, "cachedTokens", usage.cached);
-    put_money(&w, "costUsd", x->cost_nusd);
+    np_json_w_nano(&w, "costUsd", x->cost_nusd);
     np_json_w_end(&w, '}');
     np_json_w_bool(&w, "degraded", x->outcome.degraded);
     if (x->outcome.degraded)
@@ -126,8 +122,8 @@ static void put_plan(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_begin_key(w, "estimate", '{');
     np_json_w_i64(w, "promptTokens", c->prompt_tokens);
     np_json_w_i64(w, "maxTokens", c->completion_max);
-    put_money(w, "costUsd", c->estimated_nusd);
-    put_money(w, "worstUsd", c->worst_nusd);
+    np_json_w_nano(w, "costUsd", c->estimated_nusd);
+    np_json_w_nano(w, "worstUsd", c->worst_nusd);
     np_json_w_end(w, '}');
     np_json_w_begin_key(w, "plan", '[');
     for (size_t i = 0; i < x->n_plan; i++)
@@ -135,7 +131,7 @@ static void put_plan(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_end(w, ']');
 }
 
-static void put_count(struct np_json_w *w, const char *key, int64_t n)
+PART put_count(struct np_json_w *w, const char *key, int64_t n)
 {
     if (n > 0)
         np_json_w_i64(w, key, n);
@@ -216,8 +212,8 @@ static void put_attempt(struct np_json_w *w, const struct np_exchange *x,
     if (a->usage_flagged)
         np_json_w_bool(w, "usageImpossible", true);
     if (a->reservation.amount_nusd > 0)
-        put_money(w, "reservedUsd", a->reservation.amount_nusd);
-    put_money(w, "costUsd", a->cost_nusd);
+        np_json_w_nano(w, "reservedUsd", a->reservation.amount_nusd);
+    np_json_w_nano(w, "costUsd", a->cost_nusd);
     np_json_w_cstr(w, "settled", np_settled_name(a->settled));
     if (a->retry_in_ms >= 0)
         np_json_w_i64(w, "retryInMs", a->retry_in_ms);
@@ -304,8 +300,8 @@ static void put_budget(struct np_json_w *w, const struct np_exchange *x)
             put_account(w, kind, name, x->catalog->budgets[i].window);
     }
     np_json_w_end(w, ']');
-    put_money(w, "reserved", x->reserved_max_nusd);
-    put_money(w, "settled", x->cost_nusd);
+    np_json_w_nano(w, "reserved", x->reserved_max_nusd);
+    np_json_w_nano(w, "settled", x->cost_nusd);
     np_json_w_end(w, '}');
 }
 
@@ -356,7 +352,7 @@ static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
     put_count(w, "retryAfterS", o->retry_after_s);
     if (!o->refused && !o->degraded && !o->broken && o->finish != NP_FINISH_stop)
         np_json_w_cstr(w, "finishReason", np_finish_name(o->finish));
-    put_money(w, "costUsd", x->cost_nusd);
+    np_json_w_nano(w, "costUsd", x->cost_nusd);
     if (x->hedge)
         np_json_w_cstr(w, "hedge", np_hedge_name(x->hedge));
     if (x->request.stream)
@@ -415,7 +411,7 @@ void np_record_refusal(struct np_buf *b, const struct np_refusal *r, const char 
     np_json_w_str(&w, "outcome", refusal_type(r));
     np_json_w_i64(&w, "status", r->status);
     put_message(&w, r);
-    put_money(&w, "costUsd", 0);
+    np_json_w_nano(&w, "costUsd", 0);
     np_json_w_i64(&w, "latencyMs", (int64_t)(took_ns / NP_NS_PER_MS));
     np_json_w_i64(&w, "overheadUs", (int64_t)(took_ns / 1000));
     np_json_w_end(&w, '}');

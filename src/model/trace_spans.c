@@ -15,20 +15,23 @@ enum { KIND_SERVER = 2, KIND_CLIENT = 3 };
 enum { STATUS_ERROR = 2 };
 enum { FLAG_SAMPLED = 1, FLAG_REMOTE_KNOWN = 0x100, FLAG_REMOTE = 0x200 };
 
-static void attr(struct np_otlp *o, const char *key, const char *value)
+/* These see the key when they are part of their caller. */
+#define PART __attribute__((always_inline)) static inline void
+
+PART attr(struct np_otlp *o, const char *key, const char *value)
 {
     if (value && value[0])
         np_otlp_attr(o, ATTRS, key, np_span_of(value));
 }
 
-static void attr_count(struct np_otlp *o, const char *key, int64_t n)
+PART attr_count(struct np_otlp *o, const char *key, int64_t n)
 {
     if (n > 0)
         np_otlp_attr_i64(o, ATTRS, key, n);
 }
 
 /* Shown, never reckoned with. */
-static void attr_usd(struct np_otlp *o, const char *key, int64_t nusd)
+PART attr_usd(struct np_otlp *o, const char *key, int64_t nusd)
 {
     np_otlp_attr_f64(o, ATTRS, key, (double)nusd / 1e9);
 }
@@ -80,7 +83,7 @@ static void put_name(struct np_otlp *o, const char *what, const char *of)
 
 static void begin_request(struct np_otlp *o, const struct np_trace *t)
 {
-    np_otlp_begin(o, SPANS, NULL);
+    np_otlp_begin_long(o, SPANS, NULL);
     np_otlp_id(o, 1, "traceId", t->id, sizeof t->id);
     np_otlp_id(o, 2, "spanId", t->span, sizeof t->span);
     if (t->state.n > 0)
@@ -238,7 +241,7 @@ static void put_attempt(struct np_otlp *o, const struct np_exchange *x, const st
 {
     uint8_t id[NP_SPAN_ID_BYTES];
     np_trace_attempt_id(&x->trace, a->number, id);
-    np_otlp_begin(o, SPANS, NULL);
+    np_otlp_begin_long(o, SPANS, NULL);
     np_otlp_id(o, 1, "traceId", x->trace.id, sizeof x->trace.id);
     np_otlp_id(o, 2, "spanId", id, sizeof id);
     if (x->trace.state.n > 0)

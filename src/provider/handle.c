@@ -23,8 +23,6 @@ static const struct long_option long_options[] = {
     {CURLOPT_NOSIGNAL, 1},
     {CURLOPT_TCP_NODELAY, 1},
     {CURLOPT_BUFFERSIZE, NP_READ_BYTES},
-    /* The least there may be. libcurl 8 takes so much for each call and keeps it to the call's end. */
-    {CURLOPT_UPLOAD_BUFFERSIZE, 16384},
     {CURLOPT_FOLLOWLOCATION, 0},
     {CURLOPT_NETRC, CURL_NETRC_IGNORED},
     {CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
@@ -89,6 +87,13 @@ static int close_socket(void *ctx, curl_socket_t fd)
     return np_sock_close(ctx, fd);
 }
 
+static CURLcode set_sizes(CURL *e, const struct np_upstream *u)
+{
+    CURLcode rc = curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, u->reuse_idle_s);
+    /* libcurl 8 takes so much for each call and keeps it to the call's end. */
+    return rc ? rc : curl_easy_setopt(e, CURLOPT_UPLOAD_BUFFERSIZE, u->send_bytes);
+}
+
 /* The callbacks, and what is the upstream's. */
 static CURLcode set_ours(struct np_call *call)
 {
@@ -108,7 +113,7 @@ static CURLcode set_ours(struct np_call *call)
     rc = rc ? rc : curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     rc = rc ? rc : curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, u);
     rc = rc ? rc : curl_easy_setopt(e, CURLOPT_SHARE, u->share);
-    rc = rc ? rc : curl_easy_setopt(e, CURLOPT_MAXAGE_CONN, u->reuse_idle_s);
+    rc = rc ? rc : set_sizes(e, u);
     if (!rc && u->ca_file) {
         rc = curl_easy_setopt(e, CURLOPT_CAINFO, u->ca_file);
     }

@@ -132,7 +132,7 @@ struct np_upstream {
     CURLSH *share; /* DNS and TLS sessions of all shards */
     char *ca_file;
     unsigned per_multi;
-    long reuse_idle_s;
+    long reuse_idle_s, send_bytes;
     /* A handle of libcurl before 8.1.1 that is used again still points to the last header of the reply
      * before, which is freed; a reply whose first header line is a continuation is written there
      * (curl#11103). */

@@ -137,6 +137,7 @@ struct np_upstream *np_upstream_new(struct np_loop *loop, const struct np_upstre
     u->loop = loop;
     u->timers = np_loop_timers(loop);
     u->per_multi = config->per_multi ? config->per_multi : 64;
+    u->send_bytes = config->send_bytes ? (long)config->send_bytes : 16384;
     u->reuse_idle_s = config->reuse_idle_s ? (long)config->reuse_idle_s : 20;
     u->one_call_a_handle = curl_version_info(CURLVERSION_NOW)->version_num < 0x080101;
     TAILQ_INIT(&u->dirty);

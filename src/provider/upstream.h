@@ -78,6 +78,7 @@ struct np_upstream_config {
     const char *ca_file;   /* NULL: the system's store */
     unsigned per_multi;    /* calls in flight of one CURLM; 64 */
     unsigned reuse_idle_s; /* a connection idle for longer is not used again; 20 */
+    unsigned send_bytes;   /* of a body at once; 16384, which is the least */
 };
 
 struct np_upstream *np_upstream_new(struct np_loop *loop, const struct np_upstream_config *config);

@@ -15,7 +15,8 @@
 
 static int by_key(const void *left, const void *right)
 {
-    return strcmp(((const struct np_kv *)left)->key, ((const struct np_kv *)right)->key);
+    /* The keys are whole C strings. */
+    return strcmp(((const struct np_kv *)left)->key.p, ((const struct np_kv *)right)->key.p);
 }
 
 static bool is_name(const char *s, size_t n)

@@ -286,15 +286,16 @@ class NeapQuiet(Neap):
 
 
 class NeapSeen(Neap):
-    """The same and everything is: log lines, records in memory and in a file, spans to a collector."""
+    """The same and everything is: log lines, records in memory and in a file, spans and metrics to collectors."""
     name = "neap-seen"
     seeing = ("--decisions", "@TEMP@/decisions")
 
     def collect(self, temp, cpus, provider):
-        collector = Provider(provider.tools, temp, cpus, 0, "/v1/traces")
-        self.helpers = (collector,)
+        traces, metrics = (Provider(provider.tools, temp, cpus, 0, "/v1/" + signal) for signal in ("traces", "metrics"))
+        self.helpers = (traces, metrics)
         # Room for what comes while the collector, which shares a core with the load, is not scheduled.
-        return {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:%d/v1/traces" % collector.port,
+        return {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://127.0.0.1:%d/v1/traces" % traces.port,
+                "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:%d/v1/metrics" % metrics.port,
                 "OTEL_BSP_MAX_QUEUE_SIZE": "65536"}
 
 

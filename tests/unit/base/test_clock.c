@@ -52,6 +52,21 @@ START_TEST(times_are_written_in_utc_to_the_millisecond)
 }
 END_TEST
 
+START_TEST(times_of_one_second_and_of_its_neighbours_are_told_apart)
+{
+    char out[25];
+    for (int64_t ms = 1999; ms <= 3001; ms += 501) {
+        for (int64_t back = 0; back < 2; back++) {
+            char expected[32];
+            snprintf(expected, sizeof expected, "1970-01-01T00:00:0%d.%03dZ",
+                     (int)((ms - back) / 1000), (int)((ms - back) % 1000));
+            np_clock_format_utc(ms - back, out, sizeof out);
+            ck_assert_str_eq(out, expected);
+        }
+    }
+}
+END_TEST
+
 START_TEST(too_small_a_place_for_a_time_ends_the_process)
 {
     char out[25];
@@ -136,6 +151,7 @@ int main(void)
     TCase *c = tcase_create("clock");
     tcase_add_test(c, the_live_clock_is_the_machines);
     tcase_add_test(c, every_day_of_four_centuries_is_written_as_gmtime_has_it);
+    tcase_add_test(c, times_of_one_second_and_of_its_neighbours_are_told_apart);
     tcase_add_loop_test(c, times_are_written_in_utc_to_the_millisecond, 0,
                         sizeof written / sizeof *written);
     tcase_add_test_raise_signal(c, too_small_a_place_for_a_time_ends_the_process, SIGABRT);

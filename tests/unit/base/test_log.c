@@ -114,6 +114,24 @@ START_TEST(values_cannot_break_a_line_or_a_terminal)
 }
 END_TEST
 
+/* Values are looked at eight bytes at a time: each byte must be seen at every place. */
+START_TEST(a_byte_that_needs_quotes_gets_them_wherever_it_stands)
+{
+    static const char odd[] = "\x01\x1f =\"\\\x7f\x80\xff";
+    for (size_t n = 1; n <= 20; n++) {
+        for (size_t at = 0; at < n; at++) {
+            char value[20];
+            memset(value, 'z', n);
+            value[at] = odd[_i];
+            ck_assert_int_eq(truncate(path, 0), 0);
+            np_log(NP_LOG_INFO, "m", NP_KVV("k", np_span_make(value, n)));
+            ck_assert_msg(strncmp(untimed(), "info m k=\"", 10) == 0, "%zu of %zu: %s", at, n,
+                          text);
+        }
+    }
+}
+END_TEST
+
 START_TEST(a_nul_in_a_value_is_escaped)
 {
     np_log(NP_LOG_INFO, "m", NP_KVV("k", NP_SPAN("a\0b")));
@@ -294,6 +312,7 @@ int main(void)
     tcase_add_loop_test(c, values_cannot_break_a_line_or_a_terminal, 0,
                         sizeof values / sizeof *values);
     tcase_add_test(c, a_nul_in_a_value_is_escaped);
+    tcase_add_loop_test(c, a_byte_that_needs_quotes_gets_them_wherever_it_stands, 0, 9);
     tcase_add_test(c, a_message_cannot_break_a_line_either);
     tcase_add_loop_test(c, money_is_written_in_dollars_without_idle_zeros, 0,
                         sizeof dollars / sizeof *dollars);

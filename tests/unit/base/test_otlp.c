@@ -148,6 +148,28 @@ START_TEST(a_length_takes_as_many_bytes_as_it_needs)
 }
 END_TEST
 
+START_TEST(a_long_message_is_the_same_as_one_that_is_not_known_to_be)
+{
+    static char text[20000], other[20100];
+    static const size_t lengths[] = {0, 125, 126, 127, 128, 16380, 16384, 19000};
+    memset(text, 'x', sizeof text);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        size_t n;
+        begin(false);
+        np_otlp_begin(&o, 5, "a");
+        np_otlp_text(&o, 7, "c", np_span_make(text, lengths[i]));
+        np_otlp_end(&o);
+        n = b.n;
+        memcpy(other, b.p, n);
+        begin(false);
+        np_otlp_begin_long(&o, 5, "a");
+        np_otlp_text(&o, 7, "c", np_span_make(text, lengths[i]));
+        np_otlp_end(&o);
+        is_bytes(other, n);
+    }
+}
+END_TEST
+
 START_TEST(bytes_that_are_not_utf8_are_replaced)
 {
     begin(false);
@@ -247,6 +269,7 @@ int main(void)
     tcase_add_test(tc, what_is_no_number_is_a_text_in_json);
     tcase_add_test(tc, protobuf_is_as_its_description_says);
     tcase_add_test(tc, a_length_takes_as_many_bytes_as_it_needs);
+    tcase_add_test(tc, a_long_message_is_the_same_as_one_that_is_not_known_to_be);
     tcase_add_test(tc, bytes_that_are_not_utf8_are_replaced);
     tcase_add_test(tc, a_full_buffer_marks_itself);
     tcase_add_test(tc, whichever_allocation_fails_the_buffer_says_so);
