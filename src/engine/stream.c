@@ -305,10 +305,11 @@ struct np_usage np_flow_estimate(const struct np_exchange *x, const struct np_at
 {
     const struct np_flow *f = np_drive_flow(x, a);
     const struct np_candidate *c = &x->plan[a->candidate];
-    int64_t told = np_stream_usage_prompt(f->form, &f->usage);
     int64_t tokens =
         f->text_tokens + np_tokens_estimate(np_buf_view(&f->text), false) + f->thought_tokens;
-    struct np_usage u = {.prompt = told < 0 ? c->prompt_tokens : told};
+    struct np_usage u;
+    if (!np_stream_usage_prompt(f->form, &f->usage, &u))
+        u = (struct np_usage){.prompt = c->prompt_tokens};
     /* What was sent whole needs no further second. */
     if (!f->finished && !f->ended)
         tokens = f->hidden ? c->completion_max : tokens + rate(f, tokens, now);

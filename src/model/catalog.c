@@ -5,7 +5,7 @@
 
 /* Over the life of the process. */
 #define MAX_TENANTS 16384
-#define MAX_SECRETS 1024
+#define MAX_SECRETS 2048
 /* Enough of a secret's hash to tell it from another one of the same label. */
 #define SECRET_HASH_BYTES 8
 
@@ -45,14 +45,15 @@ void np_slots_free(struct np_slots *s)
     *s = (struct np_slots){0};
 }
 
+/* The same key sent to another address is another one: what one host says of it is not said of the other. */
 static enum np_err secret_slot(struct np_catalog *c, const struct np_slots *slots,
-                               struct np_secret *secret)
+                               const struct np_provider *p, struct np_secret *secret)
 {
     uint8_t hash[NP_SHA256_BYTES];
     char hex[2 * SECRET_HASH_BYTES + 1];
     np_sha256(secret->value, strlen(secret->value), hash);
     np_hex(hash, SECRET_HASH_BYTES, hex);
-    const char *name = np_arena_printf(c->arena, "%s#%s", secret->label, hex);
+    const char *name = np_arena_printf(c->arena, "%s#%s@%s", secret->label, hex, p->base_url);
     if (!name)
         return NP_E_NOMEM;
     return np_intern_add(slots->secrets, np_span_of(name), &secret->slot);
@@ -64,7 +65,7 @@ static enum np_err provider_slots(struct np_catalog *c, const struct np_slots *s
     enum np_err err = np_intern_add(slots->providers, np_span_of(p->name), &p->slot);
     struct np_secret *keys = (struct np_secret *)p->keys;
     for (size_t i = 0; !err && i < p->n_keys; i++)
-        err = secret_slot(c, slots, &keys[i]);
+        err = secret_slot(c, slots, p, &keys[i]);
     return err;
 }
 

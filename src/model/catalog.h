@@ -25,7 +25,7 @@
 struct np_secret {
     const char *label;
     const char *value;
-    uint32_t slot; /* its own number, for holds that survive reloads */
+    uint32_t slot; /* of it and its provider's base_url, for holds that survive reloads */
 };
 
 struct np_header {
@@ -209,7 +209,7 @@ struct np_slots {
     struct np_intern *pairs; /* "provider/model" */
     struct np_intern *endpoints;
     struct np_intern *tenants;
-    struct np_intern *secrets; /* by label and a hash of the value */
+    struct np_intern *secrets; /* by label, a hash of the value, and the address it is sent to */
 };
 
 enum np_err np_slots_init(struct np_slots *s) NP_MUST_CHECK;

@@ -175,7 +175,7 @@ enum np_finish np_stream_finish(const struct np_stream_form *f, struct np_span s
 
 void np_stream_usage_init(struct np_stream_usage *u)
 {
-    *u = (struct np_stream_usage){-1, -1, -1, -1, -1, -1, false};
+    *u = (struct np_stream_usage){-1, -1, -1, -1, -1, -1, -1, false};
 }
 
 static void take_count(struct np_stream_usage *u, struct np_span value, int64_t *count)
@@ -196,6 +196,7 @@ void np_stream_usage_take(struct np_stream_usage *u, const struct np_stream_even
     take_count(u, e->at[NP_STREAM_completion], &u->completion);
     take_count(u, e->at[NP_STREAM_cached], &u->cached);
     take_count(u, e->at[NP_STREAM_cache_write], &u->cache_write);
+    take_count(u, e->at[NP_STREAM_cache_write_5m], &u->cache_write_5m);
     take_count(u, e->at[NP_STREAM_cache_write_1h], &u->cache_write_1h);
     take_count(u, e->at[NP_STREAM_reasoning], &u->reasoning);
 }
@@ -203,6 +204,19 @@ void np_stream_usage_take(struct np_stream_usage *u, const struct np_stream_even
 static int64_t or_none(int64_t count)
 {
     return count < 0 ? 0 : count;
+}
+
+/* The prompt and its parts. What was written for an hour has its own price and is no part of cache_write
+ * here. Where the parts are more than what was told of all, the parts count. */
+static struct np_usage input(const struct np_stream_form *f, const struct np_stream_usage *u)
+{
+    int64_t for_hour = or_none(u->cache_write_1h), rest = or_none(u->cache_write) - for_hour;
+    struct np_usage in = {
+        .prompt = u->prompt, .cached = or_none(u->cached), .cache_write_1h = for_hour};
+    in.cache_write = rest > or_none(u->cache_write_5m) ? rest : or_none(u->cache_write_5m);
+    if (f->cache_apart)
+        in.prompt += in.cached + in.cache_write + in.cache_write_1h;
+    return in;
 }
 
 bool np_stream_usage_sum(const struct np_stream_form *f, const struct np_stream_usage *u,
@@ -213,23 +227,18 @@ bool np_stream_usage_sum(const struct np_stream_form *f, const struct np_stream_
         return true;
     if (u->prompt < 0 || u->completion < 0)
         return false;
-    *out = (struct np_usage){.prompt = u->prompt,
-                             .completion = u->completion,
-                             .cached = or_none(u->cached),
-                             .cache_write = or_none(u->cache_write),
-                             .cache_write_1h = or_none(u->cache_write_1h),
-                             .reasoning = or_none(u->reasoning)};
-    if (f->cache_apart)
-        out->prompt += out->cached + out->cache_write;
+    *out = input(f, u);
+    out->completion = u->completion;
+    out->reasoning = or_none(u->reasoning);
     *possible = np_usage_possible(out);
     return true;
 }
 
-int64_t np_stream_usage_prompt(const struct np_stream_form *f, const struct np_stream_usage *u)
+bool np_stream_usage_prompt(const struct np_stream_form *f, const struct np_stream_usage *u,
+                            struct np_usage *out)
 {
     if (u->flagged || u->prompt < 0)
-        return -1;
-    int64_t prompt =
-        u->prompt + (f->cache_apart ? or_none(u->cached) + or_none(u->cache_write) : 0);
-    return prompt <= NP_USAGE_MAX ? prompt : -1;
+        return false;
+    *out = input(f, u);
+    return np_usage_possible(out);
 }

@@ -21,6 +21,7 @@
     X(completion)          \
     X(cached)              \
     X(cache_write)         \
+    X(cache_write_5m)      \
     X(cache_write_1h)      \
     X(reasoning)
 
@@ -86,10 +87,11 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
 /* What the provider's finish means; unknown ones are `stop`. */
 enum np_finish np_stream_finish(const struct np_stream_form *f, struct np_span said);
 
-/* Usage as it is told over a stream: later counts replace earlier ones. */
+/* Usage as a provider tells it, whole or over a stream, where later counts replace earlier ones. cache_write
+ * is all that was written to a cache, of which the two others are parts. */
 struct np_stream_usage {
-    int64_t prompt, completion, cached, cache_write, cache_write_1h, reasoning; /* -1: not told */
-    bool flagged; /* one was no whole number in bounds */
+    int64_t prompt, completion, cached, cache_write, cache_write_5m, cache_write_1h, reasoning;
+    bool flagged; /* one was no whole number in bounds. Counts are -1 where they were not told */
 };
 
 void np_stream_usage_init(struct np_stream_usage *u);
@@ -98,7 +100,8 @@ void np_stream_usage_take(struct np_stream_usage *u, const struct np_stream_even
 /* The sum of what was told. False: prompt or completion were not; *possible false: it can't be true. */
 bool np_stream_usage_sum(const struct np_stream_form *f, const struct np_stream_usage *u,
                          struct np_usage *out, bool *possible);
-/* The prompt's tokens alone; -1 where they were not told, or can't be true. */
-int64_t np_stream_usage_prompt(const struct np_stream_form *f, const struct np_stream_usage *u);
+/* The prompt's tokens and their parts alone. False: they were not told, or can't be true. */
+bool np_stream_usage_prompt(const struct np_stream_form *f, const struct np_stream_usage *u,
+                            struct np_usage *out);
 
 #endif

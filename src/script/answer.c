@@ -199,37 +199,41 @@ static int64_t out_whole(lua_State *L, const char *name, int64_t without)
     return number && whole ? v : without;
 }
 
-/* A count of tokens: 0 where none was said; false when what was said is no whole number in bounds. */
-static bool out_tokens(lua_State *L, const char *name, int64_t *v)
+/* A count of tokens; it stays as it is where none was said. What is no whole number in bounds is flagged. */
+static void out_tokens(lua_State *L, const char *name, struct np_stream_usage *told, int64_t *count)
 {
-    bool good = true;
-    *v = 0;
     lua_getfield(L, -1, name);
     if (!lua_isnil(L, -1)) {
         int whole = 0;
-        if (lua_type(L, -1) == LUA_TNUMBER)
-            *v = lua_tointegerx(L, -1, &whole);
-        good = whole && *v >= 0 && *v <= NP_USAGE_MAX;
+        lua_Integer v = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &whole) : 0;
+        if (whole && v >= 0 && v <= NP_USAGE_MAX)
+            *count = v;
+        else
+            told->flagged = true;
     }
     lua_pop(L, 1);
-    return good;
 }
 
-static void take_usage(lua_State *L, struct np_answer *a)
+/* Parts and wholes are reckoned as for a stream of the same provider. */
+static void take_usage(lua_State *L, const struct np_stream_form *form, struct np_answer *a)
 {
-    struct np_usage u = {0};
+    struct np_stream_usage told;
+    struct np_usage u;
+    bool possible = false;
     lua_getfield(L, -1, "has_usage");
     a->usage_reported = lua_toboolean(L, -1);
     lua_pop(L, 1);
     if (!a->usage_reported)
         return;
-    bool good = out_tokens(L, "prompt", &u.prompt);
-    good = out_tokens(L, "completion", &u.completion) && good;
-    good = out_tokens(L, "cached", &u.cached) && good;
-    good = out_tokens(L, "cache_write", &u.cache_write) && good;
-    good = out_tokens(L, "cache_write_1h", &u.cache_write_1h) && good;
-    good = out_tokens(L, "reasoning", &u.reasoning) && good;
-    a->usage_flagged = !good || !np_usage_possible(&u);
+    np_stream_usage_init(&told);
+    out_tokens(L, "prompt", &told, &told.prompt);
+    out_tokens(L, "completion", &told, &told.completion);
+    out_tokens(L, "cached", &told, &told.cached);
+    out_tokens(L, "cache_write", &told, &told.cache_write);
+    out_tokens(L, "cache_write_5m", &told, &told.cache_write_5m);
+    out_tokens(L, "cache_write_1h", &told, &told.cache_write_1h);
+    out_tokens(L, "reasoning", &told, &told.reasoning);
+    a->usage_flagged = !np_stream_usage_sum(form, &told, &u, &possible) || !possible;
     if (!a->usage_flagged)
         a->usage = u;
 }
@@ -253,7 +257,7 @@ static void take_answer(lua_State *L, struct answer_order *o)
     lua_pop(L, 1);
     a->error = out_text(L, o, "error", true);
     a->limit_tokens = out_whole(L, "limit_tokens", -1);
-    take_usage(L, a);
+    take_usage(L, o->s->streams[o->m->provider->adapter], a);
     if (a->class == NP_CLASS_ok)
         a->text = out_text(L, o, "text", false);
 }
@@ -261,9 +265,10 @@ static void take_answer(lua_State *L, struct answer_order *o)
 /* Pushes `out`, emptied. Its keys stay, so that filling it takes no memory. */
 static void push_out(lua_State *L, int all)
 {
-    static const char *const names[] = {"class",     "text",         "finish",    "error",
-                                        "has_usage", "limit_tokens", "prompt",    "completion",
-                                        "cached",    "cache_write",  "reasoning", "cache_write_1h"};
+    static const char *const names[] = {
+        "class",          "text",           "finish",     "error",  "has_usage",
+        "limit_tokens",   "prompt",         "completion", "cached", "cache_write",
+        "cache_write_5m", "cache_write_1h", "reasoning"};
     lua_rawgeti(L, all, NP_AT_OUT);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         lua_pushnil(L);

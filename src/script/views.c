@@ -155,7 +155,7 @@ static int push_usage(lua_State *L, const struct np_usage *u)
     } counts[] = {{"prompt_tokens", u->prompt},
                   {"completion_tokens", u->completion},
                   {"cached_tokens", u->cached},
-                  {"cache_write_tokens", u->cache_write},
+                  {"cache_write_tokens", u->cache_write + u->cache_write_1h},
                   {"reasoning_tokens", u->reasoning}};
     lua_createtable(L, 0, 5);
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {

@@ -45,15 +45,15 @@ test("a stream is asked for with its usage, and not by the call after it", funct
   equal(body, { model = "c", max_tokens = 1, messages = "m" })
 end)
 
-test("anthropic's prompt is the sum of its three counts", function()
+test("anthropic's counts are passed on as they were told", function()
   local out = {}
   anthropic.answer({
     class = "ok", status = 200, content = { { type = "text", text = "a" } }, stop_reason = "end_turn",
-    input = 1, cached = 20, cache_write = 300, cache_write_1h = 100, output = 5,
+    input = 1, cached = 20, cache_write = 300, cache_write_5m = 200, cache_write_1h = 100, output = 5,
   }, out)
   equal(out, {
-    class = "ok", text = "a", finish = "stop", has_usage = true, prompt = 321, completion = 5, cached = 20,
-    cache_write = 300, cache_write_1h = 100,
+    class = "ok", text = "a", finish = "stop", has_usage = true, prompt = 1, completion = 5, cached = 20,
+    cache_write = 300, cache_write_5m = 200, cache_write_1h = 100,
   })
 end)
 

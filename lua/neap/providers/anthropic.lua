@@ -4,7 +4,8 @@
 -- (nil where not given); fills body, returns the path below base_url.
 -- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
 -- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
--- cached, cache_write, cache_write_1h, reasoning. Any of it may be of any kind: a server sent it.
+-- cached, cache_write (of which cache_write_5m and cache_write_1h are parts), reasoning. Any of it may be of
+-- any kind: a server sent it.
 -- `stream` says where in the events of a streamed answer what stands; C reads them by it.
 
 local find, match, lower = string.find, string.match, string.lower
@@ -39,6 +40,7 @@ M.reads = {
   output = "usage.output_tokens",
   cached = "usage.cache_read_input_tokens",
   cache_write = "usage.cache_creation_input_tokens",
+  cache_write_5m = "usage.cache_creation.ephemeral_5m_input_tokens",
   cache_write_1h = "usage.cache_creation.ephemeral_1h_input_tokens",
   reasoning = "usage.output_tokens_details.reasoning_tokens",
 }
@@ -114,6 +116,9 @@ M.stream = {
     completion = "usage.output_tokens",
     cached = { "message.usage.cache_read_input_tokens", "usage.cache_read_input_tokens" },
     cache_write = { "message.usage.cache_creation_input_tokens", "usage.cache_creation_input_tokens" },
+    cache_write_5m = {
+      "message.usage.cache_creation.ephemeral_5m_input_tokens", "usage.cache_creation.ephemeral_5m_input_tokens",
+    },
     cache_write_1h = {
       "message.usage.cache_creation.ephemeral_1h_input_tokens", "usage.cache_creation.ephemeral_1h_input_tokens",
     },
@@ -122,22 +127,15 @@ M.stream = {
   finishes = finishes,
   end_kind = "message_stop",
   error_kind = "error",
-  cache_apart = true,
+  cache_apart = true, -- input_tokens leaves out what was read from the cache and what was written to it
 }
 
-local function add(a, b)
-  if b == nil then return a end
-  if type(a) ~= "number" or type(b) ~= "number" then return -1 end
-  return a + b
-end
-
--- input_tokens leaves out what was read from the cache and what was written to it.
 local function usage(reply, out)
   if reply.input == nil or reply.output == nil then return end
   out.has_usage = true
-  out.prompt = add(add(reply.input, reply.cached), reply.cache_write)
-  out.completion = reply.output
-  out.cached, out.cache_write, out.cache_write_1h = reply.cached, reply.cache_write, reply.cache_write_1h
+  out.prompt, out.completion = reply.input, reply.output
+  out.cached, out.cache_write = reply.cached, reply.cache_write
+  out.cache_write_5m, out.cache_write_1h = reply.cache_write_5m, reply.cache_write_1h
   out.reasoning = reply.reasoning
 end
 

@@ -47,6 +47,35 @@ START_TEST(free_keys_take_turns)
 }
 END_TEST
 
+/* 401, 402, 403 of one host say nothing of another. */
+START_TEST(what_one_host_says_of_a_key_holds_it_for_no_other_host)
+{
+    static const unsigned statuses[] = {401, 402, 403, 429};
+    for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+        struct kit k;
+        kit_new(&k);
+        kit_file(&k, "models.lua",
+                 "local function of(p) return { provider = p, context = 8000, max_output = 100,\n"
+                 "  usd_per_million = { input = 2, output = 8 } } end\n"
+                 "return { big = of 'openai', small = of 'anthropic' }\n");
+        (void)setenv("KIT_KEY_A", "aaa", 1);
+        kit_file(&k, "providers.lua",
+                 "local function at(url) return { adapter = 'openai', base_url = url,\n"
+                 "  api_keys = { env 'KIT_KEY_A', env 'KIT_KEY_A' } } end\n"
+                 "return { openai = at 'http://127.0.0.1:1/v1',\n"
+                 "  anthropic = at 'http://127.0.0.1:2/v1' }\n");
+        kit_step(&k, "big", (struct kit_step){.status = statuses[i], .retry_after = "30"});
+        kit_start(&k);
+        for (size_t round = 0; round < 2; round++) {
+            const struct kit_outcome *o = kit_ask(&k, hello);
+            ck_assert_str_eq(o->model, "small");
+            ck_assert_uint_eq(o->n_skipped, round);
+        }
+        kit_free(&k);
+    }
+}
+END_TEST
+
 START_TEST(a_refused_key_is_followed_by_each_other_once_at_once_and_free)
 {
     struct kit k;
@@ -143,6 +172,7 @@ int main(void)
     TCase *t = tcase_create("keys");
     tcase_set_timeout(t, 30);
     tcase_add_test(t, free_keys_take_turns);
+    tcase_add_test(t, what_one_host_says_of_a_key_holds_it_for_no_other_host);
     tcase_add_test(t, a_refused_key_is_followed_by_each_other_once_at_once_and_free);
     tcase_add_test(t, other_keys_count_towards_max_attempts);
     tcase_add_test(t, a_rate_limited_key_is_left_for_another_and_held);

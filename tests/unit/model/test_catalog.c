@@ -22,7 +22,8 @@ static void make(struct np_catalog *c)
 {
     keys[0] = (struct np_secret){"env:A", "secret-a", 0};
     keys[1] = (struct np_secret){"env:B", "secret-b", 0};
-    providers[0] = (struct np_provider){.name = "openai", .keys = keys, .n_keys = 2};
+    providers[0] = (struct np_provider){
+        .name = "openai", .base_url = "http://a/v1", .keys = keys, .n_keys = 2};
     providers[1] = (struct np_provider){.name = "anthropic"};
     models[0] = (struct np_model){.name = "large", .provider = &providers[0]};
     models[1] = (struct np_model){.name = "small", .provider = &providers[0]};
@@ -79,6 +80,29 @@ START_TEST(slots_stay_the_same_over_reloads)
     ck_assert_uint_eq(tenants[1].slot, beta);
     ck_assert_uint_eq(keys[0].slot, a);
     ck_assert_uint_ne(keys[1].slot, b);
+    np_arena_free(c.arena);
+    np_slots_free(&slots);
+}
+END_TEST
+
+START_TEST(a_key_is_another_one_at_another_address_and_the_same_at_the_same)
+{
+    struct np_slots slots;
+    struct np_catalog c;
+    ck_assert(!np_slots_init(&slots));
+    make(&c);
+    struct np_secret same = keys[0];
+    providers[1] = (struct np_provider){
+        .name = "other", .base_url = "http://a/v1", .keys = &same, .n_keys = 1};
+    ck_assert(!np_catalog_index(&c, &slots));
+    ck_assert_uint_eq(same.slot, keys[0].slot);
+    np_arena_free(c.arena);
+
+    make(&c);
+    providers[1] = (struct np_provider){
+        .name = "other", .base_url = "http://b/v1", .keys = &same, .n_keys = 1};
+    ck_assert(!np_catalog_index(&c, &slots));
+    ck_assert_uint_ne(same.slot, keys[0].slot);
     np_arena_free(c.arena);
     np_slots_free(&slots);
 }
@@ -272,6 +296,7 @@ int main(void)
     Suite *s = suite_create("catalog");
     TCase *t = tcase_create("catalog");
     tcase_add_test(t, slots_stay_the_same_over_reloads);
+    tcase_add_test(t, a_key_is_another_one_at_another_address_and_the_same_at_the_same);
     tcase_add_test(t, no_secret_stands_in_a_name_of_a_slot);
     tcase_add_test(t, a_tenant_is_found_by_each_of_its_keys_and_by_no_other);
     tcase_add_test(t, hashes_with_the_same_beginning_are_told_apart);

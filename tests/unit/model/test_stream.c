@@ -167,9 +167,11 @@ START_TEST(later_counts_replace_earlier_ones_and_caches_may_stand_apart)
     read_named("", "{\"usage\":{\"input\":10,\"details\":{\"cached\":4}}}");
     np_stream_usage_take(&u, &event);
     ck_assert(!sum(&u, &out, &possible));
-    ck_assert_int_eq(np_stream_usage_prompt(&form, &u), 10);
+    ck_assert(np_stream_usage_prompt(&form, &u, &out));
+    ck_assert_int_eq(out.prompt, 10);
     form.cache_apart = true;
-    ck_assert_int_eq(np_stream_usage_prompt(&form, &u), 14);
+    ck_assert(np_stream_usage_prompt(&form, &u, &out));
+    ck_assert_int_eq(out.prompt, 14);
     read_named("", "{\"usage\":{\"output\":1}}");
     np_stream_usage_take(&u, &event);
     read_named("", "{\"usage\":{\"output\":9,\"input\":null}}");
@@ -178,6 +180,37 @@ START_TEST(later_counts_replace_earlier_ones_and_caches_may_stand_apart)
     ck_assert_int_eq(out.prompt, 14);
     ck_assert_int_eq(out.cached, 4);
     ck_assert_int_eq(out.completion, 9);
+}
+END_TEST
+
+START_TEST(what_was_written_for_an_hour_is_taken_out_of_all_that_was_written)
+{
+    static const struct {
+        int64_t all, for_5m, for_hour; /* -1: not told */
+        int64_t write, write_1h;
+    } rows[] = {
+        {100, 100, 0, 100, 0}, {100, 0, 100, 0, 100}, {100, 50, 50, 50, 50}, {100, -1, -1, 100, 0},
+        {100, -1, 40, 60, 40}, {100, 30, -1, 100, 0}, {-1, 20, 30, 20, 30},  {0, 20, 30, 20, 30},
+        {-1, -1, -1, 0, 0},    {10, 20, 30, 20, 30},  {0, 0, 0, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int apart = 0; apart < 2; apart++) {
+            struct np_stream_usage u;
+            struct np_usage out;
+            bool possible;
+            np_stream_usage_init(&u);
+            u.prompt = 1000;
+            u.completion = 9;
+            u.cached = 7;
+            u.cache_write = rows[i].all;
+            u.cache_write_5m = rows[i].for_5m;
+            u.cache_write_1h = rows[i].for_hour;
+            form.cache_apart = apart;
+            ck_assert(sum(&u, &out, &possible) && possible);
+            ck_assert_int_eq(out.cache_write, rows[i].write);
+            ck_assert_int_eq(out.cache_write_1h, rows[i].write_1h);
+            ck_assert_int_eq(out.prompt, 1000 + (apart ? 7 + rows[i].write + rows[i].write_1h : 0));
+        }
 }
 END_TEST
 
@@ -195,7 +228,7 @@ START_TEST(impossible_counts_are_flagged)
         np_stream_usage_take(&u, &event);
         ck_assert(sum(&u, &out, &possible));
         ck_assert(!possible);
-        ck_assert_int_eq(np_stream_usage_prompt(&form, &u), -1);
+        ck_assert(!np_stream_usage_prompt(&form, &u, &out));
     }
 }
 END_TEST
@@ -213,6 +246,7 @@ int main(void)
     tcase_add_test(t, a_path_is_there_once_and_ends_where_no_other_goes_on);
     tcase_add_test(t, a_form_has_its_bounds);
     tcase_add_test(t, later_counts_replace_earlier_ones_and_caches_may_stand_apart);
+    tcase_add_test(t, what_was_written_for_an_hour_is_taken_out_of_all_that_was_written);
     tcase_add_test(t, impossible_counts_are_flagged);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -38,7 +38,7 @@ START_TEST(a_good_answer_of_anthropics_is_understood)
     ck_assert(answer.usage_reported && !answer.usage_flagged);
     ck_assert_int_eq(answer.usage.prompt, 60);
     ck_assert_int_eq(answer.usage.cached, 30);
-    ck_assert_int_eq(answer.usage.cache_write, 20);
+    ck_assert_int_eq(answer.usage.cache_write, 15);
     ck_assert_int_eq(answer.usage.cache_write_1h, 5);
     ck_assert_int_eq(answer.usage.completion, 7);
 }
