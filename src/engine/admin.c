@@ -18,11 +18,18 @@
 #define TEXT "text/plain; charset=utf-8"
 
 /* What the dashboard may do in a browser: its own files and this socket, nothing that is written into the
- * page. The rest of the socket's answers are no pages at all; the same holds for them. */
+ * page. The rest of the socket's answers, refusals too, are no pages at all; the same holds for them. */
 #define CSP                                                                                 \
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " \
     "'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; "                 \
     "require-trusted-types-for 'script'; trusted-types 'none'"
+
+static const struct np_http_field security[] = {{"Cache-Control", "no-store"},
+                                                {"X-Content-Type-Options", "nosniff"},
+                                                {"Referrer-Policy", "no-referrer"},
+                                                {"Cross-Origin-Resource-Policy", "same-origin"},
+                                                {"Cross-Origin-Opener-Policy", "same-origin"},
+                                                {"Content-Security-Policy", CSP}};
 
 struct np_admin {
     struct neap_engine *engine;
@@ -63,13 +70,7 @@ static void give(struct np_admin *admin, struct np_http_call *c, struct answer *
 {
     char id[NP_HTTP_ID_BYTES];
     make_id(admin, id, np_http_header(c, REQUEST_ID));
-    const struct np_http_field fields[] = {{REQUEST_ID, id},
-                                           {"Cache-Control", "no-store"},
-                                           {"X-Content-Type-Options", "nosniff"},
-                                           {"Referrer-Policy", "no-referrer"},
-                                           {"Cross-Origin-Resource-Policy", "same-origin"},
-                                           {"Cross-Origin-Opener-Policy", "same-origin"},
-                                           {"Content-Security-Policy", CSP}};
+    const struct np_http_field fields[] = {{REQUEST_ID, id}};
     struct np_http_reply reply = {.status = np_buf_failed(&a->out) ? 503 : a->status,
                                   .content_type = a->content_type,
                                   .fields = fields,
@@ -422,7 +423,9 @@ struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd)
                                      .max_connections = 256,
                                      .idle_timeout_s = 75,
                                      .request_id_header = REQUEST_ID,
-                                     .make_id = make_id};
+                                     .make_id = make_id,
+                                     .fields = security,
+                                     .n_fields = sizeof security / sizeof *security};
     struct np_front_ops ops = {.head = on_head,
                                .whole = on_whole,
                                .gone = on_gone,

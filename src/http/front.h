@@ -59,6 +59,11 @@ struct np_front_ops {
     void *ctx;
 };
 
+struct np_http_field {
+    const char *name;
+    const char *value;
+};
+
 /* Which hosts and origins are let in. */
 struct np_front_gate {
     bool check_host;    /* Host must be loopback, the listen address or one of hosts */
@@ -84,6 +89,8 @@ struct np_front_config {
     /* The id of a refusal of the front's own: the client's if it may be taken, else a new one. ctx is
      * the ops'. Without it only a valid client's id is sent back. */
     void (*make_id)(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span client_id);
+    const struct np_http_field *fields; /* on every answer but streams; refusals of its own too */
+    size_t n_fields;
 };
 
 /* NULL without memory or descriptors. config's and ops' structs are copied, what they point to is not. */
@@ -126,10 +133,7 @@ void np_http_accept(struct np_http_call *c, size_t max_body_bytes);
 struct np_http_reply {
     unsigned status;
     const char *content_type;
-    const struct np_http_field {
-        const char *name;
-        const char *value;
-    } * fields;
+    const struct np_http_field *fields;
     size_t n_fields;
     struct np_span body; /* copied unless borrowed */
     bool borrowed;       /* body lives until `gone` */

@@ -17,6 +17,13 @@ static bool add_header(struct MHD_Response *r, const char *name, const char *val
     return MHD_add_response_header(r, name, value) == MHD_YES;
 }
 
+static void add_fields(struct MHD_Response *r, const struct np_http_field *fields, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        add_header(r, fields[i].name, fields[i].value);
+    }
+}
+
 bool np_reply_prepare(struct np_http_call *c, const struct np_http_reply *reply)
 {
     /* The library takes a pointer to bytes that may change; it does not write to them. */
@@ -37,9 +44,8 @@ bool np_reply_prepare(struct np_http_call *c, const struct np_http_reply *reply)
     if (reply->content_type) {
         add_header(c->response, MHD_HTTP_HEADER_CONTENT_TYPE, reply->content_type);
     }
-    for (size_t i = 0; i < reply->n_fields; i++) {
-        add_header(c->response, reply->fields[i].name, reply->fields[i].value);
-    }
+    add_fields(c->response, c->front->config.fields, c->front->config.n_fields);
+    add_fields(c->response, reply->fields, reply->n_fields);
     return true;
 }
 
@@ -118,9 +124,10 @@ void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np
     np_dialect_refuse(c, &r, refusal_id(c, made), NULL, true);
 }
 
-static void write_raw(struct np_buf *b, unsigned status, struct np_span body, const char *id_header,
-                      const char *id, int retry_after_s)
+static void write_raw(struct np_buf *b, const struct np_front_config *config, unsigned status,
+                      struct np_span body, const char *id, int retry_after_s)
 {
+    const char *id_header = config->request_id_header ? config->request_id_header : "X-Request-Id";
     np_buf_printf(b,
                   "HTTP/1.1 %u %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
                   "Content-Length: %zu\r\n",
@@ -130,6 +137,9 @@ static void write_raw(struct np_buf *b, unsigned status, struct np_span body, co
     }
     if (retry_after_s >= 0) {
         np_buf_printf(b, "Retry-After: %d\r\n", retry_after_s);
+    }
+    for (size_t i = 0; i < config->n_fields; i++) {
+        np_buf_printf(b, "%s: %s\r\n", config->fields[i].name, config->fields[i].value);
     }
     np_buf_puts(b, "\r\n");
     np_buf_span(b, body);
@@ -151,7 +161,6 @@ void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
 {
     char made[NP_HTTP_ID_BYTES];
     const char *id = refusal_id(c, made);
-    const char *id_header = c->front->config.request_id_header;
     unsigned status = cause == NP_HTTP_REFUSAL_timeout ? 408 : np_refusal_status(type);
     struct np_refusal r = refusal(type, status, message);
     struct np_buf body, raw;
@@ -160,7 +169,7 @@ void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
     np_buf_init(&body, RAW_BYTES_MAX / 2);
     np_buf_init(&raw, RAW_BYTES_MAX);
     np_dialect_body(&body, &r, id);
-    write_raw(&raw, status, np_buf_view(&body), id_header ? id_header : "X-Request-Id", id, -1);
+    write_raw(&raw, &c->front->config, status, np_buf_view(&body), id, -1);
     if (!np_buf_failed(&body) && !np_buf_failed(&raw)) {
         c->raw_sent = send_raw(c, np_buf_view(&raw));
     }
@@ -181,8 +190,7 @@ void np_reply_overloaded(struct np_front *f, int fd, const char *message, int re
     np_buf_init(&body, RAW_BYTES_MAX / 2);
     np_buf_init(&raw, RAW_BYTES_MAX);
     np_dialect_body(&body, &r, id);
-    write_raw(&raw, np_refusal_status(r.type), np_buf_view(&body), f->config.request_id_header, id,
-              retry_after_s);
+    write_raw(&raw, &f->config, np_refusal_status(r.type), np_buf_view(&body), id, retry_after_s);
     if (!np_buf_failed(&body) && !np_buf_failed(&raw)) {
         (void)send(fd, raw.p, raw.n, MSG_DONTWAIT | MSG_NOSIGNAL);
     }

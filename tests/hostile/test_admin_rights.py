@@ -17,6 +17,16 @@ READ = ("/metrics", "/api/status", "/api/breakers", "/api/budgets", "/api/polici
 WRITE = ("/api/policies/reload", "/api/policies/rollback")
 NOWHERE = ("/api", "/api/", "/api/requestsx", "/api/keys", "/dashboard", "/dashboard/", "/dashboard/index.html",
            "/dashboard/README.md", "/dashboard/nothing.js", "/index.html", "/favicon.ico", "/v1/models", wire.REPLY)
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src "
+    "'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
+    "trusted-types 'none'",
+}
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE")
 KEYS = {
     "none": {},
@@ -90,6 +100,34 @@ class Rights(case.Case):
         case.say(f"cells: {n}, that differ from the contract: {len(differ)}")
         self.assertEqual(differ, [])
         self.assertGreater(n, 1500)
+
+    def test_every_answer_says_what_a_browser_may_do_with_it(self):
+        """Refusals too, and those that go past the library."""
+        port = self.server.admin_port
+        bare, many = [], set()
+        for path in (*OPEN, *READ, *NOWHERE):
+            for key in ("none", "admin"):
+                for method in ("GET", "DELETE"):
+                    reply = wire.ask(port, method, path.replace("ID", self.id), None, KEYS[key])
+                    many.add(reply.status)
+                    bare += [(path, key, method, name) for name, value in SECURITY.items() if reply.get(name) != value]
+        for head in (
+            "POST /api/policies/reload HTTP/1.1\r\nHost: a.example\r\nContent-Length: 0\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost\r\nOrigin: https://evil.example\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n",
+            "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n",
+            "GET /api/requests?limit=none HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + TOKEN + "\r\n",
+            "POST /api/policies/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\nX-Neap-Admin: 1\r\n"
+            "Authorization: Bearer " + TOKEN + "\r\n",
+        ):
+            with wire.Conn(port) as conn:
+                conn.send(head.encode() + b"\r\n")
+                reply = conn.reply()
+            many.add(reply.status)
+            bare += [(head, name) for name, value in SECURITY.items() if reply.get(name) != value]
+        case.say(f"statuses {sorted(many)}: {len(bare)} headers are missing")
+        self.assertEqual(bare, [])
+        self.assertGreaterEqual(many, {200, 400, 401, 403, 404, 405, 413})
 
     def test_what_is_refused_tells_nothing_of_what_is_there(self):
         bodies = set()
