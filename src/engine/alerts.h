@@ -80,7 +80,7 @@ struct np_alert {
     uint64_t seen_ns;         /* when it was last so */
     /* Labels of sinks that have it, and of those that know that it is over, each with a newline
      * behind it. */
-    char sent_to[256], over_to[256];
+    char sent_to[NP_LABELS_BYTES], over_to[NP_LABELS_BYTES];
 };
 
 struct np_alerts {

@@ -2,7 +2,10 @@
 #include "engine/daybook_impl.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -435,23 +438,54 @@ int64_t np_daybook_last(const struct np_daybook *b)
     return b->last_report;
 }
 
-bool np_label_in(const char *list, const char *label)
+void np_label_brief(const char *label, char out[NP_LABEL_BYTES])
 {
-    size_t n = strlen(label);
+    size_t n = strlen(label), kept = NP_LABEL_BYTES - sizeof "...0123456789abcdef";
+    if (n < NP_LABEL_BYTES)
+        memcpy(out, label, n + 1);
+    else
+        (void)snprintf(out, NP_LABEL_BYTES, "%.*s...%016" PRIx64, (int)kept, label,
+                       np_fnv1a(label, n));
+}
+
+/* A label as it stands in lists, with its newline; its length. */
+static size_t as_listed(const char *label, char out[NP_LABEL_BYTES + 1])
+{
+    np_label_brief(label, out);
+    size_t n = strlen(out);
+    memcpy(out + n, "\n", 2);
+    return n + 1;
+}
+
+static bool in_list(const char *list, const char *listed, size_t n)
+{
     for (const char *p = list, *nl; (nl = strchr(p, '\n')) != NULL; p = nl + 1) {
-        if ((size_t)(nl - p) == n && memcmp(p, label, n) == 0)
+        if ((size_t)(nl + 1 - p) == n && memcmp(p, listed, n) == 0)
             return true;
     }
     return false;
 }
 
+bool np_label_in(const char *list, const char *label)
+{
+    char listed[NP_LABEL_BYTES + 1];
+    return in_list(list, listed, as_listed(label, listed));
+}
+
 bool np_label_add(char *list, size_t size, const char *label)
 {
-    size_t n = strlen(list), more = strlen(label);
-    if (np_label_in(list, label) || n + more + 2 > size)
+    char listed[NP_LABEL_BYTES + 1];
+    size_t more = as_listed(label, listed), n = strlen(list);
+    np_require(size > NP_LABEL_BYTES);
+    if (in_list(list, listed, more))
         return false;
-    memcpy(list + n, label, more);
-    memcpy(list + n + more, "\n", 2);
+    while (n + more + 1 > size) {
+        const char *nl = strchr(list, '\n');
+        size_t first = nl ? (size_t)(nl + 1 - list) : n;
+        memmove(list, list + first, n - first + 1);
+        n -= first;
+    }
+    memcpy(list + n, listed, more + 1);
     return true;
 }
 

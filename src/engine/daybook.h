@@ -79,14 +79,18 @@ bool np_daybook_due(struct np_daybook *b, int32_t minute, int64_t wall_ms, int64
 void np_daybook_reported(struct np_daybook *b, int64_t day);
 /* To whom a day's report went: labels, each with a newline behind it. */
 const char *np_daybook_sent_to(const struct np_daybook *b, int64_t day);
-/* False: it was noted before, or there is no room. */
+/* False: it was noted before, or there is no room for the day. */
 bool np_daybook_sent(struct np_daybook *b, int64_t day, const char *label, int64_t wall_ms);
 /* Of the last report; -1: there was none. */
 int64_t np_daybook_last(const struct np_daybook *b);
 
-/* Lists of labels, each with a newline behind it. */
+/* Lists of labels, each with a newline behind it; of a long one its beginning and a hash of all of it. So
+ * a list has room for every sink that a policy set may name; of a full one the oldest goes. */
+#define NP_LABEL_BYTES 40                         /* with the newline */
+#define NP_LABELS_BYTES (17 * NP_LABEL_BYTES + 1) /* 16 sinks and the log */
+void np_label_brief(const char *label, char out[NP_LABEL_BYTES]);
 bool np_label_in(const char *list, const char *label);
-/* False: it was in before, or there is no room. */
+/* False: it was in before. */
 bool np_label_add(char *list, size_t size, const char *label);
 
 /* --- over restarts ---------------------------------------------------------------------------------- */

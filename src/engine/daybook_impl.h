@@ -4,7 +4,6 @@
 
 #include "engine/daybook.h"
 
-#define NP_DAY_SENT_BYTES 1024
 #define NP_FIVE_MS INT64_C(300000)
 #define NP_HOUR_MS INT64_C(3600000)
 
@@ -42,7 +41,7 @@ struct np_day {
     size_t n, max;
     uint32_t *place; /* an entry's number and one, by a hash of kind and name; 0: empty */
     size_t n_places;
-    char sent_to[NP_DAY_SENT_BYTES];
+    char sent_to[NP_LABELS_BYTES];
 };
 
 struct np_daybook {

@@ -20,7 +20,7 @@ struct delivery {
     struct np_sinks *sinks; /* NULL: a free place */
     uint64_t order;
     struct np_alert alert;
-    char label[128];
+    char label[NP_LABEL_BYTES];
     char url[1100];
     struct np_buf body;
     unsigned tries;
@@ -216,7 +216,7 @@ void np_sinks_put(struct np_sinks *s, const struct np_sink *sink, const struct n
         return;
     }
     *d = (struct delivery){.sinks = s, .order = ++s->orders, .alert = *a};
-    (void)snprintf(d->label, sizeof d->label, "%s", sink->label);
+    np_label_brief(sink->label, d->label);
     (void)snprintf(d->url, sizeof d->url, "%s", sink->url);
     np_timer_init(&d->again, on_again, d);
     np_buf_init(&d->body, BODY_MAX_BYTES);

@@ -108,6 +108,45 @@ START_TEST(who_knows_that_it_is_over_is_noted_apart)
 }
 END_TEST
 
+/* As many sinks as a set may name, their labels as long as paths may be and the same but for one letter. */
+START_TEST(after_a_restart_each_of_sixteen_sinks_with_long_labels_has_it_still)
+{
+    char label[300];
+    say("global/day", 0.7, 5);
+    np_alerts_update(&table, &facts, NOW, WALL_MS, tell, NULL);
+    struct np_alert over = table.list[0];
+    over.resolved_wall_ms = 1;
+    for (int i = 0; i < 16; i++) {
+        memset(label, 'x', sizeof label - 1);
+        label[sizeof label - 1] = '\0';
+        label[150] = (char)('a' + i);
+        np_alerts_sent(&table, &table.list[0], label);
+        np_alerts_sent(&table, &over, label);
+    }
+    restart();
+    for (int i = 0; i < 17; i++) {
+        label[150] = (char)('a' + i);
+        ck_assert_int_eq(np_label_in(next.list[0].sent_to, label), i < 16);
+        ck_assert_int_eq(np_label_in(next.list[0].over_to, label), i < 16);
+    }
+}
+END_TEST
+
+START_TEST(of_a_full_list_the_oldest_label_goes)
+{
+    char list[NP_LABELS_BYTES] = "", label[NP_LABEL_BYTES];
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(label, sizeof label, "env:%035d", i);
+        ck_assert(np_label_add(list, sizeof list, label));
+        ck_assert(!np_label_add(list, sizeof list, label));
+    }
+    for (int i = 0; i < 20; i++) {
+        (void)snprintf(label, sizeof label, "env:%035d", i);
+        ck_assert_int_eq(np_label_in(list, label), i >= 3);
+    }
+}
+END_TEST
+
 START_TEST(what_is_no_alert_is_passed_over)
 {
     FILE *f = fopen(path, "we");
@@ -143,6 +182,8 @@ int main(void)
         c, what_fires_after_a_restart_is_not_told_again_and_what_does_not_is_over_after_a_minute);
     tcase_add_test(c, all_of_an_alert_comes_back);
     tcase_add_test(c, who_knows_that_it_is_over_is_noted_apart);
+    tcase_add_test(c, after_a_restart_each_of_sixteen_sinks_with_long_labels_has_it_still);
+    tcase_add_test(c, of_a_full_list_the_oldest_label_goes);
     tcase_add_test(c, what_is_no_alert_is_passed_over);
     tcase_add_test(c, the_file_is_its_owners_alone);
     suite_add_tcase(s, c);
