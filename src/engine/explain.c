@@ -201,16 +201,18 @@ static void put_tokens(struct np_buf *b, struct np_span a)
 static void put_end(struct np_buf *b, struct np_span a)
 {
     struct np_span class = np_text_of(a, "class");
-    const char *words =
-        is_true(a, "lost") ? "another answered first and it was ended" : SAID(classes, class);
+    const char *words = SAID(classes, class);
+    if (is_true(a, "lost")) {
+        (void)np_buf_puts(b, "ended, as the other had answered");
+        return;
+    }
     double status = np_number_of(a, "status");
     if (status > 0 && !np_span_is(class, "ok"))
         (void)np_buf_printf(b, "%.0f ", status);
     np_explain_text(b, class);
     if (words)
         (void)np_buf_printf(b, ", %s", words);
-    if (!is_true(a, "lost"))
-        put_member(b, ": ", a, "error");
+    put_member(b, ": ", a, "error");
     if (np_number_of(a, "retryAfterMs") > 0) {
         (void)np_buf_puts(b, "; it asks for ");
         put_ms(b, np_number_of(a, "retryAfterMs"));
@@ -251,7 +253,7 @@ static void tell_attempt(struct np_buf *out, struct np_buf *b, struct np_span a,
     if (is_true(a, "probe"))
         (void)np_buf_puts(b, ", a probe for its breaker");
     if (is_true(a, "hedge"))
-        (void)np_buf_puts(b, ", beside the one before");
+        (void)np_buf_printf(b, ", beside attempt %u", number - 1);
     if (at >= 0) {
         (void)np_buf_puts(b, ", begun at ");
         put_ms(b, at);
@@ -411,7 +413,8 @@ static void tell_head(struct np_buf *out, struct np_buf *b, struct np_span recor
     put_member(b, "", record, "at");
     put_member(b, "  ", record, "endpoint");
     put_member(b, "  tenant ", record, "tenant");
-    put_member(b, "  policy ", record, "policy");
+    np_explain_entry(out, "", b);
+    put_member(b, "policy ", record, "policy");
     np_explain_entry(out, "", b);
 }
 
@@ -477,8 +480,17 @@ static void tell_money(struct np_buf *out, struct np_buf *b, struct np_span reco
 static void tell_hedge(struct np_buf *out, struct np_buf *b, struct np_span record)
 {
     const char *words = SAID(hedges, np_text_of(record, "hedge"));
+    struct np_span item, cost = NP_SPAN_NONE;
+    int64_t nusd;
     if (words)
         (void)np_buf_puts(b, words);
+    for (struct np_json_walk w = np_list_of(record, "attempts"); np_json_item(&w, &item);) {
+        if (words && is_true(item, "lost") && np_json_get(item, "costUsd", &cost) &&
+            np_money_parse(cost, 9, &nusd) == NP_OK && nusd > 0) {
+            (void)np_buf_puts(b, "; the call that was ended cost ");
+            put_money(b, item, "costUsd");
+        }
+    }
     np_explain_entry(out, "hedge", b);
 }
 

@@ -117,14 +117,21 @@ class Hedging(case.Case):
         self.assertAlmostEqual(record["budget"]["reserved"], lost["reservedUsd"] + won["reservedUsd"], 9)
 
     def test_explain_tells_it(self):
-        reply, _ = self.slow("hedged", "slow")
+        reply, record = self.slow("hedged", "slow")
         key = reply.get("X-Request-Id")
         status, out, err = procs.run("explain", key, "--admin", f"http://127.0.0.1:{self.server.admin_port}")
         self.assertEqual(status, 0, err)
-        out = " ".join(out.split())
-        self.assertIn("cancelled, another answered first and it was ended", out)
-        self.assertIn("second of two, beside the one before", out)
-        self.assertIn("hedge a second provider was asked beside the first, and answered first", out)
+        self.assertLessEqual(max(len(line) for line in out.splitlines()), 80, out)
+        ended = record["attempts"][0]
+        cost, tokens = f"{ended['costUsd']:.9f}".rstrip("0"), ended["tokens"]
+        said = " ".join(out.split())
+        for sentence in (
+            f"ended, as the other had answered, {tokens['prompt']} tokens in and {tokens['completion']} out cost ${cost} of",
+            "held (estimated, the provider did not say) attempt 2 second of two, beside attempt 1, begun at",
+            "held (as the provider billed it) hedge a second provider was asked beside the first, and answered first; "
+            f"the call that was ended cost ${cost} paid $",
+        ):
+            self.assertIn(sentence, said)
 
     def test_the_loser_is_ended_at_its_provider_at_once(self):
         before = self.mock.calls()["aborted"]
