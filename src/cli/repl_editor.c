@@ -300,7 +300,9 @@ void np_editor_remember(struct np_editor *e, const char *text)
     if (!text[0] || strcmp(text, e->last) == 0)
         return;
     load_entry(e, text);
-    np_history_append(e->path, text);
+    /* As in shells: a blank before it, and it is kept for this session alone. */
+    if (text[0] != ' ')
+        np_history_append(e->path, text);
 }
 
 enum np_editor_end np_editor_read(struct np_editor *e, const char *shown, char **text)

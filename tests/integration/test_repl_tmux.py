@@ -131,6 +131,35 @@ class Terminal(ReplCase):
         self.sees(r"^> for i = 1, 2 do\n  print\(i\)\nend\n1\n2\n>$")
         self.leave()
 
+    def test_the_history_is_its_owners_and_holds_no_key_of_the_set(self):
+        file_key = self.write("key", "sk-CANARY-of-a-file\n").strip()
+        set_file = os.path.join(self.policies, "providers.lua")
+        text = self.read(set_file).replace('env "ANTHROPIC_API_KEY"', f'file "{file_key}"')
+        self.assertIn(file_key, text)
+        self.write(set_file, text)
+        self.start(OPENAI_API_KEY="sk-CANARY-of-the-environment")
+        for line, shown in (
+            (".run", r"^ok +gpt-4"),
+            (".why", r"^> \.why\n"),
+            ("_", r"^>$"),
+            ('env "OPENAI_API_KEY"', r"^>$"),
+            (" local typed = 'sk-CANARY-typed'", r"^>$"),
+            ("1 + 1", r"^2\n>$"),
+        ):
+            self.type(line)
+            self.sees(shown)
+        self.keys("Up", "Up")
+        self.sees(r"sk-CANARY-typed'$")  # of this session it is
+        self.keys("C-c")
+        screen = self.screen("-S", "-")
+        self.leave()
+        kept = self.read("state/neap/history")
+        self.assertIn('env "OPENAI_API_KEY"\n1 + 1\n', kept)
+        self.assertNotIn("CANARY", kept)
+        self.assertNotRegex(screen, "CANARY-of")
+        for name in ("state/neap", "state/neap/history"):
+            self.assertEqual(os.stat(os.path.join(self.home, name)).st_mode & 0o077, 0, name)
+
     def test_a_paste_is_taken_literally(self):
         self.start()
         self.paste("function f(x)\n\tlocal y = { x,\n\t\tx }\n\treturn y\nend")

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -43,6 +44,7 @@ NAMES = {
     "the collector's key": COLLECTOR_KEY,
 }
 REQUESTS = 2700
+NOBODY = 65534
 CLIENTS = 8
 PAGES = ("/metrics", "/", "/api/status", "/api/breakers", "/api/budgets", "/api/policies", "/api/alerts", "/api/slo",
          "/api/days", "/api/series", "/api/requests?limit=1000", "/healthz", "/readyz")
@@ -251,24 +253,57 @@ class Core(case.Case):
     def cores(folder):
         return [name for name in os.listdir(folder) if name.startswith("core")]
 
-    def test_a_crash_leaves_no_core_file(self):
-        control, folder = tempfile.mkdtemp(), tempfile.mkdtemp()
-        process = self.crash(control, sys.executable, "-c", "import os; os.abort()")
-        self.assertEqual(process.wait(20), -signal.SIGABRT)
+    def running(self, user=None):
+        """neap with a key, where it may leave a core; and that folder. By root: as another user."""
+        folder = tempfile.mkdtemp()
         files = sets.Policies()
         files.provider("p", api_key=sets.env("CANARY_KEY"))
         files.model("m", "p")
         files.endpoint("assistant", ["m"])
-        process = self.crash(folder, procs.NEAP, "serve", "--policies", files.write().path, "--listen", "127.0.0.1:0",
-                             "--admin", "127.0.0.1:0", "--log", "log", env={"CANARY_KEY": PROVIDER_KEY})
+        # The sanitizers' own handlers would end it by other means.
+        env = {"CANARY_KEY": PROVIDER_KEY, "ASAN_OPTIONS": "handle_segv=0:handle_abort=0:disable_coredump=0"}
+        program, policies = procs.NEAP, files.write().path
+        if user is not None and os.geteuid() == 0:
+            program = shutil.copy(program, folder)
+            policies = shutil.copytree(policies, os.path.join(folder, "policies"))
+            for path in (folder, *glob.glob(os.path.join(folder, "**"), recursive=True)):
+                os.chown(path, user, user)
+            program = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", program]
+        process = self.crash(folder, *([program] if isinstance(program, str) else program), "serve", "--policies",
+                             policies, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log", "log", env=env)
         log = Path(folder, "log")
         self.assertTrue(procs.wait_for(lambda: log.exists() and "info started" in log.read_text(encoding="utf-8"), 20))
-        limits = Path(f"/proc/{process.pid}/limits").read_text(encoding="utf-8")
-        self.assertRegex(limits, r"Max core file size +0 +0 ")
-        process.send_signal(signal.SIGABRT)
-        self.assertEqual(process.wait(20), -signal.SIGABRT)
-        self.assertEqual(self.cores(folder), [])
-        case.say(f"the control left {len(self.cores(control))} core files here, neap none")
+        return process, folder
+
+    def control(self, number):
+        """Whether another program that dies so leaves a core here: else the tests prove little."""
+        folder = tempfile.mkdtemp()
+        code = f"import os; os.kill(os.getpid(), {int(number)})"
+        self.assertEqual(self.crash(folder, sys.executable, "-c", code).wait(20), -number)
+        return len(self.cores(folder))
+
+    def test_a_crash_leaves_no_core_file(self):
+        for number in (signal.SIGABRT, signal.SIGSEGV):
+            process, folder = self.running()
+            limits = Path(f"/proc/{process.pid}/limits").read_text(encoding="utf-8")
+            self.assertRegex(limits, r"Max core file size +0 +0 ")
+            process.send_signal(number)
+            self.assertEqual(process.wait(20), -number)
+            self.assertEqual(self.cores(folder), [])
+            case.say(f"{number.name}: the control left {self.control(number)} core files here, neap none")
+
+    def test_nor_may_a_program_that_cores_are_piped_to_have_one(self):
+        """No limit holds such a one back, but that the process is not dumpable: then what is its own user's in
+        /proc belongs to root."""
+        control = subprocess.Popen(["sleep", "60"], user=NOBODY if os.geteuid() == 0 else None)
+        self.addCleanup(control.wait)
+        self.addCleanup(control.kill)
+        process, _ = self.running(NOBODY)
+        user = NOBODY if os.geteuid() == 0 else os.geteuid()
+        owners = [os.stat(f"/proc/{one.pid}/environ").st_uid for one in (control, process)]
+        process.send_signal(signal.SIGSEGV)
+        self.assertEqual(process.wait(20), -signal.SIGSEGV)
+        self.assertEqual(owners, [user, 0])
 
 
 if __name__ == "__main__":
