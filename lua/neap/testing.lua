@@ -1,7 +1,7 @@
 -- Decides what the *_test.lua files of a policy set can call, and how it is told that they got
 -- something else than they wanted.
 --
--- M.open(base, native) makes the environment of one file: all that policies see, and test, play, expect
+-- M.open(base, native) makes the environment of one file: all that policies see, and test, play, alerts, expect
 -- and recorded, which are C's. M.tests is what the file has announced. No value of a test is trusted: only raw
 -- access is used, no metamethod runs here.
 
@@ -291,6 +291,7 @@ function M.open(base, native)
       __metatable = false,
     }),
     play = native.play,
+    alerts = native.alerts,
     expect = native.expect,
     recorded = native.recorded,
   }, { __index = base })

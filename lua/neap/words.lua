@@ -221,7 +221,20 @@ local classes = {
     F("providers", "table<string, integer|string|neap.answer|(integer|string|neap.answer)[]>?",
       "What a provider or a model answers, one a call; the last one repeats."),
     F("after_ms", "integer?", "How much time passes before the request.", nil, ms),
+    F("leaves_after_ms", "integer?", "When the client goes away, counted from its request; it stays unless said.", nil,
+      ms),
     F("seed", "integer?", "Of chance, from this request on; each test begins with 1.") } },
+  { name = "neap.look", text = "What stands when the alert hook is asked.", fields = {
+    F("after_ms", "integer?", "How much time passes before.", nil, ms),
+    F("budgets", "table<string, number>?", 'USD that are spent already: ["tenant:acme/day"] = 4.99.', nil, usd),
+    F("breakers", "table<string, neap.breaker>?", "Which models are in trouble."),
+    F("seed", "integer?", "Of chance, from here on.") } },
+  { name = "neap.told", text = "What the alert hook says.", fields = {
+    F("alarms", "neap.alarm[]", "Its list: what is told, and what is not."),
+    F("returned", "string", 'What it returned, in short: "alarms", "nothing", or how it failed.'),
+    F("why", "string?", "Its second value."), F("error", "string?", "What went wrong in it."),
+    F("at", "string?", "Where: file and line."),
+    F("steps", "integer", "About how many instructions it took.") } },
   { name = "neap.answer", text = "What a scripted provider answers.", fields = {
     F("text", "string?", "The words."),
     F("after_ms", "integer?", "How long it takes; 300 unless said.", nil, ms),
@@ -232,6 +245,7 @@ local classes = {
     F("finish", "string?", "The provider's reason for ending.") } },
   { name = "neap.run", text = "What came of a play.", fields = {
     F("status", "integer", "The HTTP status that the caller got."),
+    F("cancelled", "boolean?", "Whether the client had gone before it was answered."),
     F("text", "string?", "What the caller read."),
     F("model", "string?", "Which model answered."),
     F("provider", "string?", "Whose model it is."),
@@ -351,6 +365,9 @@ N("test.each", "name: string, list: any[], fn: fun(item: any)", "", "Announces a
 N("play", "given: neap.play", "neap.run", "Sends a request through the real engine, with virtual time and scripted "
   .. "providers.", 'play { request = { prompt = "hi" }, providers = { openai = 500 } }',
   { files = "test", errors = "an unknown name in what is given" })
+N("alerts", "given: neap.look", "neap.told", "Asks the alert hook, as happens every 10 s; it sees what was played "
+  .. "before in this test.", 'alerts { after_ms = 10000 }',
+  { files = "test", errors = "an unknown name in what is given, a set without alert.lua" })
 N("recorded", "pattern: string", "", "Announces a test for each file of recorded requests with the outcome that is "
   .. "wanted.", 'recorded("cases/*.json")', { files = "test", errors = "a pattern that no file has" })
 N("expect", "got: any, wanted: any", "", "Fails the test unless both are equal; tables are compared by content.",

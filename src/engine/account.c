@@ -9,7 +9,7 @@
 #define KEPT_BYTES 16384
 #define TILL_ATTEMPTS 32 /* more than max_attempts and every key together */
 
-static unsigned status_of(const struct np_exchange *x)
+unsigned np_account_status(const struct np_exchange *x)
 {
     return x->client_gone && !x->outcome.status ? 499 : x->outcome.status;
 }
@@ -49,7 +49,7 @@ static void enter(const struct np_account_env *env, const struct np_exchange *x,
 static void count(const struct np_account_env *env, const struct np_exchange *x)
 {
     uint32_t endpoint = x->endpoint->slot;
-    unsigned status = status_of(x);
+    unsigned status = np_account_status(x);
     uint64_t took_ns = x->end_ns - x->accept_ns;
     uint64_t own_ns = took_ns > x->upstream_ns ? took_ns - x->upstream_ns : 0;
     bool caller = (status >= 400 && status < 500) || x->client_gone;
@@ -111,7 +111,7 @@ static void log_line(const struct np_exchange *x)
                           : x->outcome.degraded ? np_reason_name(x->outcome.reason)
                                                 : "ok";
     np_log(NP_LOG_INFO, "request", NP_KVS("request", x->id), NP_KVS("endpoint", x->endpoint->path),
-           NP_KVS("tenant", x->tenant->name), NP_KVI("status", status_of(x)),
+           NP_KVS("tenant", x->tenant->name), NP_KVI("status", np_account_status(x)),
            NP_KVS("outcome", outcome), NP_KVS("model", model), NP_KVI("tokens", tokens),
            NP_KVM("cost_usd", x->cost_nusd), NP_KVI("attempts", x->n_attempts),
            NP_KVI("ms", (x->end_ns - x->accept_ns) / NP_NS_PER_MS), NP_KVS("policy", x->policy));

@@ -27,6 +27,8 @@ struct np_account_env {
 
 /* x->end_ns is set, its driver is idle. Frees x. told: with log line and record. */
 void np_account_close(const struct np_account_env *env, struct np_exchange *x, bool told);
+/* The status that the client got; 499 where it left before it could be told. */
+unsigned np_account_status(const struct np_exchange *x);
 /* The record of a call that was refused before it became an exchange. endpoint NULL: not known. */
 void np_account_refusal(const struct np_account_env *env, const struct np_refusal *r,
                         const char *request_id, const struct np_endpoint *endpoint,

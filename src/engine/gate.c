@@ -72,17 +72,31 @@ static void fresh(void *ctx)
 }
 
 /* A test may play on and on, and hooks' steps are not its own: so the time is looked at here too. */
-static enum np_err play(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown)
+static enum np_err has_play(struct trial *t, struct np_buf *out)
 {
-    struct trial *t = ctx;
-    (void)shown;
     if (is_over(t)) {
         np_buf_puts(out, "the time that a reload gives to all tests is over");
         return NP_E_INVALID;
     }
     if (!t->play)
         t->play = np_play_new(t->set, SEED);
-    return t->play ? np_play_run(t->play, given, out) : NP_E_NOMEM;
+    return t->play ? NP_OK : NP_E_NOMEM;
+}
+
+static enum np_err play(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown)
+{
+    struct trial *t = ctx;
+    enum np_err err = has_play(t, out);
+    (void)shown;
+    return err ? err : np_play_run(t->play, given, out);
+}
+
+static enum np_err alerts(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown)
+{
+    struct trial *t = ctx;
+    enum np_err err = has_play(t, out);
+    (void)shown;
+    return err ? err : np_play_alerts(t->play, given, out);
 }
 
 /* A message of several lines as one. */
@@ -121,7 +135,8 @@ enum np_err np_gate_test(struct np_policyset *set, const atomic_bool *stop,
 {
     struct trial t = {
         .set = set, .problems = problems, .stop = stop, .until_ns = cpu_ns() + NP_GATE_TESTS_NS};
-    const struct np_test_ground ground = {.fresh = fresh, .play = play, .ctx = &t};
+    const struct np_test_ground ground = {
+        .fresh = fresh, .play = play, .alerts = alerts, .ctx = &t};
     const struct np_test_order order = {
         .ground = &ground, .done = done, .is_over = is_over, .ctx = &t};
     struct np_test_counts counts;

@@ -2,6 +2,7 @@
 #include "engine/play_impl.h"
 
 #include "base/log.h"
+#include "engine/alert_hook.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,9 +76,10 @@ static enum np_err want_object(struct np_play *p, const char *what, struct np_sp
 
 static enum np_err read_given(struct np_play *p, struct np_span given, struct np_play_given *g)
 {
-    static const char *const names[] = {"request",   "budgets",  "breakers",
-                                        "providers", "after_ms", "seed"};
+    static const char *const names[] = {"request",  "budgets", "breakers",       "providers",
+                                        "after_ms", "seed",    "leaves_after_ms"};
     struct np_span *const parts[] = {&g->request, &g->budgets, &g->breakers, &g->providers};
+    int64_t *const numbers[] = {&g->after_ms, &g->seed, &g->leaves_after_ms};
     struct np_span key, name, value;
     enum np_err err = want_object(p, "what is played", given);
     g->seed = -1;
@@ -86,12 +88,12 @@ static enum np_err read_given(struct np_play *p, struct np_span given, struct np
     for (struct np_json_walk w = np_json_walk(given); np_json_member(&w, &key, &value);) {
         size_t i = 0;
         err = np_play_name(p, key, &name);
-        while (!err && i < 6 && !np_span_is(name, names[i]))
+        while (!err && i < 7 && !np_span_is(name, names[i]))
             i++;
-        if (!err && i == 6)
-            err = np_play_unknown(p, "field", name, names, 6);
+        if (!err && i == 7)
+            err = np_play_unknown(p, "field", name, names, 7);
         else if (!err && i >= 4)
-            err = np_play_whole(p, names[i], value, i == 4 ? &g->after_ms : &g->seed);
+            err = np_play_whole(p, names[i], value, numbers[i - 4]);
         else if (!err)
             err = want_object(p, names[i], value);
         if (err)
@@ -99,8 +101,9 @@ static enum np_err read_given(struct np_play *p, struct np_span given, struct np
         if (i < 4)
             *parts[i] = value;
     }
-    if (g->after_ms > MAX_AFTER_MS)
-        return np_play_fault(p, "after_ms is more than 40 days");
+    if (g->after_ms > MAX_AFTER_MS || g->leaves_after_ms > MAX_AFTER_MS)
+        return np_play_fault(p, "%s is more than 40 days",
+                             g->after_ms > MAX_AFTER_MS ? "after_ms" : "leaves_after_ms");
     return NP_OK;
 }
 
@@ -219,7 +222,8 @@ static enum np_err play(struct np_play *p, struct np_span given, struct np_play_
     struct np_sim_client client = {.body = np_buf_view(&g->body),
                                    .endpoint = g->endpoint,
                                    .tenant = g->tenant,
-                                   .at_ns = p->at_ns};
+                                   .at_ns = p->at_ns,
+                                   .leaves_after_ns = (uint64_t)g->leaves_after_ms * NP_NS_PER_MS};
     make_room_for_hedge(p, g);
     if (g->seed >= 0)
         np_sim_seed(p->sim, (uint64_t)g->seed);
@@ -240,6 +244,36 @@ static enum np_err pass(struct np_play *p, struct np_span given, struct np_play_
     if (!err)
         np_sim_pass(p->sim, p->at_ns);
     return err;
+}
+
+static enum np_err look(struct np_play *p, struct np_span given, struct np_play_given *g)
+{
+    struct np_alarms alarms;
+    struct np_hook_report report;
+    enum np_err err = read_given(p, given, g);
+    if (!err && (g->request.p || g->providers.p || g->leaves_after_ms))
+        err = np_play_fault(p, "the alert hook is asked without a request: play some before");
+    if (!err && !np_policyset_has_hook(p->set, NP_HOOK_alert))
+        err = np_play_fault(p, "the set has no alert.lua");
+    if (!err)
+        err = set_world(p, g);
+    if (err)
+        return err;
+    struct np_exchange *x = np_alert_stand_in(p->set);
+    if (!x)
+        return NP_E_NOMEM;
+    np_sim_pass(p->sim, p->at_ns);
+    if (g->seed >= 0)
+        np_sim_seed(p->sim, (uint64_t)g->seed);
+    x->accept_ns = x->deadline_ns = np_sim_now_ns(p->sim);
+    x->at_wall_ms = np_sim_wall_ms(x->accept_ns);
+    drop_lines(p);
+    np_log_use_ring(p->log);
+    np_hook_alert(np_sim_script(p->sim), x, &alarms, &report);
+    np_log_use_ring(NULL);
+    np_play_on_alerts(p, x, &alarms);
+    np_exchange_free(x);
+    return NP_OK;
 }
 
 /* Makes the exchange and reads its body, as the driver would. */
@@ -298,6 +332,11 @@ enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *
 enum np_err np_play_world(struct np_play *p, struct np_span given, struct np_buf *out)
 {
     return perform(p, pass, given, out);
+}
+
+enum np_err np_play_alerts(struct np_play *p, struct np_span given, struct np_buf *out)
+{
+    return perform(p, look, given, out);
 }
 
 enum np_err np_play_exchange(struct np_play *p, struct np_span given, const char *id,

@@ -12,9 +12,11 @@
  *              "too_long", …), usage {prompt, completion, cached}, finish. Where nothing is said, a good
  *              answer comes after 300 ms.
  *   after_ms   time that passes before the request
+ *   leaves_after_ms  when the client goes away, counted from its request; 0: it stays
+ *   seed       of chance, from this request on
  *
- * The run: status, text, model, provider, degraded, reason, finish_reason, retry_after_s, cost_usd,
- * latency_ms, plan, attempts, skipped, dropped, error, hooks (by name, a list of {returned, why}) and
+ * The run: status, cancelled, text, model, provider, degraded, reason, finish_reason, retry_after_s,
+ * cost_usd, latency_ms, plan, attempts, skipped, dropped, error, hooks (by name, a list of {returned, why}) and
  * calls (of hooks, in their order: hook, returned, why, error, at, steps). It is the same whenever the same is
  * played; np_play_shown has it in lines, with real microseconds. */
 #ifndef NP_ENGINE_PLAY_H
@@ -40,6 +42,11 @@ enum np_err np_play_run(struct np_play *p, struct np_span given, struct np_buf *
  * only. */
 enum np_err np_play_world(struct np_play *p, struct np_span given,
                           struct np_buf *out) NP_MUST_CHECK;
+/* As the monitor does every 10 s: asks the alert hook, after after_ms. Given as to np_play_world, without
+ * providers. Appends {alarms: [{alert, subject, severity, text, silence}], returned, why, error, at, steps};
+ * errors as np_play_run has them. */
+enum np_err np_play_alerts(struct np_play *p, struct np_span given,
+                           struct np_buf *out) NP_MUST_CHECK;
 /* The exchange that a request would make, parsed, with this id; nothing happens to it, and it is the
  * caller's to free (np_exchange_free) before the set is. */
 enum np_err np_play_exchange(struct np_play *p, struct np_span given, const char *id,

@@ -47,6 +47,7 @@ struct np_play_given {
     struct np_span request, budgets, breakers, providers; /* p NULL: none */
     int64_t after_ms;
     int64_t seed;                  /* of chance from here on; -1: it goes on */
+    int64_t leaves_after_ms;       /* 0: the client stays */
     struct np_buf body;            /* of the request, without tenant and endpoint */
     const char *tenant, *endpoint; /* tenant NULL: the first */
 };
@@ -85,5 +86,8 @@ enum np_err np_play_budgets(struct np_play *p, struct np_span budgets) NP_MUST_C
 
 /* play_run.c: the finished exchange as the run. */
 void np_play_on_closed(void *ctx, const struct np_exchange *x);
+/* play_run.c: what the alert hook said; its note is in x. */
+void np_play_on_alerts(struct np_play *p, const struct np_exchange *x,
+                       const struct np_alarms *alarms);
 
 #endif

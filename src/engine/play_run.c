@@ -2,6 +2,7 @@
 #include "engine/play_impl.h"
 
 #include "base/log.h"
+#include "engine/account.h"
 #include "engine/run_print.h"
 #include "model/record.h"
 
@@ -33,9 +34,11 @@ static void put_text(struct np_json_w *w, const char *key, struct np_span s)
 static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
 {
     const struct np_outcome *o = &x->outcome;
-    np_json_w_i64(w, "status", o->status);
+    np_json_w_i64(w, "status", np_account_status(x));
+    if (x->client_gone)
+        np_json_w_bool(w, "cancelled", true);
     np_json_w_bool(w, "degraded", o->degraded);
-    if (!o->refused) {
+    if (!o->refused && o->status) {
         np_json_w_str(w, "text", o->text);
         np_json_w_cstr(w, "finish_reason", np_finish_name(o->finish));
     }
@@ -161,6 +164,55 @@ static void print_log(struct np_play *p)
             (void)np_buf_printf(&p->shown, "log       %.*s\n", (int)line.n, line.p);
         np_ring_pop(p->log);
     }
+}
+
+static void put_alarm(struct np_json_w *w, const struct np_alarm *a)
+{
+    np_json_w_begin(w, '{');
+    np_json_w_cstr(w, "alert", a->alert);
+    put_text(w, "subject", np_span_of(a->subject));
+    put_text(w, "severity", np_span_of(a->severity));
+    put_text(w, "text", np_span_of(a->text));
+    if (a->silence)
+        np_json_w_bool(w, "silence", true);
+    np_json_w_end(w, '}');
+}
+
+/* "alarm     ticket  slow  gpt-4.1: gpt-4.1 is slow", "silenced  breaker  every subject" */
+static void print_alarm(struct np_buf *b, const struct np_alarm *a)
+{
+    if (a->silence)
+        (void)np_buf_printf(b, "silenced  %s  %s\n", a->alert,
+                            a->subject[0] ? a->subject : "every subject");
+    else
+        (void)np_buf_printf(b, "alarm     %s  %s%s%s: %s\n", a->severity, a->alert,
+                            a->subject[0] ? "  " : "", a->subject, a->text);
+}
+
+void np_play_on_alerts(struct np_play *p, const struct np_exchange *x,
+                       const struct np_alarms *alarms)
+{
+    const struct np_hook_note *h = &x->notes[0];
+    struct np_json_w w;
+    np_require(x->n_notes == 1);
+    np_run_print_steps(&p->shown, x);
+    print_log(p);
+    np_json_w_init(&w, p->out);
+    np_json_w_begin(&w, '{');
+    np_json_w_begin_key(&w, "alarms", '[');
+    for (size_t i = 0; i < alarms->n; i++) {
+        put_alarm(&w, &alarms->list[i]);
+        print_alarm(&p->shown, &alarms->list[i]);
+    }
+    np_json_w_end(&w, ']');
+    np_json_w_str(&w, "returned", h->returned);
+    put_text(&w, "why", h->why);
+    put_text(&w, "error", h->error);
+    put_text(&w, "at", h->at);
+    np_json_w_i64(&w, "steps", h->steps);
+    np_json_w_end(&w, '}');
+    if (p->seen)
+        p->seen(p->seen_ctx, x);
 }
 
 void np_play_on_closed(void *ctx, const struct np_exchange *x)

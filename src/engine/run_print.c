@@ -180,7 +180,9 @@ void np_run_print_end(struct np_buf *b, const struct np_exchange *x)
         np_buf_char(b, '\n');
         return;
     }
-    if (o->degraded)
+    if (x->client_gone)
+        (void)np_buf_puts(b, "cancelled  the client left");
+    else if (o->degraded)
         (void)np_buf_printf(b, "degraded  %u  %s", o->status, np_reason_name(o->reason));
     else if (o->broken)
         (void)np_buf_printf(b, "broke off  %s  %s", x->answered_by->name, np_refusal_name(r->type));

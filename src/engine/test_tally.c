@@ -29,6 +29,7 @@ static const struct outcome outcomes[NP_HOOK_COUNT][ERROR] = {
                        {"\"fail\"", ""}},
     [NP_HOOK_respond] = {NOTHING, {"\"degrade\"", "degrade"}, {"text", ""}},
     [NP_HOOK_degrade] = {NOTHING, {"text", ""}},
+    [NP_HOOK_alert] = {NOTHING, {"list", ""}},
 };
 
 const char *np_tally_outcome(enum np_hook hook, size_t i)

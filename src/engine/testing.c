@@ -72,16 +72,29 @@ static void seen(void *ctx, const struct np_exchange *x)
     np_tally_add(&t->tally, x);
 }
 
+static bool has_play(struct np_testing *t)
+{
+    if (t->play)
+        return true;
+    t->play = np_play_new_timed(t->set, SEED, t->timed);
+    if (t->play)
+        np_play_watch(t->play, seen, t);
+    return t->play != NULL;
+}
+
 static enum np_err play(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown)
 {
     struct np_testing *t = ctx;
-    if (!t->play) {
-        t->play = np_play_new_timed(t->set, SEED, t->timed);
-        if (!t->play)
-            return NP_E_NOMEM;
-        np_play_watch(t->play, seen, t);
-    }
-    enum np_err err = np_play_run(t->play, given, out);
+    enum np_err err = has_play(t) ? np_play_run(t->play, given, out) : NP_E_NOMEM;
+    if (!err)
+        np_buf_span(shown, np_play_shown(t->play));
+    return err;
+}
+
+static enum np_err alerts(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown)
+{
+    struct np_testing *t = ctx;
+    enum np_err err = has_play(t) ? np_play_alerts(t->play, given, out) : NP_E_NOMEM;
     if (!err)
         np_buf_span(shown, np_play_shown(t->play));
     return err;
@@ -154,6 +167,7 @@ static enum np_err run_all(struct np_testing *t, struct np_test_counts *counts)
     bool measured = t->timed;
     const struct np_test_ground ground = {.fresh = fresh,
                                           .play = play,
+                                          .alerts = alerts,
                                           .rewrite =
                                               t->options->update && !measured ? rewrite : NULL,
                                           .ctx = t};

@@ -1,4 +1,4 @@
-/* The C side of tests: their states, test, play and expect, and what a failure says. */
+/* The C side of tests: their states, test, play, alerts and expect, and what a failure says. */
 #include "script/testhost_impl.h"
 
 #include <fnmatch.h>
@@ -73,7 +73,11 @@ static int each(lua_State *L)
     return np_testhost_announce(L, host_of(L), "each", 3);
 }
 
-int np_testhost_play(lua_State *L, struct np_test_host *h)
+typedef enum np_err on_ground(void *ctx, struct np_span given, struct np_buf *out,
+                              struct np_buf *shown);
+
+/* Hands the table on the top to the ground; what comes of it takes its place. */
+static int hand_over(lua_State *L, struct np_test_host *h, const char *name, on_ground *act)
 {
     np_testhost_helper(L, h, "prepare", 1);
     int at = lua_gettop(L);
@@ -81,15 +85,19 @@ int np_testhost_play(lua_State *L, struct np_test_host *h)
     np_buf_reset(&h->run);
     np_buf_reset(&h->trace);
     if (!np_ljson_encode(L, at, &h->given, NP_JSON_DEPTH))
-        return np_state_type_error(L, "play: %s", lua_tostring(L, -1));
-    const struct np_test_ground *ground = h->order->ground;
-    enum np_err err = ground->play(ground->ctx, np_buf_view(&h->given), &h->run, &h->trace);
+        return np_state_type_error(L, "%s: %s", name, lua_tostring(L, -1));
+    enum np_err err = act(h->order->ground->ctx, np_buf_view(&h->given), &h->run, &h->trace);
     if (err == NP_E_INVALID)
-        return np_state_type_error(L, "play: %.*s", (int)h->run.n, h->run.n ? h->run.p : "");
+        return np_state_type_error(L, "%s: %.*s", name, (int)h->run.n, h->run.n ? h->run.p : "");
     if (err || np_buf_failed(&h->run))
-        return luaL_error(L, "play: %s", np_err_text(err ? err : NP_E_NOMEM));
+        return luaL_error(L, "%s: %s", name, np_err_text(err ? err : NP_E_NOMEM));
     np_ljson_push(L, np_buf_view(&h->run));
     return 1;
+}
+
+int np_testhost_play(lua_State *L, struct np_test_host *h)
+{
+    return hand_over(L, h, "play", h->order->ground->play);
 }
 
 static int play(lua_State *L)
@@ -100,6 +108,16 @@ static int play(lua_State *L)
     want(L, 1, LUA_TTABLE, "play{request = {…}}");
     lua_settop(L, 1);
     return np_testhost_play(L, h);
+}
+
+static int alerts(lua_State *L)
+{
+    struct np_test_host *h = host_of(L);
+    if (!h->running)
+        return np_state_type_error(L, "alerts: only tests can ask, not their file");
+    want(L, 1, LUA_TTABLE, "alerts{after_ms = …}");
+    lua_settop(L, 1);
+    return hand_over(L, h, "alerts", h->order->ground->alerts);
 }
 
 int np_testhost_unexpected(lua_State *L, struct np_test_host *h)
@@ -193,11 +211,9 @@ static void tell_file(struct np_test_host *h, const char *text)
 /* Trusted: 1 host, 2 what testing.lua returned. */
 static int open_file(lua_State *L)
 {
-    static const luaL_Reg natives[] = {{"test", test},
-                                       {"each", each},
-                                       {"play", play},
-                                       {"expect", expect},
-                                       {"recorded", np_testcase_recorded},
+    static const luaL_Reg natives[] = {{"test", test},     {"each", each},
+                                       {"play", play},     {"alerts", alerts},
+                                       {"expect", expect}, {"recorded", np_testcase_recorded},
                                        {NULL, NULL}};
     struct np_test_host *h = lua_touserdata(L, 1);
     lua_pushvalue(L, 2);

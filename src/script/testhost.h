@@ -1,5 +1,5 @@
 /* Runs the *_test.lua files of a policy set, each in a Lua state of its own, within limits of steps.
- * Files see what policies see, and test, test.each, play, expect and recorded (lua/neap/testing.lua). What play
+ * Files see what policies see, and test, test.each, play, alerts, expect and recorded (lua/neap/testing.lua). What play
  * does is lent by the engine, as JSON both ways, so that this room needs to know no ground. */
 #ifndef NP_SCRIPT_TESTHOST_H
 #define NP_SCRIPT_TESTHOST_H
@@ -14,6 +14,9 @@ struct np_test_ground {
     /* Plays what the test gave and appends the run, and to shown how it is told to people, in lines.
      * NP_E_INVALID: what was given is wrong, and out says how. NP_E_NOMEM. */
     enum np_err (*play)(void *ctx, struct np_span given, struct np_buf *out, struct np_buf *shown);
+    /* The same for what a test gives to the alert hook. */
+    enum np_err (*alerts)(void *ctx, struct np_span given, struct np_buf *out,
+                          struct np_buf *shown);
     /* Writes a recorded case of the set anew; NULL: cases are compared and never written. False, with
      * the reason in why, when it can't. */
     bool (*rewrite)(void *ctx, const char *name, struct np_span text, struct np_buf *why);

@@ -91,7 +91,8 @@ test.each("no_hook_of_the_guide_fails", faults, function(fault)
   end
 end)
 END
-for example in "$folder.guide"/*; do
+mapfile -t examples < <(printf '%s\n' "$folder.guide"/* | sort -V)
+for example in "${examples[@]}"; do
     name=${example##* }
     cp "$example" "$folder/$name"
     chmod go-w "$folder/$name"
@@ -100,12 +101,12 @@ for example in "$folder.guide"/*; do
         fault "the guide's $name does not pass the check: $output"
     wants 0 ' passed, 0 failed' test "$folder"
     case $name in
-    *_test.lua) rm "$folder/$name" ;;
+    *_test.lua) rm -f "$folder/$name" "$folder/alert.lua" ;;
+    alert.lua) ;; # the next is its test
     *) cp "$NEAP_SOURCE/policies/$name" "$folder" 2>/dev/null || rm "$folder/$name" ;;
     esac
 done
 rm "$folder/calm_test.lua"
-examples=("$folder.guide"/*)
 [ "${#examples[@]}" -ge 11 ] || fault "only ${#examples[@]} examples were found in the guide"
 
 [ "$faults" -eq 0 ]

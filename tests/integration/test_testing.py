@@ -66,6 +66,51 @@ class Testing(case.Case):
         ):
             self.assertRegex(out, piece)
 
+    def test_the_alert_hook_is_asked_and_its_failures_show_what_it_said(self):
+        self.put("alert.lua", "return function(stats)\n"
+                 "  if not stats.p95('gpt-4.1') then return end\n"
+                 "  return { { alert = 'slow', subject = 'gpt-4.1', severity = 'ticket', text = 'it is slow' },\n"
+                 "    { alert = 'breaker', silence = true } }, 'p95 is known'\nend\n")
+        self.put("a_test.lua", 'test("asked", function()\n'
+                 '  expect(alerts({}).returned, "nothing")\n'
+                 '  for _ = 1, 30 do play { request = { prompt = "hi", model = "gpt-4.1" } } end\n'
+                 '  local told = alerts { after_ms = 10000 }\n'
+                 '  expect(told.alarms, { { alert = "slow", subject = "gpt-4.1", severity = "ticket",\n'
+                 '    text = "it is slow" }, { alert = "breaker", silence = true } })\n'
+                 '  expect(told.why, "p95 is unknown")\n'
+                 'end)\n')
+        out = self.run_tests("--coverage", status=1)
+        for piece in (
+            r'  a_test\.lua:7:  expect\(told\.why, "p95 is unknown"\)\n',
+            r'    got       "p95 is known"\n',
+            r"\n    alert +\d+ us +\d+ steps  alarms +alert\.lua:\d +because p95 is known\n"
+            r"    alarm     ticket  slow  gpt-4\.1: it is slow\n    silenced  breaker  every subject\n",
+            r"\n  alert     nothing 1, list 1\n",
+        ):
+            self.assertRegex(out, piece)
+
+    def test_what_alerts_can_t_be_asked_with_is_said(self):
+        asked = {"alerts {}": "alerts: the set has no alert.lua",
+                 'alerts { request = { prompt = "x" } }': "alerts: the alert hook is asked without a request",
+                 "alerts { after = 1 }": 'alerts: there is no field "after"; did you mean "after_ms"?',
+                 "alerts()": "alerts{after_ms = …}: a table is wanted, got a no value"}
+        for n, call in enumerate(asked):
+            self.put(f"a{n}_test.lua", f'test("t{n}", function()\n  {call}\nend)\n')
+        out = self.run_tests(status=1)
+        for message in asked.values():
+            self.assertIn(f"\n    {message}", out)
+
+    def test_a_client_leaves_when_it_is_told_to(self):
+        self.put("a_test.lua", 'test("t", function()\n'
+                 '  local run = play { request = { prompt = "hi" }, leaves_after_ms = 200 }\n'
+                 '  expect({ run.status, run.cancelled, run.latency_ms }, { 499, true, 200 })\n'
+                 '  expect(run.attempts[1].class, "ok")\n'
+                 'end)\n')
+        out = self.run_tests(status=1)
+        for piece in (r'    got       "cancelled"\n', r"    attempt 1 \S+ +\S+ cancelled +\d+ tokens +\$\S+ +200 ms\n",
+                      r"    cancelled  the client left  1 attempt  \$\S+  200 ms\n"):
+            self.assertRegex(out, piece)
+
     def test_the_words_of_a_hook_that_fails_are_in_the_run(self):
         self.put("respond.lua", "return function(_, reply)\n  local x\n  return x.text\nend\n")
         self.put("a_test.lua", 'test("t", function()\n'

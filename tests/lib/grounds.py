@@ -1,13 +1,14 @@
 """The same scenarios on both grounds: `neap serve` before `neap mock`, and `neap test`. Each scenario
 has providers, models, an endpoint and an account of its own, so that breakers, keys and money are as
 fresh as at the start of a test; within it, requests follow one another and all of that carries on. Some are
-streamed, some come from one tenant and some from another, some bring more context than fits, and some wait
-until breakers that opened let a call through again."""
+streamed, some come from one tenant and some from another, some bring more context than fits, some wait until
+breakers that opened let a call through again, and some are of clients that leave while a slow call is under way."""
 
 import hashlib
 import os
 import random
 import re
+import threading
 import time
 
 import case
@@ -17,6 +18,8 @@ import procs
 BATCH = 30  # two providers each: a process has room for 64
 OPEN_MS = 4000  # of breakers that open for less than a scenario lasts
 WAIT_MS = 4500
+# A client leaves long after what is quick, and long before a slow answer is there.
+LEAVES_MS, SLOW_MS = 1500, 4000
 
 # How a class comes about: what play is told, and what the mock answers in either dialect.
 CLASSES = {
@@ -84,7 +87,7 @@ HOOKS = {
 DECIDED = """
 local function decided(run)
   local made = {
-    outcome = run.error and run.error.type or run.degraded and "degraded" or "ok",
+    outcome = run.cancelled and "cancelled" or run.error and run.error.type or run.degraded and "degraded" or "ok",
     reason = run.reason, model = run.model, cost = run.cost_usd, plan = run.plan, hedge = run.hedge,
     skipped = run.skipped, text = run.text, dropped = run.dropped, attempts = {}, hooks = {},
   }
@@ -145,6 +148,7 @@ class Scenario:
         self.path = f"/api/s{number}/reply"
         self.tenants = [f"t{number}{letter}" for letter in "vw"]
         self.heals = self.rng.random() < 0.12
+        self.drains = self.rng.random() < 0.4
         self.requests = [self.request(i) for i in range(5 if self.heals else self.rng.randint(1, 4))]
 
     def metadata(self):
@@ -179,8 +183,12 @@ class Scenario:
         if rng.random() < 0.3:
             context = [{"id": f"c{k}", "text": "some words of it " * rng.randint(1, 40),
                         "priority": rng.randint(1, 5)} for k in range(rng.randint(1, 6))]
+        leaves = not self.heals and rng.random() < 0.15
+        for each in answers.values():
+            if leaves and rng.random() < 0.7:
+                each[0] = (each[0][0], {**each[0][1], "after_ms": SLOW_MS})
         return {"prompt": f"scenario {self.number}, request {i}", "metadata": self.metadata(),
-                "answers": answers, "stream": rng.random() < 0.3, "context": context,
+                "answers": answers, "leaves_ms": LEAVES_MS if leaves else 0, "stream": rng.random() < 0.3, "context": context,
                 "tenant": rng.choice(self.tenants),
                 "wait_ms": WAIT_MS if self.heals and i == 3 else 0}
 
@@ -207,6 +215,8 @@ class Scenario:
                                      "limit_usd": 0.0008})
         policies.endpoint(f"s{n}", self.models, deadline_ms=120000,
                           max_attempts=rng.randint(1, 6), max_tokens=200)
+        if self.drains:
+            policies.endpoints[self.path]["on_disconnect"] = "drain"
         if rng.random() < 0.4:
             policies.budgets.append({"account": f"endpoint:{self.path}", "window": "day",
                                      "limit_usd": rng.choice([0.0005, 0.001, 0.002])})
@@ -238,6 +248,7 @@ class Scenario:
                                  "tenant": request["tenant"], "context": request["context"],
                                  "stream": request["stream"] or None},
                      "after_ms": request["wait_ms"] or None,
+                     "leaves_after_ms": request["leaves_ms"] or None,
                      "providers": providers}
             lines.append(f"  expect(decided(play({lua(given)})), {lua(decisions)})\n")
         return "".join(lines) + "end)\n"
@@ -260,7 +271,7 @@ class Hedged(Scenario):
         return m
 
     def request(self, i):
-        made = {**super().request(i), "stream": False, "context": None}
+        made = {**super().request(i), "stream": False, "context": None, "leaves_ms": 0}
         for model, answers in made["answers"].items():
             ok = {"text": "Sure.", "usage": {"prompt": 9, "completion": 5, "cached": 0}}
             slow = self.LATER_MS if model[0] != "z" else self.rng.choice([1, self.LAST_MS])
@@ -317,7 +328,9 @@ end }} }}
                 server.ask({"prompt": "warm", "metadata": {"any": "fail"}}, scenario.path, headers)
             time.sleep(request["wait_ms"] / 1000)
             body = {name: request[name] for name in ("prompt", "metadata", "context") if request[name] is not None}
-            if request["stream"]:
+            if request["leaves_ms"]:
+                made.append(self.leave(server, scenario, request, body, headers))
+            elif request["stream"]:
                 with server.conn(timeout=60) as conn:
                     stream = server.stream(body, scenario.path, headers, conn)
                     made.append((stream.get("X-Request-Id"), read(stream)))
@@ -325,6 +338,27 @@ end }} }}
                 reply = server.ask(body, scenario.path, headers, timeout=60)
                 made.append((reply.get("X-Request-Id"), reply.json()))
         return made
+
+    def leave(self, server, scenario, request, body, headers):
+        """Asks, and goes away where nothing comes for so long. The next one asks when all has ended."""
+        name = f"left-{scenario.number}-{request['prompt'][-1]}"
+        headers = [*headers, ("X-Request-Id", name)]
+        got = {}
+        with server.conn(timeout=request["leaves_ms"] / 1000) as conn:
+            try:
+                if request["stream"]:
+                    got = read(server.stream(body, scenario.path, headers, conn))
+                else:
+                    got = conn.ask("POST", scenario.path, body, headers).json()
+            except TimeoutError:
+                pass
+
+        def ended():
+            with self.reading:
+                return server.read_records().get(name)
+
+        procs.wait_for(ended, 20)
+        return name, got
 
     def batch(self, first, n, kind):
         """Plays n scenarios on both grounds; how many requests there were, and who differs."""
@@ -355,13 +389,15 @@ end }} }}
         for request, decision in zip(scenario.requests, decisions):
             self.noted["streamed"] += request["stream"] and bool(decision["text"])
             self.noted["dropped"] += bool(decision["dropped"])
+            self.noted["read on"] += scenario.drains and decision["outcome"] == "cancelled"
             called = {attempt["model"] for attempt in decision["attempts"]}
             self.noted["closed again"] += len(called & opened)
             opened |= {skip["model"] for skip in decision["skipped"] if skip["why"] == "breaker"}
 
     def compare(self, count, kind=Scenario):
         seen, differing, words = [], [], ""
-        self.noted = {"streamed": 0, "dropped": 0, "closed again": 0}
+        self.noted = {"streamed": 0, "dropped": 0, "closed again": 0, "read on": 0}
+        self.reading = threading.Lock()
         for first in range(0, count, BATCH):
             got, differ, out = self.batch(first, min(BATCH, count - first), kind)
             self.doCleanups()

@@ -150,17 +150,24 @@ local function fields_as_lua(name)
   return "{ " .. table.concat(list, ", ") .. " }"
 end
 
+-- Hooks of which each run tells something.
+local telling = {
+  retry = "return function() error('no') end\n",
+  alert = "local n = 0\nreturn function()\n  n = n + 1\n  if n == 1 then error('no') end\n"
+    .. "  return { { alert = 'a', severity = 'info', text = 'b' } }, 'as asked'\nend\n",
+  route = "return function(req)\n  if not (req.metadata or {}).hedge then return end\n"
+    .. '  return { { model = "gpt-4.1-mini", hedge_after_ms = 100 }, "claude-haiku-4-5" }\nend\n',
+}
+
 test("what runs have is told, and nothing else", function()
   local dir = os.tmpname()
   os.remove(dir)
   run(neap .. " init " .. dir)
   local told = {}
-  for _, name in ipairs { "run", "run_attempt", "run_skip", "run_hook", "run_call", "run_error" } do
+  for _, name in ipairs { "run", "run_attempt", "run_skip", "run_hook", "run_call", "run_error", "told" } do
     told[#told + 1] = name .. " = " .. fields_as_lua("neap." .. name)
   end
-  write(dir .. "/retry.lua", "return function() error('no') end\n")
-  write(dir .. "/route.lua", "return function(req)\n  if not (req.metadata or {}).hedge then return end\n"
-    .. '  return { { model = "gpt-4.1-mini", hedge_after_ms = 100 }, "claude-haiku-4-5" }\nend\n')
+  for name, text in pairs(telling) do write(dir .. "/" .. name .. ".lua", text) end
   write(dir .. "/policies_test.lua", "local told = { " .. table.concat(told, ",\n  ") .. " }\n" .. [[
 local seen = {}
 local function look(class, t)
@@ -173,6 +180,7 @@ end
 
 local plays = {
   {},
+  { leaves_after_ms = 100 },
   { providers = { openai = { 500, 500 }, anthropic = { status = 429, retry_after = 3 } } },
   { providers = { ["gpt-4.1-mini"] = { error = "rejected" } } },
   { request = { prompt = "hi", metadata = { hedge = "yes" } }, providers = { openai = { { after_ms = 5000 } } } },
@@ -194,6 +202,7 @@ test("runs", function()
     end
     if run.error then look("run_error", run.error) end
   end
+  for _ = 1, 2 do look("told", alerts { after_ms = 10000 }) end
   for class, fields in pairs(told) do
     for field in pairs(fields) do
       if not field:find ": nil$" and not seen[class .. "." .. field] then
@@ -214,9 +223,16 @@ test("each hook's example passes the check and is called", function()
   os.remove(dir)
   run(neap .. " init " .. dir)
   for _, one in ipairs(words.hooks) do
-    if one.name ~= "alert" then write(dir .. "/" .. one.name .. ".lua", one.example .. "\n") end
+    write(dir .. "/" .. one.name .. ".lua", one.example .. "\n")
   end
   write(dir .. "/policies_test.lua", [[
+test("the_alert_hook", function()
+  for _ = 1, 2 do
+    expect(alerts({ after_ms = 10000 }).returned:find("failed", 1, true), nil)
+    for _ = 1, 30 do play { request = { prompt = "hi" }, providers = { openai = { after_ms = 9000 } } } end
+  end
+end)
+
 test.each("examples", { "Sure.", 500, { error = "overloaded" } }, function(answer)
   local long = { id = "a", text = ("word "):rep(300000), priority = 1 }
   for _, context in ipairs { {}, { long } } do
@@ -231,7 +247,7 @@ end)
   run("chmod -R go-w " .. dir)
   run(neap .. " check --deny-warnings " .. dir)
   local output = run(neap .. " test " .. dir)
-  assert(output:find("3 passed, 0 failed", 1, true), output)
+  assert(output:find("4 passed, 0 failed", 1, true), output)
   os.execute("rm -r " .. dir)
 end)
 

@@ -89,6 +89,21 @@ START_TEST(where_nothing_is_said_a_good_answer_comes_after_300_ms)
 }
 END_TEST
 
+START_TEST(a_client_that_leaves_is_told_as_one)
+{
+    struct stage s;
+    stage_new(&s);
+    plays(&s, "{" HELLO ",\"leaves_after_ms\":100}",
+          PIECES("\"status\":499", "\"cancelled\":true", "\"degraded\":false", "\"latency_ms\":100",
+                 "\"class\":\"cancelled\"", "\"latency_ms\":100"));
+    shows(&s, PIECES("attempt 1 big           openai cancelled", "100 ms\n",
+                     "cancelled  the client left  1 attempt  $", "  100 ms\n"));
+    plays(&s, "{" HELLO ",\"leaves_after_ms\":301}",
+          PIECES("\"status\":200,\"degraded\":false", "\"latency_ms\":300"));
+    stage_free(&s);
+}
+END_TEST
+
 START_TEST(answers_come_in_turn_and_the_last_repeats)
 {
     struct stage s;
@@ -341,6 +356,7 @@ static const struct {
     {"{\"request\":3}", "request must be a table with names, is a number"},
     {"{" HELLO ",\"after_ms\":-1}", "after_ms must be a whole number, got -1"},
     {"{" HELLO ",\"after_ms\":1e14}", "after_ms is more than 40 days"},
+    {"{" HELLO ",\"leaves_after_ms\":1e14}", "leaves_after_ms is more than 40 days"},
     {"{\"request\":{\"tenant\":\"acm\"}}", "there is no tenant \"acm\"; did you mean \"acme\"?"},
     {"{\"request\":{\"tenant\":3}}", "request.tenant must be a string, is a number"},
     {"{\"request\":{\"endpoint\":\"/api/tst/reply\"}}",
@@ -491,6 +507,7 @@ int main(void)
     Suite *suite = suite_create("play");
     TCase *tc = tcase_create("play");
     tcase_add_test(tc, where_nothing_is_said_a_good_answer_comes_after_300_ms);
+    tcase_add_test(tc, a_client_that_leaves_is_told_as_one);
     tcase_add_test(tc, answers_come_in_turn_and_the_last_repeats);
     tcase_add_test(tc, answers_of_a_model_come_before_those_of_its_provider);
     tcase_add_loop_test(tc, a_class_that_is_asked_for_is_the_class_that_comes, 0,
