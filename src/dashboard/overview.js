@@ -314,7 +314,10 @@ function newest(app) {
 }
 
 export function overview(app) {
-  if (!app.data.status) return h("p", { class: "empty" }, app.fault ? "Nothing to show yet." : "Asking neap…");
+  if (!app.data.status) {
+    return h("div", { class: "page", key: "waiting" }, h("h1", { class: "unseen" }, "Overview"),
+      h("p", { class: "empty" }, app.fault ? "Nothing to show yet." : "Asking neap…"));
+  }
   return h("div", { class: "page", key: "overview" },
     h("h1", { class: "unseen" }, `Overview at ${clock(app.now)}`),
     tiles(app), alerts(app), traffic(app), objectives(app),

@@ -363,6 +363,7 @@ void np_drive_end_attempt(struct np_drive_env *env, struct np_exchange *x, struc
     a->status = end->status;
     a->error = np_quote_hide(x->arena, answer->error, x->body);
     a->provider_request_id = answer->provider_request_id;
+    a->said = answer->said;
     a->retry_after_ms = answer->retry_after_ms;
     a->first_byte_ns = end->first_byte_ns;
     a->connect_ns = end->connect_ns;

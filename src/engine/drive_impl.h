@@ -30,8 +30,10 @@ struct np_flow {
     int64_t text_tokens; /* estimate of what is not in text any more */
     struct np_stream_usage usage;
     struct np_answer fault; /* of an error in the stream */
+    struct np_identity said;
     enum np_finish finish;
     int64_t thought_tokens; /* estimate of what it thought aloud */
+    unsigned events;        /* of a sampled trace */
     unsigned idle_events;   /* that brought neither text nor thought before the first text */
     size_t idle_bytes;      /* of them */
     uint64_t first_ns;      /* the first text */

@@ -13,6 +13,7 @@
 #define TEXT_WINDOW_BYTES 4096
 /* What may come before the first text or thought, beside the time for it. */
 #define IDLE_EVENTS_MAX 1000
+#define SAID_EVENTS 4 /* the first, in which providers say what they are */
 #define IDLE_BYTES_MAX ((size_t)1 << 20)
 /* After the event that ends a stream its call has so long to end too, so that its connection can be used
  * again. */
@@ -136,6 +137,13 @@ struct reading {
     const struct np_attempt *a;
 };
 
+static void take_said(const struct reading *r, struct np_flow *f, const struct np_stream_event *e,
+                      struct np_span data)
+{
+    if (r->x->trace.sampled && f->events++ < SAID_EVENTS && f->said.model.n == 0 && e->read)
+        (void)np_identity_read(data, r->x->arena, &f->said);
+}
+
 static bool on_event(void *ctx, struct np_span name, struct np_span data)
 {
     const struct reading *r = ctx;
@@ -146,6 +154,7 @@ static bool on_event(void *ctx, struct np_span name, struct np_span data)
         return false;
     }
     np_stream_usage_take(&f->usage, &e);
+    take_said(r, f, &e, data);
     if (e.failed) {
         take_error(r->env, r->x, r->a, data);
         return false;
@@ -283,6 +292,8 @@ void np_flow_answer(struct np_exchange *x, const struct np_attempt *a,
             out->error = NP_SPAN("the reply holds no message, or an empty one");
         }
     }
+    if (out->class == NP_CLASS_ok)
+        out->said = f->said;
     out->text = f->keep && f->text.n > 0 ? np_buf_view(&f->text) : NP_SPAN("");
     /* What is counted while it flows is not the last word. */
     bool possible = true;

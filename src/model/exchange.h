@@ -9,6 +9,7 @@
 #include "base/timer.h"
 #include "model/catalog.h"
 #include "model/class.h"
+#include "model/identity.h"
 #include "model/money.h"
 #include "model/request.h"
 #include "model/trace.h"
@@ -61,6 +62,7 @@ struct np_attempt {
     unsigned status;      /* 0: none */
     struct np_span error; /* short, escaped when printed, at most 512 bytes */
     struct np_span provider_request_id;
+    struct np_identity said;                  /* of a good answer whose trace is sampled */
     int64_t retry_after_ms;                   /* -1: not said */
     uint64_t start_ns, first_byte_ns, end_ns; /* monotonic; 0: did not happen. Of a stream the first
                                                * text counts as its first byte */
@@ -108,6 +110,7 @@ struct np_answer {
     struct np_span text; /* decoded UTF-8, in the arena */
     enum np_finish finish;
     struct np_span provider_request_id;
+    struct np_identity said; /* where the trace is sampled */
     struct np_span error;
     int64_t retry_after_ms; /* -1: not said */
     int64_t limit_tokens;   /* too_long: the real limit when it was said; -1 */

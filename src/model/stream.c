@@ -154,6 +154,7 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
     }
     if (np_json_check(data, NP_JSON_DEPTH, &fault) || np_json_kind(data) != NP_JSON_OBJECT)
         return NP_E_SYNTAX;
+    out->read = true;
     visit(f, 0, data, out);
     out->ends = says(out->at[NP_STREAM_kind], f->end_kind);
     bool error =

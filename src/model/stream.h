@@ -77,6 +77,7 @@ enum np_err np_stream_form_text(struct np_stream_form *f, struct np_span text,
 /* One event, read. Values are raw JSON, null left out; p NULL: not there. */
 struct np_stream_event {
     struct np_span at[NP_STREAM_SLOT_COUNT];
+    bool read;   /* data is an object, which was checked */
     bool ends;   /* it says that the stream is whole */
     bool failed; /* it is an error */
 };

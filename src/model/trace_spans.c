@@ -210,6 +210,10 @@ static void put_call(struct np_otlp *o, const struct np_exchange *x, const struc
     if (a->class == NP_CLASS_ok && x->answered_by == a->model)
         np_otlp_attr_list(o, ATTRS, "gen_ai.response.finish_reasons",
                           np_span_of(np_finish_name(x->outcome.finish)));
+    if (a->said.id.n > 0)
+        np_otlp_attr(o, ATTRS, "gen_ai.response.id", a->said.id);
+    if (a->said.model.n > 0)
+        np_otlp_attr(o, ATTRS, "gen_ai.response.model", a->said.model);
     if (x->request.stream && a->first_byte_ns > a->start_ns)
         np_otlp_attr_f64(o, ATTRS, "gen_ai.response.time_to_first_chunk",
                          (double)(a->first_byte_ns - a->start_ns) / 1e9);

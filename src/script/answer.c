@@ -332,8 +332,11 @@ static enum np_err understand(struct answer_order *o)
     }
     lua_pushcfunction(st->L, read_answer);
     lua_pushlightuserdata(st->L, o);
-    if (np_state_call_trusted(st, 1, 0))
+    if (np_state_call_trusted(st, 1, 0)) {
+        if (o->x->trace.sampled && o->out->class == NP_CLASS_ok)
+            (void)np_identity_read(o->reply->body, o->x->arena, &o->out->said);
         return o->err;
+    }
     if (np_adapter_fault(o->s) == NP_E_NOMEM)
         return NP_E_NOMEM;
     if (o->out->class == NP_CLASS_ok)

@@ -115,6 +115,7 @@ class Told(case.Case):
             "gen_ai.usage.input_tokens": attempt["tokens"]["prompt"],
             "gen_ai.usage.output_tokens": attempt["tokens"]["completion"],
             "gen_ai.response.finish_reasons": ["stop"],
+            "gen_ai.response.model": ID,
             "server.address": "127.0.0.1",
             "server.port": self.mock.port,
             "http.response.status_code": 200,
@@ -123,6 +124,7 @@ class Told(case.Case):
             "neap.settled": "exact",
         }
         self.assertEqual({key: call.attrs.get(key) for key in want}, want)
+        self.assertRegex(call.attrs["gen_ai.response.id"], "^chatcmpl-[0-9a-f]{16}$")
         self.assertAlmostEqual(call.attrs["neap.cost_usd"], attempt["costUsd"], 12)
         self.assertNotIn("error.type", call.attrs)
         self.assertNotIn("http.request.resend_count", call.attrs)
@@ -132,6 +134,7 @@ class Told(case.Case):
         own, first, second = self.ask(attempts=2)
         self.assertEqual((first.failed, second.failed, own.failed), (True, False, False))
         self.assertEqual(first.attrs["error.type"], "model_gone")
+        self.assertNotIn("gen_ai.response.id", first.attrs)
         self.assertEqual(first.attrs["http.response.status_code"], 404)
         self.assertEqual(second.attrs["http.request.resend_count"], 1)
         self.assertEqual(second.attrs["gen_ai.request.model"], "other")
@@ -166,6 +169,8 @@ class Told(case.Case):
             stream = self.server.stream("hello", conn=conn).follow()
         own, call = self.collector.of(stream.get("X-Request-Id"))
         self.assertTrue(call.attrs["gen_ai.request.stream"])
+        self.assertEqual(call.attrs["gen_ai.response.model"], ID)
+        self.assertRegex(call.attrs["gen_ai.response.id"], "^chatcmpl-[0-9a-f]{16}$")
         first = call.attrs["gen_ai.response.time_to_first_chunk"]
         self.assertGreaterEqual(first, 0.035)
         self.assertLessEqual(first, (call.end - call.start) / 1e9)
