@@ -15,9 +15,11 @@
 
 #define MAX_WATCHES 256 /* what is beyond is seen by the print */
 #define MAX_LINKS 40    /* as the kernel has it */
-#define CHANGES                                                                       \
-    (IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | \
-     IN_MOVED_TO | IN_DELETE_SELF | IN_MOVE_SELF)
+/* On the way to a folder only names matter: the logs that are written beside it wake nobody. */
+#define NAMES                                                                           \
+    (IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | \
+     IN_MOVE_SELF)
+#define CHANGES (NAMES | IN_CLOSE_WRITE | IN_MODIFY)
 #define GONE (IN_DELETE_SELF | IN_MOVE_SELF | IN_UNMOUNT | IN_IGNORED)
 
 /* One name that is watched in a folder; the same folder may stand here with several names. */
@@ -65,10 +67,12 @@ static uint64_t hash_of(const char *name, size_t n)
     return h ? h : 1;
 }
 
-/* A folder that can't be watched (it is gone, or the user's watches are used up) is left to the print. */
+/* A folder that can't be watched (it is gone, or the user's watches are used up) is left to the print.
+ * One that stands on the way and is of the set besides keeps what is wanted of both. */
 static void add(struct np_folder *f, const char *dir, uint64_t name)
 {
-    int wd = f->n < MAX_WATCHES ? inotify_add_watch(f->fd, dir, CHANGES) : -1;
+    uint32_t wanted = IN_MASK_ADD | (name ? NAMES : CHANGES);
+    int wd = f->n < MAX_WATCHES ? inotify_add_watch(f->fd, dir, wanted) : -1;
     if (wd < 0)
         return;
     for (size_t i = 0; i < f->n; i++) {

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -34,6 +36,14 @@ static void close_top(void)
 static void write_file(const char *name, const char *text)
 {
     FILE *f = fopen(name, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs(text, f), 0);
+    ck_assert_int_eq(fclose(f), 0);
+}
+
+static void append(const char *name, const char *text)
+{
+    FILE *f = fopen(name, "a");
     ck_assert_ptr_nonnull(f);
     ck_assert_int_ge(fputs(text, f), 0);
     ck_assert_int_eq(fclose(f), 0);
@@ -71,6 +81,23 @@ static bool is_seen(int wait_ms)
     while (poll(&p, 1, wait_ms) > 0) {
         if (np_folder_read(folder))
             return true;
+    }
+    return false;
+}
+
+/* Whether the kernel tells anything of this name. */
+static bool is_told_of(const char *name, int wait_ms)
+{
+    char buf[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    struct pollfd p = {np_folder_fd(folder), POLLIN, 0};
+    while (poll(&p, 1, wait_ms) > 0) {
+        ssize_t n = read(p.fd, buf, sizeof buf);
+        for (const char *at = buf; at < buf + n;) {
+            const struct inotify_event *e = (const void *)at;
+            if (e->len > 0 && strcmp(e->name, name) == 0)
+                return true;
+            at += sizeof *e + e->len;
+        }
     }
     return false;
 }
@@ -122,6 +149,37 @@ START_TEST(what_happens_beside_the_way_is_not_seen)
     ck_assert(!is_seen(50));
     write_file("p/route.lua", "2");
     assert_seen();
+    close_top();
+}
+END_TEST
+
+/* The log, the records and the store lie beside the policies, where nothing else is said. */
+START_TEST(what_is_written_beside_the_way_wakes_nobody)
+{
+    open_top();
+    make_folder("p");
+    write_file("p/route.lua", "1");
+    write_file("log", "1");
+    watch("p");
+    append("log", "a line");
+    ck_assert(!is_told_of("log", 50));
+    ck_assert_int_eq(rename("log", "log.1"), 0);
+    ck_assert(is_told_of("log.1", SOON_MS));
+    close_top();
+}
+END_TEST
+
+START_TEST(a_file_on_the_way_that_a_link_of_the_set_leads_to_is_seen_when_it_is_written)
+{
+    open_top();
+    make_folder("p");
+    write_file("shared.lua", "1");
+    make_link("../shared.lua", "p/route.lua");
+    watch("p");
+    for (int i = 0; i < 2; i++) {
+        append("shared.lua", "2");
+        assert_seen();
+    }
     close_top();
 }
 END_TEST
@@ -274,6 +332,9 @@ int main(void)
     TCase *tc = tcase_create("folder");
     tcase_add_test(tc, files_that_are_written_renamed_or_deleted_are_seen);
     tcase_add_test(tc, what_happens_beside_the_way_is_not_seen);
+    tcase_add_test(tc, what_is_written_beside_the_way_wakes_nobody);
+    tcase_add_test(tc,
+                   a_file_on_the_way_that_a_link_of_the_set_leads_to_is_seen_when_it_is_written);
     tcase_add_test(tc, a_folder_that_is_a_link_is_seen_when_the_link_is_swapped);
     tcase_add_test(tc, a_link_or_a_rename_higher_up_is_seen);
     tcase_add_test(tc, a_mounted_configmap_is_seen_when_its_inner_link_is_swapped);
