@@ -276,6 +276,9 @@ void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     bool sent = c->stage == NP_STAGE_SENDING && code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (sent && c->linger) {
         np_linger_start(f, c->conn->fd);
+    } else if (sent && f->draining) {
+        /* A reply that began before the drain could not say that it is the last. */
+        shutdown(c->conn->fd, SHUT_RDWR);
     }
     count_library_refusal(c);
     if (c->opened) {

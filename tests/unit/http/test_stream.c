@@ -82,6 +82,23 @@ START_TEST(a_connection_is_used_again_after_a_stream)
 }
 END_TEST
 
+START_TEST(a_connection_ends_after_a_stream_that_a_drain_has_met)
+{
+    struct client *c;
+    struct np_http_call *call = begin(&c);
+    np_http_stream_put(call, NP_SPAN("x"));
+    ck_assert(gets(c, "x"));
+    np_front_drain(rig.front);
+    ck_assert(!client_closed_within(c, 50));
+    np_http_stream_put(call, NP_SPAN("y"));
+    np_http_stream_end(call);
+    ck_assert(ends(c));
+    ck_assert(client_closed_within(c, 2000));
+    ck_assert(c->eof);
+    client_free(c);
+}
+END_TEST
+
 START_TEST(the_owner_is_told_to_stop_and_to_go_on)
 {
     static char piece[1000];
@@ -254,6 +271,7 @@ int main(void)
     tcase_add_test(t, each_piece_leaves_at_once);
     tcase_add_test(t, pieces_that_wait_leave_together_and_in_order);
     tcase_add_test(t, a_connection_is_used_again_after_a_stream);
+    tcase_add_test(t, a_connection_ends_after_a_stream_that_a_drain_has_met);
     tcase_add_test(t, the_owner_is_told_to_stop_and_to_go_on);
     tcase_add_loop_test(t, a_client_that_leaves_is_noticed_in_the_midst, 0, 9);
     tcase_add_test(t, a_client_that_leaves_a_stream_that_waits_is_told_once);
