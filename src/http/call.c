@@ -31,6 +31,7 @@ void np_call_count(struct np_front *f, enum np_http_refusal cause)
 void *np_call_line(void *cls, const char *uri, struct MHD_Connection *mhd)
 {
     struct np_front *f = cls;
+    f->moves++;
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     struct np_conn *conn = info ? info->socket_context : NULL;
@@ -137,6 +138,9 @@ static enum MHD_Result take_head(struct np_http_call *c, const char *method, con
         return refuse(c, NP_HTTP_REFUSAL_memory, NP_REFUSAL_overloaded, "out of memory");
     }
     np_call_stage(c, NP_STAGE_BODY);
+    if (c->chunked) {
+        np_chunks_begin(c);
+    }
     return MHD_YES;
 }
 
@@ -181,6 +185,7 @@ void np_call_suspend(struct np_http_call *c)
 static enum MHD_Result take_end(struct np_http_call *c)
 {
     if (c->stage == NP_STAGE_BODY) {
+        np_chunks_end(c);
         np_call_stage(c, NP_STAGE_WAIT);
         c->front->ops.whole(c->front->ops.ctx, c);
     }
@@ -198,10 +203,11 @@ enum MHD_Result np_call_handle(void *cls, struct MHD_Connection *mhd, const char
                                const char *method, const char *version, const char *data,
                                size_t *data_bytes, void **con_cls)
 {
-    (void)cls;
     (void)mhd;
     (void)url;
+    struct np_front *f = cls;
     struct np_http_call *c = *con_cls;
+    f->moves++;
     if (!c) {
         return MHD_NO;
     }
@@ -268,10 +274,12 @@ void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
     (void)mhd;
     struct np_front *f = cls;
     struct np_http_call *c = *con_cls;
+    f->moves++;
     if (!c) {
         return;
     }
     *con_cls = NULL;
+    np_chunks_end(c);
     np_require(!c->suspended);
     bool sent = c->stage == NP_STAGE_SENDING && code == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (sent && c->linger) {

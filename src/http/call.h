@@ -12,6 +12,7 @@
 #include <gnutls/abstract.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 
 #include "base/buf.h"
@@ -82,6 +83,7 @@ struct np_http_call {
     struct np_conn *conn;
     struct MHD_Connection *mhd;
     struct np_http_call *next_resume;
+    LIST_ENTRY(np_http_call) chunked_link;
     void *user;
 
     const char *method;
@@ -101,10 +103,13 @@ struct np_http_call {
     uint64_t received; /* of the body, dropped bytes included */
     uint64_t accept_ns;
     uint64_t stage_ns; /* when the present stage began */
+    uint64_t taken;    /* of its connection's bytes, at the last look at a chunked body */
     size_t reply_bytes;
     enum np_http_stage stage;
 
     bool has_length, chunked, expects;
+    bool listed;  /* among those whose chunks come */
+    bool looked;  /* bytes waited at the last look */
     bool opened;  /* has seen `head`, so that `gone` is owed */
     bool replied; /* by the owner or the front */
     bool close;   /* the connection ends with the reply */
@@ -132,6 +137,9 @@ struct np_front {
     struct np_timer resume_timer; /* wakes the loop when the next resuming is due */
     uint64_t resume_ns;           /* not before this */
     uint64_t due_ns;              /* when the library wants to run at the latest */
+
+    LIST_HEAD(, np_http_call) chunked; /* whose bodies come */
+    uint64_t moves;                    /* times that the library has told something */
 
     struct np_conn *conn_first, *conn_last;
     struct np_timer check_timer;
@@ -169,6 +177,12 @@ void np_call_stage(struct np_http_call *c, enum np_http_stage stage);
 void np_call_leave(struct np_http_call *c);
 /* Counts a refusal of the front's own. */
 void np_call_count(struct np_front *f, enum np_http_refusal cause);
+
+/* chunks.c: a chunked body begins, and has ended one way or the other. */
+void np_chunks_begin(struct np_http_call *c);
+void np_chunks_end(struct np_http_call *c);
+/* The library says that there is something to do, and does nothing: refuses those that can't go on. */
+void np_chunks_check(struct np_front *f);
 
 /* accept.c: false without descriptors or memory. */
 bool np_accept_start(struct np_front *f);

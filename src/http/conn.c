@@ -132,6 +132,7 @@ void np_conn_notify(void *cls, struct MHD_Connection *mhd, void **socket_context
 {
     struct np_front *f = cls;
     struct np_conn *conn = *socket_context;
+    f->moves++;
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         begin(f, mhd, socket_context);
         return;

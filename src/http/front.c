@@ -22,6 +22,8 @@
 #define RESUME_NS_PER_CALL 1000
 #define RESUME_NS_MAX (5 * NP_NS_PER_MS)
 #define DEFAULT_PATIENCE_MS 10000
+/* How long the library waits that wants to run and then does nothing; see chunks.c. */
+#define STILL_NS (2 * NP_NS_PER_MS)
 
 const char *np_http_refusal_name(enum np_http_refusal r)
 {
@@ -37,6 +39,7 @@ const char *np_http_refusal_name(enum np_http_refusal r)
 /* Queued replies need a second run to be written, and the library says so with a timeout of 0. */
 static void run(struct np_front *f, uint64_t now_ns)
 {
+    uint64_t moves = f->moves;
     f->ready = false;
     for (int i = 0; i < RUNS_MAX; i++) {
         MHD_UNSIGNED_LONG_LONG ms;
@@ -50,7 +53,11 @@ static void run(struct np_front *f, uint64_t now_ns)
             return;
         }
     }
-    f->due_ns = 0;
+    bool still = f->moves == moves && !LIST_EMPTY(&f->chunked);
+    f->due_ns = still ? now_ns + STILL_NS : 0;
+    if (still) {
+        np_chunks_check(f);
+    }
 }
 
 static void resume_all(struct np_front *f, uint64_t now_ns)
@@ -200,6 +207,7 @@ struct np_front *np_front_new(struct np_loop *loop, const struct np_front_config
     f->ops = *ops;
     f->patience_ns = patience_ms * NP_NS_PER_MS;
     f->resume_last = &f->resume_first;
+    LIST_INIT(&f->chunked);
     f->old_parser = MHD_get_version()[0] == '0';
     f->watch = (struct np_watch){.ready = daemon_ready, .ctx = f, .fd = -1};
     np_timer_init(&f->resume_timer, wake, f);

@@ -41,6 +41,7 @@ static ssize_t give(void *cls, uint64_t pos, char *out, size_t max)
     struct np_http_call *c = cls;
     struct np_http_stream *s = c->stream;
     struct np_front *f = c->front;
+    f->moves++;
     if (c->aborted) {
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
