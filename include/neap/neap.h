@@ -87,7 +87,8 @@ struct neap_test_options {
     unsigned coverage_min; /* per cent of lines; less is NEAP_NO. Above 0 it asks for coverage */
     bool bench;            /* measures steps and time of hooks, and compares with the last time */
     bool update;           /* recorded cases get what came as what they expect */
-    void (*say)(void *ctx, const char *line); /* gets each line, without its end */
+    void (*say)(void *ctx, const char *line);   /* gets each line, without its end */
+    void (*fault)(void *ctx, const char *line); /* the same, of what is no result; NULL: as say */
     void *ctx;
 };
 
@@ -204,8 +205,10 @@ enum neap_status neap_request_explain(const struct neap_request_options *options
 /* Makes a key: the text to give away ("neap_…", 256 random bits with a checksum) and its SHA-256 as
  * tenants.lua wants it ("sha256:…"). */
 void neap_key_new(char key[64], char hash[80]);
-/* The hash of a key. */
-void neap_key_hash(const char *key, size_t length, char hash[80]);
+/* The hash of a key. False: it begins like one of ours, and its checksum is not right. */
+bool neap_key_hash(const char *key, size_t length, char hash[80]);
+/* Why that is no name for a tenant in tenants.lua, in words that follow it; NULL: it is one. */
+const char *neap_key_tenant_fault(const char *name);
 
 /* "0.1.0", and the versions of the libraries as loaded at run time, one a line. */
 const char *neap_version(void);

@@ -28,16 +28,32 @@
 static struct {
     _Atomic int fd;
     _Atomic int least;
-    char path[PATH_MAX]; /* "": standard error. Of the thread that opens and closes. */
+    _Atomic uint64_t lost; /* lines */
+    char path[PATH_MAX];   /* "": standard error. Of the thread that opens and closes. */
 } state = {.fd = STDERR_FILENO, .least = NP_LOG_INFO};
 
 static _Thread_local struct np_ring *thread_ring;
 
 /* -------------------------------------------------------------------------------------- the file */
 
-static int open_file(const char *path)
+/* Only opening must not wait: what is written waits for a reader as it would in a pipe. */
+int np_log_file(const char *path, unsigned mode)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) < 0) {
+        int saved = errno;
+        if (fd >= 0)
+            close(fd);
+        errno = saved;
+        return -1;
+    }
+    return fd;
+}
+
+const char *np_log_fault(void)
+{
+    return errno == ENXIO ? "nobody reads there: it is a FIFO or a socket" : strerror(errno);
 }
 
 /* Makes the open file fd (or standard error) the log's. */
@@ -63,7 +79,7 @@ enum np_err np_log_open(const char *path)
         return NP_E_INVALID;
     }
     bool to_stderr = strcmp(path, "-") == 0;
-    int fd = to_stderr ? STDERR_FILENO : open_file(path);
+    int fd = to_stderr ? STDERR_FILENO : np_log_file(path, 0640);
     if (fd < 0) {
         return NP_E_IO;
     }
@@ -137,7 +153,21 @@ void np_log_use_ring(struct np_ring *ring)
     thread_ring = ring;
 }
 
-/* What the file does not take is lost: there is nobody to tell. */
+uint64_t np_log_lost(void)
+{
+    return atomic_load_explicit(&state.lost, memory_order_relaxed);
+}
+
+static void count_lost(struct np_span lines)
+{
+    uint64_t n = 0;
+    for (size_t i = 0; i < lines.n; i++) {
+        n += lines.p[i] == '\n';
+    }
+    (void)atomic_fetch_add_explicit(&state.lost, n, memory_order_relaxed);
+}
+
+/* What the file does not take is lost, and counted: there is nobody to tell. */
 void np_log_write(struct np_span lines)
 {
     int fd = atomic_load_explicit(&state.fd, memory_order_acquire);
@@ -148,6 +178,7 @@ void np_log_write(struct np_span lines)
             continue;
         }
         if (n <= 0) {
+            count_lost(lines);
             break;
         }
         lines = np_span_make(lines.p + n, lines.n - (size_t)n);

@@ -34,6 +34,11 @@ struct np_kv {
 
 /* Opens the log: a file to append to, or "-" for standard error (the default). */
 enum np_err np_log_open(const char *path) NP_MUST_CHECK;
+/* Opens a file to append to, made with this mode where it is not there. Never waits: a FIFO that nobody
+ * reads can't be opened. -1: np_log_fault says why. */
+int np_log_file(const char *path, unsigned mode);
+/* Why the calling thread's last file could not be opened. */
+const char *np_log_fault(void);
 /* Closes and opens the file again (SIGUSR1). */
 enum np_err np_log_reopen(void) NP_MUST_CHECK;
 void np_log_close(void);
@@ -50,6 +55,8 @@ enum np_err np_log_shift(const char *path) NP_MUST_CHECK;
 void np_log_level(enum np_log_level least);
 /* Lines of the calling thread go to this ring from now on; NULL: directly again. */
 void np_log_use_ring(struct np_ring *ring);
+/* Lines that no file took, since the start. */
+uint64_t np_log_lost(void);
 /* Writes finished lines; for the thread that drains rings. */
 void np_log_write(struct np_span lines);
 

@@ -22,7 +22,7 @@ static int explain(const char *code)
 static int run(int argc, char **argv)
 {
     struct neap_check_options options = {.format = "text"};
-    const char *dir = "policies", *code = NULL;
+    const char *dir = np_default_set(), *code = NULL;
     const struct np_flag flags[] = {
         {"--deny-warnings", NP_FLAG_SWITCH, &options.deny_warnings, 0, 0},
         {"--format", NP_FLAG_TEXT, &options.format, 0, 0},
@@ -36,7 +36,7 @@ static int run(int argc, char **argv)
     enum neap_status status = neap_check(dir, &options, &text);
     if (status == NEAP_USAGE)
         np_say(&np_cmd_check, "--format is text, json or github, got \"%s\"", options.format);
-    if (status == NEAP_FAILED)
+    if (status == NEAP_FAILED && !text)
         np_say(&np_cmd_check, "no memory");
     if (text)
         (void)fputs(text, stdout);
@@ -47,8 +47,8 @@ static int run(int argc, char **argv)
 const struct np_command np_cmd_check = {
     "check", "say what is wrong with a policy set",
     "check [DIR] [--deny-warnings] [--format text|json|github] | --explain CODE\n\n"
-    "Loads DIR (./policies), looks at its data and its code, and tries each hook on built-in requests on\n"
-    "the simulated ground. Prints file:line:column: CODE problem, a line each, all of them at once.\n\n"
+    "Loads DIR (NEAP_POLICIES, else ./policies), looks at its data and its code, and tries each hook on\n"
+    "built-in requests on the simulated ground. Prints file:line:column: CODE problem, a line each, all of them at once.\n\n"
     "    --deny-warnings    warnings are as bad as errors\n"
     "    --format FORMAT    text; json: one object; github: workflow commands\n"
     "    --explain CODE     what a code means, with an example that is wrong and one that is right\n\n"

@@ -26,10 +26,20 @@ struct np_flag {
     unsigned min, max; /* of a number */
 };
 
-/* Reads the environment twins, then the arguments ("--flag VALUE" or "--flag=VALUE"). Positional
- * arguments are left in rest, at most max_rest. False after the fault was said on standard error. */
+/* Reads the environment twins, then the arguments ("--flag VALUE" or "--flag=VALUE"; "--" ends the
+ * flags). Positional arguments are left in rest, at most max_rest. False after the fault was said on
+ * standard error. */
 bool np_flags_read(const struct np_command *cmd, const struct np_flag *flags, size_t n, int argc,
                    char **argv, const char **rest, size_t max_rest, size_t *n_rest);
+
+/* Whether a flag stands in the arguments themselves, not only in the environment. */
+bool np_flag_given(const char *name, int argc, char **argv);
+
+/* Where the first flag that a fault names comes from the environment alone, says so, too. */
+void np_say_twin(const struct np_command *cmd, const char *why, int argc, char **argv);
+
+/* The policy set where none is named: that of NEAP_POLICIES, else ./policies. */
+const char *np_default_set(void);
 
 /* Says a fault on standard error as "neap COMMAND: …". */
 void np_say(const struct np_command *cmd, const char *fmt, ...)

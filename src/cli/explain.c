@@ -18,6 +18,14 @@ static int run(int argc, char **argv)
         np_say(&np_cmd_explain, "the id of a request is missing, as X-Request-Id tells it");
         return NEAP_USAGE;
     }
+    /* What is said here counts more than what stands in the environment. */
+    if (np_flag_given("--admin", argc, argv)) {
+        if (np_flag_given("--decisions", argc, argv)) {
+            np_say(&np_cmd_explain, "--admin and --decisions are two places to look: give one");
+            return NEAP_USAGE;
+        }
+        o.decisions = NULL;
+    }
     o.id = id;
     o.token = getenv("NEAP_ADMIN_TOKEN");
     char *text = NULL, why[NEAP_WHY] = "";

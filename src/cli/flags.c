@@ -49,15 +49,21 @@ static bool take(const struct np_command *cmd, const struct np_flag *f, const ch
     }
 }
 
+/* "NEAP_LISTEN" of "--listen", of which n bytes are the flag. */
+static void name_twin(const char *flag, size_t n, char name[64])
+{
+    size_t at = 5, from = strspn(flag, "-");
+    memcpy(name, "NEAP_", 5);
+    for (size_t i = from; i < n && at + 1 < 64; i++)
+        name[at++] = flag[i] == '-' ? '_' : (char)toupper((unsigned char)flag[i]);
+    name[at] = '\0';
+}
+
 static bool read_environment(const struct np_command *cmd, const struct np_flag *flags, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
-        char name[64] = "NEAP_";
-        size_t at = 5;
-        for (const char *p = flags[i].name + strspn(flags[i].name, "-"); *p && at + 1 < sizeof name;
-             p++)
-            name[at++] = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
-        name[at] = '\0';
+        char name[64];
+        name_twin(flags[i].name, strlen(flags[i].name), name);
         const char *value = getenv(name);
         if (value && value[0] && !take(cmd, &flags[i], name, value))
             return false;
@@ -110,14 +116,48 @@ static bool read_flag(const struct np_command *cmd, const struct np_flag *flags,
     return take(cmd, f, f->name, argv[++*i]);
 }
 
+bool np_flag_given(const char *name, int argc, char **argv)
+{
+    size_t n = strlen(name);
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strncmp(argv[i], name, n) == 0 && (argv[i][n] == '\0' || argv[i][n] == '='))
+            return true;
+    }
+    return false;
+}
+
+void np_say_twin(const struct np_command *cmd, const char *why, int argc, char **argv)
+{
+    char twin[64], flag[64];
+    const char *at = strstr(why, "--");
+    size_t n = at ? strspn(at, "-abcdefghijklmnopqrstuvwxyz") : 0;
+    if (n < 3 || n >= sizeof flag)
+        return;
+    memcpy(flag, at, n);
+    flag[n] = '\0';
+    name_twin(flag, n, twin);
+    const char *value = getenv(twin);
+    if (value && value[0] && !np_flag_given(flag, argc, argv))
+        np_say(cmd, "%s comes from %s in the environment", flag, twin);
+}
+
+const char *np_default_set(void)
+{
+    const char *dir = getenv("NEAP_POLICIES");
+    return dir && dir[0] ? dir : "policies";
+}
+
 bool np_flags_read(const struct np_command *cmd, const struct np_flag *flags, size_t n, int argc,
                    char **argv, const char **rest, size_t max_rest, size_t *n_rest)
 {
+    bool ended = false; /* by "--" */
     *n_rest = 0;
     if (!read_environment(cmd, flags, n))
         return false;
     for (int i = 1; i < argc; i++) {
-        if (argv[i][0] == '-' && argv[i][1] != '\0') {
+        if (!ended && strcmp(argv[i], "--") == 0) {
+            ended = true;
+        } else if (!ended && argv[i][0] == '-' && argv[i][1] != '\0') {
             if (!read_flag(cmd, flags, n, argc, argv, &i))
                 return false;
         } else if (*n_rest < max_rest) {

@@ -174,8 +174,10 @@ static bool run_stdin(struct neap_session *s)
 static bool take_lines(int *argc, char **argv, const char **lines, size_t *n)
 {
     int kept = 1;
+    bool ended = false; /* by "--" */
     for (int i = 1; i < *argc; i++) {
-        if (strcmp(argv[i], "-e") != 0) {
+        ended |= strcmp(argv[i], "--") == 0;
+        if (ended || strcmp(argv[i], "-e") != 0) {
             argv[kept++] = argv[i];
             continue;
         }
@@ -237,7 +239,7 @@ static bool attach(struct neap_session *s, const char *url)
 static int run(int argc, char **argv)
 {
     struct talk t = {.colour = wants_colour()};
-    struct neap_session_options options = {.dir = "policies",
+    struct neap_session_options options = {.dir = np_default_set(),
                                            .admin_token = getenv("NEAP_ADMIN_TOKEN"),
                                            .colour = t.colour,
                                            .width = width_of_terminal(),
@@ -261,7 +263,7 @@ static int run(int argc, char **argv)
     }
     if (options.attach && !attach(s, options.attach)) {
         neap_session_free(s);
-        return NEAP_NO;
+        return NEAP_FAILED;
     }
     t.lines = n_lines ? lines : NULL;
     t.n_lines = n_lines;
@@ -273,12 +275,12 @@ static int run(int argc, char **argv)
 const struct np_command np_cmd_repl = {
     "repl", "work with a policy set by hand",
     "repl [DIR] [-e LINE]… [--decisions FILE] [--attach ADMIN-URL]\n\n"
-    "A session with the policy set DIR (./policies) on the simulated ground: the real engine, with virtual\n"
-    "time and scripted providers; nothing is called, nothing is paid. Lines that begin with a dot are\n"
+    "A session with the policy set DIR (NEAP_POLICIES, else ./policies) on the simulated ground: the real\n"
+    "engine, with virtual time and scripted providers; nothing is called, nothing is paid. Lines that begin with a dot are\n"
     "commands (.help lists them), all else is Lua in the policies' world.\n\n"
     "    -e LINE            runs the line and leaves; may be given several times\n"
     "    --decisions FILE   decision records, for .load ID and .diff\n"
     "    --attach URL       begins with a copy of that instance's breakers, budgets and statistics\n\n"
     "Without a terminal lines come from standard input. Exit status: 0 good, 1 a line failed or the set\n"
-    "does not load, 2 the command is wrong, 3 it could not run.",
+    "does not load, 2 the command is wrong, 3 it could not run: no folder, nobody to attach to.",
     run};

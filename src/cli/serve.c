@@ -50,6 +50,7 @@ static void block_signals(sigset_t *set)
     (void)sigaddset(set, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, set, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a full disk */
 }
 
 static bool read_options(struct neap_options *o, int argc, char **argv)
@@ -89,6 +90,11 @@ static bool read_options(struct neap_options *o, int argc, char **argv)
     if (!np_flags_read(&np_cmd_serve, flags, sizeof flags / sizeof *flags, argc, argv, NULL, 0,
                        &n_rest))
         return false;
+    if (o->scenario && !o->simulate && np_flag_given("--scenario", argc, argv)) {
+        np_say(&np_cmd_serve,
+               "--scenario says how imitation providers behave: it needs --simulate");
+        return false;
+    }
     if (o->drain_seconds == 0)
         o->drain_seconds = UINT_MAX;
     if (o->keep_records == 0)
@@ -111,6 +117,7 @@ static int run(int argc, char **argv)
     enum neap_status status = neap_engine_start(&options, &e, why);
     if (status) {
         np_say(&np_cmd_serve, "%s", why);
+        np_say_twin(&np_cmd_serve, why, argc, argv);
         return status;
     }
     serve_signals(e, &set);
@@ -131,8 +138,9 @@ const struct np_command np_cmd_serve = {
     "    --admin ADDR:PORT     for operators (127.0.0.1:9090); off loopback NEAP_ADMIN_TOKEN is needed\n"
     "    --tls-cert F --tls-key F\n"
     "                          clients speak TLS: PEM chain and key; SIGHUP takes renewed files\n"
-    "    --store URL           where budgets are kept: sqlite:PATH (sqlite:neap.db), or memory:\n"
-    "    --state DIR           the folder for it (the working directory)\n"
+    "    --store URL           where budgets are kept: sqlite:PATH (sqlite:neap.db), redis://HOST:PORT/DB\n"
+    "                          (rediss:// with TLS) for several instances, or memory:\n"
+    "    --state DIR           the folder for it, and for the journal beside a Redis (the working directory)\n"
     "    --on-store-loss degrade|share:N\n"
     "                          without the store: only what is leased already, or each of N\n"
     "                          instances its share of what is left (degrade)\n"
@@ -157,5 +165,5 @@ const struct np_command np_cmd_serve = {
     "collector: README.md, Monitoring.\n\n"
     "SIGHUP reloads policies and TLS files, SIGUSR1 reopens log files, SIGTERM drains and ends, a second one\n"
     "ends at once. Exit status: 0 good, 1 the policies are not valid, 2 a flag is wrong, 3 it could\n"
-    "not run.",
+    "not run: a file or folder can't be read, an address is taken.",
     run};

@@ -46,24 +46,29 @@ static void show(const char *text, bool screen)
     (void)fflush(stdout);
 }
 
-/* Until Ctrl-C. An instance that can't be asked for a while is told and asked again. */
-static int watch(const struct neap_overview_options *o, bool screen)
+/* Until Ctrl-C. An instance that can't be asked for a while is told and asked again. NEAP_USAGE: there never
+ * will be one. */
+static enum neap_status watch(const struct neap_overview_options *o, bool screen,
+                              char why[NEAP_WHY])
 {
+    enum neap_status status = NEAP_GOOD;
     struct sigaction act = {.sa_handler = end};
     (void)sigaction(SIGINT, &act, NULL);
     (void)sigaction(SIGTERM, &act, NULL);
     if (screen)
         (void)fputs(ENTER, stdout);
     while (!over && !ferror(stdout)) {
-        char *text = NULL, why[NEAP_WHY] = "";
-        enum neap_status status = neap_overview(o, &text, why);
+        char *text = NULL;
+        status = neap_overview(o, &text, why);
+        if (status == NEAP_USAGE)
+            break;
         show(status == NEAP_GOOD ? text : why, screen);
         free(text);
         (void)nanosleep(&(struct timespec){.tv_sec = PAUSE_S}, NULL);
     }
     if (screen)
         (void)fputs(LEAVE, stdout);
-    return NEAP_GOOD;
+    return status == NEAP_USAGE ? status : NEAP_GOOD;
 }
 
 static int run(int argc, char **argv)
@@ -80,13 +85,12 @@ static int run(int argc, char **argv)
     const char *no_colour = getenv("NO_COLOR");
     o.token = getenv("NEAP_ADMIN_TOKEN");
     o.colour = terminal && !(no_colour && no_colour[0]);
-    if (again)
-        return watch(&o, terminal && !o.json);
     char *text = NULL, why[NEAP_WHY] = "";
-    enum neap_status status = neap_overview(&o, &text, why);
-    if (status == NEAP_GOOD)
+    enum neap_status status =
+        again ? watch(&o, terminal && !o.json, why) : neap_overview(&o, &text, why);
+    if (status == NEAP_GOOD && text)
         (void)fputs(text, stdout);
-    else
+    else if (status)
         np_say(&np_cmd_status, "%s", why);
     free(text);
     return status;

@@ -9,10 +9,16 @@ static void say(void *ctx, const char *line)
     (void)puts(line);
 }
 
+static void fault(void *ctx, const char *line)
+{
+    (void)ctx;
+    np_say(&np_cmd_test, "%s", line);
+}
+
 static int run(int argc, char **argv)
 {
-    struct neap_test_options options = {.say = say};
-    const char *dir = "policies";
+    struct neap_test_options options = {.say = say, .fault = fault};
+    const char *dir = np_default_set();
     bool watch = false;
     const struct np_flag flags[] = {
         {"-v", NP_FLAG_SWITCH, &options.verbose, 0, 0},
@@ -36,8 +42,8 @@ const struct np_command np_cmd_test = {
     "test", "run a policy set's tests",
     "test [DIR] [-v] [--filter PATTERN] [--junit FILE] [--coverage] [--coverage-min N]\n"
     "                 [--bench] [--update] [--watch]\n\n"
-    "Runs the *_test.lua files of DIR (./policies) on the simulated ground: the real engine, with virtual\n"
-    "time and scripted providers. Prints each test that fails, with the line, what it got and wanted, and\n"
+    "Runs the *_test.lua files of DIR (NEAP_POLICIES, else ./policies) on the simulated ground: the real\n"
+    "engine, with virtual time and scripted providers. Prints each test that fails, with the line, what it got and wanted, and\n"
     "what the last run did; ends with \"N passed, N failed\".\n\n"
     "    -v                 each test that passes, too, with the steps of each hook\n"
     "    --filter PATTERN   only tests with PATTERN in their name or their file's; * and ? stand for any\n"

@@ -6,7 +6,7 @@
 
 static int run(int argc, char **argv)
 {
-    const char *dir = "policies";
+    const char *dir = np_default_set();
     size_t n_rest;
     if (!np_flags_read(&np_cmd_types, NULL, 0, argc, argv, &dir, 1, &n_rest))
         return NEAP_USAGE;
@@ -25,5 +25,6 @@ const struct np_command np_cmd_types = {
     "types [DIR]\n\n"
     "Writes DIR/.neap/neap.lua, the hooks, fields and functions of policies as lua-language-server reads\n"
     "them (LuaCATS), and DIR/.luarc.json unless there is one. Neither is part of the policy set. Above a\n"
-    "hook's function `---@type neap.route` gives its parameters their types. DIR is ./policies if not given.",
+    "hook's function `---@type neap.route` gives its parameters their types. DIR is that of\n"
+    "NEAP_POLICIES, else ./policies, if not given.",
     run};

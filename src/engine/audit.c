@@ -2,6 +2,8 @@
  * metrics of a running instance over its admin socket; the ledger's file is the audit's of ledger/. */
 #include <neap/neap.h>
 
+#include "engine/admin_url.h"
+
 #include "base/clock.h"
 #include "base/json.h"
 #include "ledger/audit.h"
@@ -177,13 +179,14 @@ static int64_t sum_metric(struct np_span text, const char *family)
     return sum;
 }
 
-static bool read_metrics(struct books *b, int64_t *cost, int64_t *settled)
+static enum neap_status read_metrics(struct books *b, int64_t *cost, int64_t *settled)
 {
     char url[1024];
     struct np_buf body;
     unsigned status;
-    bool scheme = strstr(b->o->admin, "://") != NULL;
-    (void)snprintf(url, sizeof url, "%s%.900s/metrics", scheme ? "" : "http://", b->o->admin);
+    enum neap_status known = np_admin_url(b->o->admin, "/metrics", url, sizeof url, b->why);
+    if (known)
+        return known;
     np_buf_init(&body, METRICS_BYTES);
     bool ok = np_fetch_get(url, b->o->admin_token, &body, &status, b->why, NEAP_WHY);
     if (ok) {
@@ -191,7 +194,7 @@ static bool read_metrics(struct books *b, int64_t *cost, int64_t *settled)
         *settled = sum_metric(np_buf_view(&body), "neap_budget_settled_usd_total");
     }
     np_buf_free(&body);
-    return ok;
+    return ok ? NEAP_GOOD : NEAP_FAILED;
 }
 
 /* --- the table ------------------------------------------------------------------------------------ */
@@ -381,10 +384,13 @@ static enum neap_status check_once(struct books *b)
     b->faults = b->shown = 0;
     b->skipped_lines = 0;
     np_buf_reset(&b->out);
-    if (b->o->admin && !read_metrics(b, &cost, &settled))
-        return NEAP_FAILED;
+    enum neap_status status = b->o->admin ? read_metrics(b, &cost, &settled) : NEAP_GOOD;
+    if (status)
+        return status;
+    if (strcmp(store, "memory:") != 0 && np_ledger_check(store, b->why, NEAP_WHY))
+        return NEAP_USAGE;
     enum np_err err = np_audit_open(store, b->o->state, &b->audit, b->why, NEAP_WHY);
-    enum neap_status status = NEAP_FAILED;
+    status = strcmp(store, "memory:") == 0 ? NEAP_USAGE : NEAP_FAILED;
     if (!err && b->o->decisions)
         err = read_records(b);
     if (!err)
@@ -410,7 +416,7 @@ enum neap_status neap_ledger_check(const struct neap_ledger_options *options, ch
         if (!options->admin && !(options->store && strncmp(options->store, "redis", 5) == 0))
             break;
     }
-    if (status != NEAP_FAILED) {
+    if (status == NEAP_GOOD || status == NEAP_NO) {
         (void)np_buf_char(&b.out, '\0');
         *out = np_buf_failed(&b.out) ? NULL : strdup(b.out.p);
         status = *out ? status : NEAP_FAILED;

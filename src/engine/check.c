@@ -137,9 +137,10 @@ static enum neap_status judge(const char *dir, const struct neap_check_options *
                                (options->deny_warnings && problems.n > 0)};
     formats[format].put(&f, &text);
     *out = take_text(&text);
+    bool unread = np_problems_have(&problems, NP_UNREADABLE);
     np_policyset_drop(set);
     np_problems_free(&problems);
-    if (err == NP_E_NOMEM || !*out)
+    if (err == NP_E_NOMEM || !*out || unread)
         return NEAP_FAILED;
     return f.bad ? NEAP_NO : NEAP_GOOD;
 }

@@ -89,11 +89,12 @@ static enum neap_status load_first(struct neap_engine *e, struct np_policyset **
                        e->options.policies, (int)text.n, text.n ? text.p : "");
     else if (text.n > 0)
         np_log(NP_LOG_WARN, "policies have warnings", NP_KVI("count", problems.n));
+    bool unread = np_problems_have(&problems, NP_UNREADABLE);
     np_buf_free(&text);
     np_problems_free(&problems);
     if (err) {
         np_policyset_drop(set);
-        return NEAP_NO;
+        return unread ? NEAP_FAILED : NEAP_NO;
     }
     *out = set;
     return NEAP_GOOD;
@@ -303,7 +304,7 @@ enum neap_status neap_engine_start(const struct neap_options *options, struct ne
         e->listen_fds[i] = -1;
     enum neap_status s = np_options_check(e, options, why);
     if (!s && np_log_open(e->options.log) != NP_OK) {
-        (void)snprintf(why, NEAP_WHY, "--log %s: %s", e->options.log, strerror(errno));
+        (void)snprintf(why, NEAP_WHY, "--log %s: %s", e->options.log, np_log_fault());
         s = NEAP_FAILED;
     }
     if (!s) {

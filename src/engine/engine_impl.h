@@ -149,6 +149,8 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
 enum np_err np_writer_start(struct np_writer *w) NP_MUST_CHECK;
 /* The newest records; lives as long as the writer. */
 struct np_recent *np_writer_recent(struct np_writer *w);
+/* Records and log lines that reached the writer and no file. Any thread. */
+uint64_t np_writer_lost(struct np_writer *w);
 void np_writer_reopen(struct np_writer *w);
 /* Drains every ring a last time, then ends. After the workers' threads have ended. */
 void np_writer_stop(struct np_writer *w);

@@ -2,6 +2,7 @@
  * running instance. */
 #include <neap/neap.h>
 
+#include "engine/admin_url.h"
 #include "engine/explain.h"
 #include "engine/fields.h"
 #include "provider/fetch.h"
@@ -136,13 +137,12 @@ static void put_refusal(const struct np_buf *body, char why[NEAP_WHY])
 static enum neap_status in_instance(struct found *f, const struct neap_request_options *o,
                                     char why[NEAP_WHY])
 {
-    char url[1024];
+    char url[1024], path[160];
     unsigned status = 0;
-    const char *scheme = strstr(o->admin, "://") ? "" : "http://";
-    size_t n = strlen(o->admin);
-    while (n > 0 && o->admin[n - 1] == '/')
-        n--;
-    (void)snprintf(url, sizeof url, "%s%.*s/api/requests/%s", scheme, (int)n, o->admin, o->id);
+    (void)snprintf(path, sizeof path, "/api/requests/%s", o->id);
+    enum neap_status known = np_admin_url(o->admin, path, url, sizeof url, why);
+    if (known)
+        return known;
     if (np_fetch_get(url, o->token, &f->record, &status, why, NEAP_WHY)) {
         while (f->record.n > 0 && f->record.p[f->record.n - 1] == '\n')
             f->record.n--;

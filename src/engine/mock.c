@@ -6,6 +6,7 @@
 #include "script/scenario.h"
 #include "sim/imitation.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,10 @@ static enum neap_status prepare(struct neap_mock *m, const char *listen, const c
         (void)snprintf(why, NEAP_WHY, "--listen must be ADDRESS:PORT (127.0.0.1:8088), got \"%s\"",
                        listen);
         return NEAP_USAGE;
+    }
+    if (scenario && access(scenario, R_OK) != 0) {
+        (void)snprintf(why, NEAP_WHY, "--scenario %s: %s", scenario, strerror(errno));
+        return NEAP_FAILED;
     }
     m->fd = np_http_listen(listen, false, &reason);
     if (m->fd < 0) {

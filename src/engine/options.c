@@ -108,6 +108,24 @@ static void fill_in(struct neap_options *o)
                                                   : NP_RECENT_RECORDS;
 }
 
+/* Port 0 is another one each time. */
+static bool is_same_place(const char *a, const char *b)
+{
+    size_t n = strlen(a);
+    return strcmp(a, b) == 0 && !(n > 2 && strcmp(a + n - 2, ":0") == 0);
+}
+
+/* Two things that would be in each other's way. */
+static enum neap_status check_places(const struct neap_options *o, char why[NEAP_WHY])
+{
+    if (is_same_place(o->listen, o->admin))
+        return wrong(why, "--listen and --admin are both %s: give one of them another port",
+                     o->admin);
+    if (o->decisions && strcmp(o->log, o->decisions) == 0 && strncmp(o->log, "/dev/", 5) != 0)
+        return wrong(why, "--log and --decisions are both %s: give each a file of its own", o->log);
+    return NEAP_GOOD;
+}
+
 enum neap_status np_options_check(struct neap_engine *e, const struct neap_options *given,
                                   char why[NEAP_WHY])
 {
@@ -123,6 +141,8 @@ enum neap_status np_options_check(struct neap_engine *e, const struct neap_optio
         s = check_address("--admin", o->admin, why);
     if (!s)
         s = set_log_level(o->log_level, why);
+    if (!s)
+        s = check_places(o, why);
     if (s)
         return s;
     if (!np_http_is_loopback(o->admin) && !(o->admin_token && o->admin_token[0]))

@@ -1,6 +1,7 @@
 /* neap status: what a running instance says of itself, as lines for people. */
 #include <neap/neap.h>
 
+#include "engine/admin_url.h"
 #include "engine/fields.h"
 #include "provider/fetch.h"
 
@@ -291,30 +292,23 @@ static void head(const struct page *p, struct np_span status)
 /* --- asking -------------------------------------------------------------------------------------- */
 
 /* What stands at a path of the admin socket, checked. */
-static bool ask(const struct neap_overview_options *o, const char *path, struct np_buf *body,
-                char why[NEAP_WHY])
+static enum neap_status ask(const struct neap_overview_options *o, const char *path,
+                            struct np_buf *body, char why[NEAP_WHY])
 {
-    char url[1024], said[512] = "";
+    char url[1024];
     unsigned status = 0;
     struct np_json_fault fault;
-    const char *scheme = strstr(o->admin, "://") ? "" : "http://";
-    size_t n = strlen(o->admin);
-    while (n > 0 && o->admin[n - 1] == '/')
-        n--;
-    (void)snprintf(url, sizeof url, "%s%.*s%s", scheme, (int)n, o->admin, path);
     np_buf_init(body, BODY_BYTES);
-    if (!np_fetch_get(url, o->token, body, &status, said, sizeof said)) {
-        if (status == 401)
-            (void)snprintf(why, NEAP_WHY, "%s asks for a token: set NEAP_ADMIN_TOKEN", url);
-        else
-            (void)snprintf(why, NEAP_WHY, "%s", said);
-        return false;
-    }
+    enum neap_status known = np_admin_url(o->admin, path, url, sizeof url, why);
+    if (known)
+        return known;
+    if (!np_fetch_get(url, o->token, body, &status, why, NEAP_WHY))
+        return NEAP_FAILED;
     if (np_json_check(np_buf_view(body), NP_JSON_DEPTH, &fault)) {
         (void)snprintf(why, NEAP_WHY, "%s did not answer as a neap does: %s", url, fault.what);
-        return false;
+        return NEAP_FAILED;
     }
-    return true;
+    return NEAP_GOOD;
 }
 
 static void tell(const struct neap_overview_options *o, struct np_span status, struct np_buf *out)
@@ -332,10 +326,10 @@ static void tell(const struct neap_overview_options *o, struct np_span status, s
     section(&p, status, "budgets",
             "account                 spent # reserved +        spent of limit    resets in",
             budget);
-    if (ask(o, "/api/policies", &more, why))
+    if (ask(o, "/api/policies", &more, why) == NEAP_GOOD)
         section(&p, np_buf_view(&more), "generations", "policies", generation);
     np_buf_free(&more);
-    if (ask(o, "/api/alerts", &more, why))
+    if (ask(o, "/api/alerts", &more, why) == NEAP_GOOD)
         alerts(&p, np_buf_view(&more));
     np_buf_free(&more);
 }
@@ -346,7 +340,8 @@ enum neap_status neap_overview(const struct neap_overview_options *o, char **out
     struct np_buf status, text;
     *out = NULL;
     np_buf_init(&text, TEXT_BYTES);
-    bool good = ask(o, "/api/status", &status, why);
+    enum neap_status asked = ask(o, "/api/status", &status, why);
+    bool good = asked == NEAP_GOOD;
     if (good && o->json)
         (void)np_buf_span(&text, np_buf_view(&status));
     else if (good)
@@ -358,5 +353,5 @@ enum neap_status neap_overview(const struct neap_overview_options *o, char **out
     if (good && !*out)
         (void)snprintf(why, NEAP_WHY, "no memory");
     np_buf_free(&text);
-    return *out ? NEAP_GOOD : NEAP_FAILED;
+    return *out ? NEAP_GOOD : asked ? asked : NEAP_FAILED;
 }

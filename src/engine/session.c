@@ -1,10 +1,12 @@
 /* A session: its life, its lines, what it says. */
 #include "engine/session_impl.h"
 
+#include "engine/admin_url.h"
 #include "engine/gate.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define FIRST_REQUEST "{\"prompt\":\"How do I reset my VPN token?\"}"
 #define SEED 1
@@ -270,7 +272,7 @@ static enum neap_status open_session(struct neap_session *s, char why[NEAP_WHY])
         (void)snprintf(why, NEAP_WHY, "%.*s%s does not load", (int)text.n, text.n ? text.p : "",
                        s->o.dir);
         np_buf_free(&text);
-        return NEAP_NO;
+        return access(s->o.dir, R_OK | X_OK) == 0 ? NEAP_NO : NEAP_FAILED;
     }
     np_session_say_span(s, np_buf_view(&text));
     np_session_flush(s);
@@ -288,6 +290,9 @@ static enum neap_status open_session(struct neap_session *s, char why[NEAP_WHY])
 enum neap_status neap_session_new(const struct neap_session_options *options,
                                   struct neap_session **out, char why[NEAP_WHY])
 {
+    char url[1024];
+    if (options->attach && np_admin_url(options->attach, "", url, sizeof url, why))
+        return NEAP_USAGE;
     struct neap_session *s = calloc(1, sizeof *s);
     if (!s || np_slots_init(&s->slots) != NP_OK) {
         (void)snprintf(why, NEAP_WHY, "no memory for a session");

@@ -2,6 +2,7 @@
  * alone: no line ever runs there. */
 #include "engine/session_impl.h"
 
+#include "engine/admin_url.h"
 #include "engine/fields.h"
 #include "provider/fetch.h"
 
@@ -153,16 +154,14 @@ static bool take_status(struct neap_session *s, const char *url, struct np_span 
 
 bool np_session_attach(struct neap_session *s, struct np_span args)
 {
-    char url[1024], why[1400];
+    char given[1024], url[1024], why[NEAP_WHY];
     struct np_buf body;
     unsigned status;
     if (args.n == 0 || args.n > 900)
         return np_session_fail(s, ".attach wants an admin URL: .attach http://127.0.0.1:9090");
-    while (args.n > 0 && args.p[args.n - 1] == '/')
-        args.n--;
-    bool scheme = np_span_starts(args, "http://") || np_span_starts(args, "https://");
-    (void)snprintf(url, sizeof url, "%s%.*s/api/status", scheme ? "" : "http://", (int)args.n,
-                   args.p);
+    (void)snprintf(given, sizeof given, "%.*s", (int)args.n, args.p);
+    if (np_admin_url(given, "/api/status", url, sizeof url, why))
+        return np_session_fail(s, "%s", why);
     np_buf_init(&body, BODY_BYTES);
     bool ok = np_fetch_get(url, s->o.admin_token, &body, &status, why, sizeof why);
     if (!ok)

@@ -128,8 +128,9 @@ static void process_metrics(struct neap_engine *e, const char *version, struct n
     uint64_t dropped = 0;
     for (size_t i = 0; i < e->n_workers; i++)
         dropped += np_ring_dropped(np_worker_ring(e->workers[i]));
+    dropped += np_writer_lost(e->writer);
     np_prom_head(out, "neap_log_dropped_total", "counter",
-                 "Log lines and decision records dropped because the disk was too slow");
+                 "Log lines and decision records lost: the disk was too slow, or full");
     np_prom_i64(out, "neap_log_dropped_total", NULL, (int64_t)dropped);
     np_prom_head(out, "neap_store_epoch_changes_total", "counter",
                  "How often the store began anew under a running instance");

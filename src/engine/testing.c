@@ -33,15 +33,32 @@ static void escape(char *out, size_t size, const char *line)
     out[n] = '\0';
 }
 
-void np_testing_say(const struct np_testing *t, const char *fmt, ...)
+static void say_to(void (*say)(void *ctx, const char *line), void *ctx, const char *fmt, va_list ap)
 {
     char line[LINE_BYTES], escaped[LINE_BYTES];
+    (void)vsnprintf(line, sizeof line, fmt, ap);
+    escape(escaped, sizeof escaped, line);
+    say(ctx, escaped);
+}
+
+void np_testing_say(const struct np_testing *t, const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
-    (void)vsnprintf(line, sizeof line, fmt, ap);
+    say_to(t->options->say, t->options->ctx, fmt, ap);
     va_end(ap);
-    escape(escaped, sizeof escaped, line);
-    t->options->say(t->options->ctx, escaped);
+}
+
+/* What is no result of a test. */
+static void say_fault(const struct np_testing *t, const char *fmt, ...) NP_PRINTF(2, 3);
+
+static void say_fault(const struct np_testing *t, const char *fmt, ...)
+{
+    const struct neap_test_options *o = t->options;
+    va_list ap;
+    va_start(ap, fmt);
+    say_to(o->fault ? o->fault : o->say, o->ctx, fmt, ap);
+    va_end(ap);
 }
 
 void np_testing_say_lines(const struct np_testing *t, const char *indent, struct np_span text)
@@ -202,7 +219,7 @@ static enum neap_status run(struct np_testing *t)
     if (!err)
         err = run_all(t, &counts);
     if (err) {
-        np_testing_say(t, "the tests could not go on: %s", np_err_text(err));
+        say_fault(t, "the tests could not go on: %s", np_err_text(err));
         return NEAP_FAILED;
     }
     bool none = counts.passed + counts.failed == 0;
@@ -247,6 +264,8 @@ static enum neap_status load_and_run(struct np_testing *t)
         status = run(t);
     else
         tell_problems(t, &problems);
+    if (np_problems_have(&problems, NP_UNREADABLE))
+        status = NEAP_FAILED;
     np_policyset_drop(t->set);
     np_problems_free(&problems);
     np_slots_free(&slots);
@@ -262,7 +281,7 @@ enum neap_status neap_test(const char *dir, const struct neap_test_options *opti
     enum neap_status status = load_and_run(&t);
     np_buf_init(&why, PATH_BYTES);
     if (t.junit && !np_junit_write(t.junit, options->junit, &why)) {
-        np_testing_say(&t, "the JUnit file can't be written: %.*s", (int)why.n, why.p);
+        say_fault(&t, "the JUnit file can't be written: %.*s", (int)why.n, why.p);
         status = NEAP_FAILED;
     }
     np_buf_free(&why);

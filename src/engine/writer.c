@@ -25,15 +25,18 @@ struct np_writer {
     struct np_recent *recent;
     bool keeps; /* records are added to it */
     _Atomic bool stop, reopen;
-    uint64_t dropped; /* told so far */
-    bool failing;     /* the last write failed; told once */
+    uint64_t dropped;      /* told so far */
+    bool failing;          /* the last write failed; told once */
+    bool torn;             /* the file ends in half a line */
+    _Atomic uint64_t lost; /* records that could not be written */
+    uint64_t lost_told;
     uint64_t max_bytes;
     bool stuck; /* a file could not be rotated: told once, tried again after the next reopening */
 };
 
-static int open_file(const char *path)
+static int open_decisions(const char *path)
 {
-    return open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    return np_log_file(path, 0600);
 }
 
 struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, char *why,
@@ -55,8 +58,8 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
         free(w);
         return NULL;
     }
-    if (decisions && (w->fd = open_file(decisions)) < 0) {
-        (void)snprintf(why, size, "--decisions %s: %s", decisions, strerror(errno));
+    if (decisions && (w->fd = open_decisions(decisions)) < 0) {
+        (void)snprintf(why, size, "--decisions %s: %s", decisions, np_log_fault());
         np_recent_free(w->recent);
         free(w);
         return NULL;
@@ -64,24 +67,59 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
     return w;
 }
 
-/* Writes all of b; what can't be written is lost and told once. */
-static void flush_decisions(struct np_writer *w)
+static uint64_t lines_in(struct np_span s)
 {
-    struct np_span rest = np_buf_view(&w->decisions);
-    while (rest.n > 0) {
-        ssize_t n = write(w->fd, rest.p, rest.n);
+    uint64_t n = 0;
+    for (const char *p = s.p; s.n > 0 && (p = memchr(p, '\n', (size_t)(s.p + s.n - p))); p++)
+        n++;
+    return n;
+}
+
+/* The writing of records has failed (told once), or goes on again. */
+static void note_failing(struct np_writer *w, bool failing)
+{
+    uint64_t lost = atomic_load(&w->lost);
+    if (failing && !w->failing)
+        np_log(NP_LOG_ERROR, "decision records are lost", NP_KVS("file", w->path),
+               NP_KVS("error", strerror(errno)));
+    else if (!failing && w->failing)
+        np_log(NP_LOG_INFO, "decision records are written again", NP_KVS("file", w->path),
+               NP_KVI("lost", lost - w->lost_told));
+    if (!failing)
+        w->lost_told = lost;
+    w->failing = failing;
+}
+
+/* True when all of it is written; else rest is what is not, of which the first line may be a rest. */
+static bool write_decisions(const struct np_writer *w, struct np_span *rest)
+{
+    while (rest->n > 0) {
+        ssize_t n = write(w->fd, rest->p, rest->n);
         if (n < 0 && errno == EINTR)
             continue;
-        if (n <= 0) {
-            if (!w->failing)
-                np_log(NP_LOG_ERROR, "decision records are lost", NP_KVS("file", w->path),
-                       NP_KVS("error", strerror(errno)));
-            w->failing = true;
-            break;
-        }
-        w->failing = false;
-        rest = np_span_make(rest.p + n, rest.n - (size_t)n);
+        if (n <= 0)
+            return false;
+        *rest = np_span_make(rest->p + n, rest->n - (size_t)n);
     }
+    return true;
+}
+
+/* Writes what was gathered; what can't be written is lost and counted. Half a line is ended before the next
+ * one is written, so that it spoils no other. */
+static void flush_decisions(struct np_writer *w)
+{
+    struct np_span all = np_buf_view(&w->decisions), rest = all, end = NP_SPAN("\n");
+    if (all.n == 0)
+        return;
+    bool good = !w->torn || write_decisions(w, &end);
+    if (good)
+        w->torn = false;
+    good = good && write_decisions(w, &rest);
+    if (!good) {
+        w->torn = w->torn || (rest.p != all.p && rest.p[-1] != '\n');
+        (void)atomic_fetch_add(&w->lost, lines_in(rest));
+    }
+    note_failing(w, !good);
     np_buf_reset(&w->decisions);
 }
 
@@ -129,10 +167,10 @@ static void drain_all(struct np_writer *w)
 
 static void reopen_decisions(struct np_writer *w)
 {
-    int fd = open_file(w->path);
+    int fd = open_decisions(w->path);
     if (fd < 0) {
         np_log(NP_LOG_ERROR, "the decision file can't be opened again", NP_KVS("file", w->path),
-               NP_KVS("error", strerror(errno)));
+               NP_KVS("error", np_log_fault()));
         return;
     }
     (void)close(w->fd);
@@ -143,8 +181,7 @@ static void reopen_files(struct np_writer *w)
 {
     w->stuck = false;
     if (np_log_reopen() != NP_OK)
-        np_log(NP_LOG_ERROR, "the log file can't be opened again",
-               NP_KVS("error", strerror(errno)));
+        np_log(NP_LOG_ERROR, "the log file can't be opened again", NP_KVS("error", np_log_fault()));
     if (w->path)
         reopen_decisions(w);
 }
@@ -188,6 +225,11 @@ enum np_err np_writer_start(struct np_writer *w)
 struct np_recent *np_writer_recent(struct np_writer *w)
 {
     return w->recent;
+}
+
+uint64_t np_writer_lost(struct np_writer *w)
+{
+    return atomic_load(&w->lost) + np_log_lost();
 }
 
 void np_writer_reopen(struct np_writer *w)

@@ -42,13 +42,16 @@ static void set_options(CURL *easy, const char *url, struct curl_slist *headers,
     (void)curl_easy_setopt(easy, CURLOPT_PROXY, "");
 }
 
-static bool judge(CURLcode code, unsigned status, const char *url, const char *error, char *why,
-                  size_t size)
+static bool judge(CURLcode code, unsigned status, const char *url, const char *token,
+                  const char *error, char *why, size_t size)
 {
     if (code != CURLE_OK)
         (void)snprintf(why, size, "%s: %s", url, error[0] ? error : curl_easy_strerror(code));
+    else if (status == 401 && token && token[0])
+        (void)snprintf(why, size, "%s does not take the token of NEAP_ADMIN_TOKEN: it has another",
+                       url);
     else if (status == 401)
-        (void)snprintf(why, size, "%s wants a token: set NEAP_ADMIN_TOKEN", url);
+        (void)snprintf(why, size, "%s asks for a token: set NEAP_ADMIN_TOKEN", url);
     else if (status >= 400)
         (void)snprintf(why, size, "%s answered %u", url, status);
     else
@@ -76,5 +79,5 @@ bool np_fetch_get(const char *url, const char *token, struct np_buf *body, unsig
     *status = (unsigned)code;
     curl_easy_cleanup(easy);
     curl_slist_free_all(headers);
-    return judge(end, *status, url, error, why, size);
+    return judge(end, *status, url, token, error, why, size);
 }

@@ -45,6 +45,9 @@ void np_problems_free(struct np_problems *p);
 /* Keeps copies; at most 1,000 are kept, errors rather than warnings. */
 void np_problems_add(struct np_problems *p, const char *file, unsigned line, unsigned column,
                      const char *code, bool warning, const char *fmt, ...) NP_PRINTF(7, 8);
+/* Whether one of this code was told. */
+bool np_problems_have(const struct np_problems *p, const char *code);
+#define NP_UNREADABLE "N101" /* the folder can't be read: nothing is known of the set */
 /* Keeps copies of a comment that allows something; at most 1,000 are kept. */
 void np_problems_allow(struct np_problems *p, const struct np_allowance *a);
 /* To be called once, when all was told: leaves out the warnings that comments allow and tells the comments

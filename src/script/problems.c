@@ -22,6 +22,15 @@ void np_problems_free(struct np_problems *p)
     *p = (struct np_problems){0};
 }
 
+bool np_problems_have(const struct np_problems *p, const char *code)
+{
+    for (size_t i = 0; i < p->n; i++) {
+        if (strcmp(p->list[i].code, code) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool make_room(struct np_problems *p)
 {
     if (!p->arena)

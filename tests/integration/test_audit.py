@@ -173,7 +173,7 @@ class Audit(case.Case):
         self.assertEqual(code, 3)
         self.assertIn("--store and --state are to be those of neap serve", err)
         code, _, err = procs.run("ledger", "check", "--store", "memory:")
-        self.assertEqual(code, 3)
+        self.assertEqual(code, 2)
         self.assertIn("sqlite:PATH", err)
         self.assertEqual(procs.run("ledger", "prove")[0], 2)
 

@@ -298,7 +298,7 @@ class StartAndEnd(unittest.TestCase):
     def test_a_scenario_that_is_not_there_is_told(self):
         path = os.path.join(self.folder, "none.lua")
         status, _, err = procs.run("mock", "--listen", "127.0.0.1:0", "--scenario", path)
-        self.assertEqual(status, 1)
+        self.assertEqual(status, 3)
         self.assertRegex(err, r"none\.lua: No such file")
 
     def test_a_port_in_use_is_3(self):

@@ -86,8 +86,8 @@ class Start(case.Case):
                     self.assertIn(f"{flag} must be ADDRESS:PORT", err)
                     self.assertIn(f'got "{where}"', err)
 
-    def test_a_policy_set_that_is_not_there_is_told_with_status_1(self):
-        err = self.refused(1, ("serve", "--policies", "/nowhere/at/all", *PORTS))
+    def test_a_policy_set_that_is_not_there_is_told_with_status_3(self):
+        err = self.refused(3, ("serve", "--policies", "/nowhere/at/all", *PORTS))
         self.assertIn("/nowhere/at/all", err)
 
     def test_a_broken_policy_set_is_told_with_file_and_line_and_status_1(self):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+import resource
 import time
 
 import case
@@ -315,6 +316,44 @@ class Files(case.Case):
         self.assertEqual(kept, ids[-len(kept) :])
         self.assertGreater(len(kept), 25)
 
+
+class Full(case.Case):
+    """A disk that takes no more: a file that may not grow beyond its size."""
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"])
+
+    @classmethod
+    def serve(cls, policies, **kw):
+        return Silent(policies, ("--log-level", "error"), env=cls.env)  # whose log stays small
+
+    def limit(self, size):
+        hard = resource.prlimit(self.server.process.pid, resource.RLIMIT_FSIZE)[1]
+        limit = (hard if size is None else size, hard)
+        resource.prlimit(self.server.process.pid, resource.RLIMIT_FSIZE, limit)
+
+    def lost(self):
+        return self.server.metrics().get("neap_log_dropped_total")
+
+    def test_records_that_a_full_disk_does_not_take_are_counted_and_spoil_no_other(self):
+        before = self.server.ask("one")
+        self.server.decision(before)
+        path = self.server.path("decisions")
+        self.limit(os.path.getsize(path) + 100)
+        for i in range(3):
+            self.assertEqual(self.server.ask("lost").status, 200)
+            self.assertTrue(procs.wait_for(lambda i=i: self.lost() == i + 1), self.lost())
+        self.limit(None)
+        self.assertIn("decision records are lost", self.server.log())
+        after = self.server.ask("two").get("X-Request-Id")
+        self.assertTrue(procs.wait_for(lambda: after in self.server.read("decisions")))
+        code, text, said = procs.run("explain", after, "--decisions", path, "--json")
+        self.assertEqual((code, said), (0, ""))
+        self.assertEqual(json.loads(text)["requestId"], after)
+        self.assertEqual(self.lost(), 3)
 
 if __name__ == "__main__":
     case.main()

@@ -157,7 +157,7 @@ return { seed = 3, models = {
         self.assertEqual(status, 1, err)
         self.assertRegex(err, r"bad\.lua:\d+: ")
         status, _, err = procs.run("mock", "--listen", "127.0.0.1:0", "--scenario", "/nowhere.lua")
-        self.assertEqual(status, 1, err)
+        self.assertEqual(status, 3, err)
         self.assertIn("/nowhere.lua", err)
 
 

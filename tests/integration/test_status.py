@@ -68,7 +68,21 @@ class Status(case.Case):
         code, text, said = self.status(token=None)
         self.assertEqual((code, text), (3, ""))
         self.assertIn("set NEAP_ADMIN_TOKEN", said)
-        self.assertEqual(self.status(token="wrong")[0], 3)
+
+    def test_a_token_that_is_not_taken_is_told_from_none(self):
+        code, _, said = self.status(token="wrong")
+        self.assertEqual(code, 3)
+        self.assertIn("does not take the token", said)
+        self.assertNotIn("set NEAP_ADMIN_TOKEN", said)
+
+    def test_an_instance_that_listens_on_every_address_is_asked_on_loopback(self):
+        flags = ("--admin", "0.0.0.0:0")
+        server = self.serve(self.policies, flags=flags)
+        self.addCleanup(server.stop)
+        env = {"NEAP_ADMIN_TOKEN": "status-token", "NEAP_ADMIN": f"0.0.0.0:{server.admin_port}"}
+        code, text, said = procs.run("status", env=env)
+        self.assertEqual((code, said), (0, ""))
+        self.assertIn("/api/assistant/reply", text)
 
     def test_where_nobody_answers_it_names_the_address(self):
         code, text, said = procs.run("status", "--admin", "127.0.0.1:1")
