@@ -42,7 +42,7 @@ test("lost_attempts_do_not_take_a_request_over_its_cap", function()
 end)
 
 test("a_tenant_whose_day_is_used_up_gets_the_degraded_reply", function()
-  local run = play { request = { prompt = "hi" }, budgets = { ["tenant:anonymous/day"] = 5 } }
+  local run = play { request = { prompt = "hi" }, budgets = { ["tenant/day"] = 5 } }
   expect(run.status, 200)
   expect(run.reason, "budget")
   expect(run.attempts, {})

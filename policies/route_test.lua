@@ -30,7 +30,7 @@ test("the_bronze_tier_starts_with_the_economical_models", function()
 end)
 
 test.each("a_day's_budget_that_runs_low_pays_for_economical_models_only", {
-  { ["global/day"] = 45 }, { ["tenant:anonymous/day"] = 4.5 },
+  { ["global/day"] = 45 }, { ["tenant/day"] = 4.5 },
 }, function(budgets)
   expect(plan_of { budgets = budgets }, { "gpt-4.1-mini", "claude-haiku-4-5" })
 end)

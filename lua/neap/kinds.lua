@@ -134,7 +134,8 @@ function M.money(scale, most)
   end
 end
 
-function M.choice(names)
+-- meant: what some take for a name, {daily = "day"}.
+function M.choice(names, meant)
   local shown = {}
   for i, name in ipairs(names) do shown[i] = format('"%s"', name) end
   local wanted = table.concat(shown, " or ")
@@ -143,7 +144,8 @@ function M.choice(names)
       if rawequal(value, name) then return value end
     end
     if type(value) ~= "string" then return wrong(at, wanted, value) end
-    return M.tell(at, "N203", "must be %s, got %s%s", wanted, M.show(value), M.guess(value, names))
+    return M.tell(at, "N203", "must be %s, got %s%s", wanted, M.show(value),
+      M.guess(meant and meant[value] or value, names))
   end
 end
 
@@ -154,6 +156,15 @@ function M.date(value, at)
   local ms = run.native.date(value)
   if not ms then return bad(at, wanted, value) end
   return { text = value, ms = ms }
+end
+
+-- "08:00", as it stands.
+function M.time_of_day(value, at)
+  local wanted = 'a time of day from "00:00" to "23:59"'
+  if type(value) ~= "string" then return wrong(at, wanted, value) end
+  local hour = match(value, "^(%d%d):[0-5]%d$")
+  if not hour or tonumber(hour) > 23 then return bad(at, wanted, value) end
+  return value
 end
 
 -- env "NAME" or file "PATH"; {secret=}. One that is not set is told, but not on the simulated ground.

@@ -305,7 +305,8 @@ local function budgets_file(k)
     end
     if value == "global" or value == "tenant" then return { kind = value, of = "", text = value } end
     local kind, of = match(value, "^(%a+):(.+)$")
-    local known = { tenant = true, endpoint = true, model = true, provider = true }
+    local known = { tenant = "NAME", endpoint = "PATH", model = "NAME", provider = "NAME" }
+    if known[value] then return k.tell(at, "N203", 'must say which one: "%s:%s"', value, known[value]) end
     if not kind or not known[kind] then
       return k.tell(at, "N203", "must be %s, got %s%s", wanted, k.show(value),
         k.guess(kind or value, { "global", "tenant", "endpoint", "model", "provider" }))
@@ -314,7 +315,8 @@ local function budgets_file(k)
   end
   return k.list(k.record {
     account = k.need(account),
-    window = k.need(k.choice { "minute", "hour", "day", "week", "month", "none" }),
+    window = k.need(k.choice({ "minute", "hour", "day", "week", "month", "none" },
+      { hourly = "hour", daily = "day", weekly = "week", monthly = "month" })),
     limit_usd = k.need(k.money(9)),
     on_exceeded = k.may(k.choice { "degrade", "reject" }, "degrade"),
     unknown = k.may(k.choice { "p95", "worst" }, "p95"),
@@ -339,7 +341,7 @@ local function alerts_file(k)
     burn = k.may(k.boolean, false),
     breaker = k.may(k.boolean, false),
     reload = k.may(k.boolean, false),
-    daily_report = k.may(k.text('a time of day such as "08:00"', "^[0-2]%d:[0-5]%d$", 5)),
+    daily_report = k.may(k.time_of_day),
   }
 end
 

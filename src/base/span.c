@@ -102,10 +102,17 @@ static unsigned distance(const struct folded *a, const struct folded *b)
     return last[b->n];
 }
 
+/* Whether a name is the word with a unit or the like behind it: limit_usd of limit. */
+static bool is_beginning(struct np_span word, const char *name)
+{
+    return word.n >= 3 && strlen(name) > word.n && memcmp(word.p, name, word.n) == 0 &&
+           name[word.n] == '_';
+}
+
 const char *np_span_guess(struct np_span word, const char *const *candidates, size_t n)
 {
     struct folded asked, offered;
-    const char *best = NULL;
+    const char *best = NULL, *begins = NULL;
     unsigned best_distance = UINT_MAX;
 
     if (!fold(word, &asked)) {
@@ -117,6 +124,9 @@ const char *np_span_guess(struct np_span word, const char *const *candidates, si
         }
         size_t longer = asked.n > offered.n ? asked.n : offered.n;
         size_t shorter = asked.n > offered.n ? offered.n : asked.n;
+        if (is_beginning(word, candidates[i])) {
+            begins = begins ? begins : candidates[i];
+        }
         if ((longer - shorter) * 3 > longer) {
             continue;
         }
@@ -126,5 +136,5 @@ const char *np_span_guess(struct np_span word, const char *const *candidates, si
             best = candidates[i];
         }
     }
-    return best;
+    return best ? best : begins;
 }

@@ -43,5 +43,15 @@ const struct np_command np_cmd_mock = {
     "Speaks the APIs of OpenAI and Anthropic on one port (127.0.0.1:8088), whole replies and streams,\n"
     "and misbehaves as the scenario says. POST /control {\"models\": {\"gpt-4.1\": {\"status\": 503}}}\n"
     "overrides it, {\"models\": {}} puts it right; GET /calls counts. The same scenario gives the same\n"
-    "answers.",
+    "answers.\n\n"
+    "A scenario is a Lua file that returns { seed = N, models = { NAME = ANSWER } }. NAME is a model, \"openai/*\",\n"
+    "\"anthropic/*\" or \"*\"; ANSWER a table, a list of tables (in turn, the last one repeats) or function(call)\n"
+    "that returns either:\n\n"
+    "    status, text, error, retry_after_s       what is said\n"
+    "    first_ms, total_ms                       when; a number or { p50 = , p95 = }\n"
+    "    stall_at, reset_at, fin_at               the byte where it stands still, is reset or ends\n"
+    "    malformed, empty, no_usage, byte_by_byte, usage, finish, content_type, content_encoding, raw\n"
+    "    usd_per_million, usd_per_request         what GET /calls bills\n"
+    "    faults                                   { { rate = 0.1, burst = 3, … } }: now and then this instead\n\n"
+    "examples/scenarios/README.md says more of each.",
     run};

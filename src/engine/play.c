@@ -194,7 +194,7 @@ static enum np_err set_world(struct np_play *p, struct np_play_given *g)
     if (!err)
         err = np_play_breakers(p, g);
     if (!err && g->budgets.p)
-        err = np_play_budgets(p, g->budgets);
+        err = np_play_budgets(p, g->budgets, g->tenant);
     return err;
 }
 

@@ -82,7 +82,8 @@ void np_play_write_stream(struct np_buf *b, enum np_adapter dialect, const struc
 
 /* play_state.c: makes breakers and accounts as given; sets at_ns. */
 enum np_err np_play_breakers(struct np_play *p, const struct np_play_given *g) NP_MUST_CHECK;
-enum np_err np_play_budgets(struct np_play *p, struct np_span budgets) NP_MUST_CHECK;
+enum np_err np_play_budgets(struct np_play *p, struct np_span budgets,
+                            const char *tenant) NP_MUST_CHECK;
 
 /* play_run.c: the finished exchange as the run. */
 void np_play_on_closed(void *ctx, const struct np_exchange *x);

@@ -227,11 +227,31 @@ static enum np_err set_account(struct np_play *p, struct np_span name, struct np
     return unknown_account(p, name);
 }
 
-enum np_err np_play_budgets(struct np_play *p, struct np_span budgets)
+/* "tenant/day" is that of the tenant who asks: "tenant:acme/day". p NULL: no memory. */
+static struct np_span own_account(struct np_play *p, struct np_span name, const char *tenant)
+{
+    const struct np_catalog *c = p->catalog;
+    if (!np_span_is(name, "tenant") && !np_span_starts(name, "tenant/"))
+        return name;
+    if (!tenant)
+        tenant = c->n_tenants ? c->tenants[0].name : c->anonymous->name;
+    size_t n = name.n + strlen(tenant) + 1;
+    char *text = np_arena_alloc(p->arena, n + 1);
+    if (!text)
+        return NP_SPAN_NONE;
+    (void)snprintf(text, n + 1, "tenant:%s%.*s", tenant, (int)(name.n - 6), name.p + 6);
+    return np_span_make(text, n);
+}
+
+enum np_err np_play_budgets(struct np_play *p, struct np_span budgets, const char *tenant)
 {
     struct np_span key, value, name;
     for (struct np_json_walk w = np_json_walk(budgets); np_json_member(&w, &key, &value);) {
         enum np_err err = np_play_name(p, key, &name);
+        if (!err) {
+            name = own_account(p, name, tenant);
+            err = name.p ? NP_OK : NP_E_NOMEM;
+        }
         if (!err)
             err = set_account(p, name, value);
         if (err)

@@ -392,6 +392,9 @@ static void judge_degrade(lua_State *L, struct np_hook_call *call)
         text = np_raw_string(L, 2, "degrade's answer", "text", TEXT_BYTES);
         status = np_raw_integer(L, 2, "degrade's answer", "status", 200, 599, 0);
         retry_after_s = np_raw_integer(L, 2, "degrade's answer", "retry_after_s", 0, 86400, -1);
+        if (status == 204 || status == 205 || status == 304)
+            np_state_type_error(L, "degrade's answer: status %d carries no text: 200, say",
+                                (int)status);
     }
     if (text.p)
         out->text = keep(L, call, text);

@@ -120,6 +120,31 @@ static bool run_file(struct loader *l, const struct np_set_file *f, int env, int
     return true;
 }
 
+/* The line of the last return that stands at the beginning of one: where a file's own is, as people write
+ * it. 0: there is none. */
+static unsigned return_line(struct np_span source)
+{
+    unsigned line = 1, found = 0;
+    const char *p = source.p;
+    for (size_t left = source.n; left > 0; line++) {
+        const char *end = memchr(p, '\n', left);
+        size_t n = end ? (size_t)(end - p) + 1 : left;
+        if (np_span_starts(np_span_make(p, n), "return"))
+            found = line;
+        p += n;
+        left -= n;
+    }
+    return found;
+}
+
+static void tell_returned(struct loader *l, const struct np_set_file *f, const char *wanted,
+                          const char *got)
+{
+    unsigned line = return_line(f->source);
+    np_problems_add(l->problems, f->name, line, line ? 1 : 0, "N106", false,
+                    "%s, this one returns %s", wanted, got);
+}
+
 static void run_hook(struct loader *l, const struct np_set_file *f)
 {
     lua_State *L = l->st->L;
@@ -128,11 +153,10 @@ static void run_hook(struct loader *l, const struct np_set_file *f)
         return;
     int n = lua_gettop(L) - top;
     if (n != 1 || !lua_isfunction(L, -1))
-        np_problems_add(l->problems, f->name, 0, 0, "N106", false,
-                        "a hook's file returns one function, this one returns %s",
-                        n == 0   ? "nothing"
-                        : n == 1 ? luaL_typename(L, -1)
-                                 : "several values");
+        tell_returned(l, f, "a hook's file returns one function",
+                      n == 0   ? "nothing"
+                      : n == 1 ? luaL_typename(L, -1)
+                               : "several values");
     lua_settop(L, top);
 }
 
@@ -180,8 +204,7 @@ static void push_data(struct loader *l, const char *name, bool required, int env
     } else if (!f || f->broken || !run_file(l, f, env, 1)) {
         lua_pushboolean(L, 0);
     } else if (!lua_istable(L, -1)) {
-        np_problems_add(l->problems, name, 0, 0, "N106", false,
-                        "a data file returns a table, this one returns %s", luaL_typename(L, -1));
+        tell_returned(l, f, "a data file returns a table", luaL_typename(L, -1));
         lua_pop(L, 1);
         lua_pushboolean(L, 0);
     }

@@ -58,8 +58,8 @@ START_TEST(a_number_is_digits_alone_and_fits)
 }
 END_TEST
 
-static const char *const fields[] = {"question", "messages", "maxTokens", "temperature",
-                                     "context",  "id",       "stream"};
+static const char *const fields[] = {"question", "messages", "maxTokens", "temperature", "context",
+                                     "id",       "stream",   "limit_usd", "p95_ms"};
 
 static const struct {
     const char *word;
@@ -73,6 +73,9 @@ static const struct {
     {"temprature", "temperature"}, /* one is missing */
     {"stream", "stream"},          /* the same */
     {"mesages", "messages"},
+    {"limit", "limit_usd"}, /* a unit is missing */
+    {"p95", "p95_ms"},
+    {"li", NULL}, /* too little of one */
     {"ie", NULL}, /* half of a short word */
     {"xyz", NULL},
     {"", NULL},
@@ -82,7 +85,7 @@ static const struct {
 
 START_TEST(a_guess_is_the_nearest_name_or_none)
 {
-    const char *got = np_span_guess(np_span_of(guesses[_i].word), fields, 7);
+    const char *got = np_span_guess(np_span_of(guesses[_i].word), fields, 9);
     if (guesses[_i].guess) {
         ck_assert_pstr_eq(got, guesses[_i].guess);
     } else {

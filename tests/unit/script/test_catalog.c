@@ -344,7 +344,7 @@ START_TEST(providers_that_can_not_be_are_refused_with_their_place)
 {
     static const struct refusal rows[] = {
         {"providers.lua", "return 7",
-         "providers.lua: N106 a data file returns a table, this one returns number"},
+         "providers.lua:1:1: N106 a data file returns a table, this one returns number"},
         {"providers.lua", "return {}",
          "providers.lua:1:8: N203 must have 1 to 64 providers, has 0"},
         {"providers.lua", PROVIDER("time_out_ms = 3"),
@@ -508,6 +508,16 @@ START_TEST(tenants_budgets_and_alerts_that_can_not_be_are_refused)
         {"alerts.lua", "return { budget = { 0.8, 11 } }",
          "N203 budget[2] must be a part of the limit"},
         {"alerts.lua", "return { daily_report = '8' }", "N203 daily_report"},
+        {"alerts.lua", "return { daily_report = '24:00' }", "to \"23:59\", got \"24:00\""},
+        {"alerts.lua", "return { daily_report = '25:00' }", "to \"23:59\", got \"25:00\""},
+        {"budgets.lua", "return {{ account = 'endpoint', window = 'day', limit_usd = 1 }}",
+         "must say which one: \"endpoint:PATH\""},
+        {"budgets.lua", "return {{ account = 'model', window = 'day', limit_usd = 1 }}",
+         "must say which one: \"model:NAME\""},
+        {"budgets.lua", "return {{ account = 'global', window = 'daily', limit_usd = 1 }}",
+         "(did you mean \"day\"?)"},
+        {"budgets.lua", "return {{ account = 'global', window = 'day', limit = 1 }}",
+         "limit is no field here (did you mean \"limit_usd\"?)"},
         {"alerts.lua", "return { burns = true }",
          "N201 burns is no field here (did you mean \"burn\"?)"},
     };

@@ -214,13 +214,14 @@ END_TEST
 START_TEST(a_hook_file_returns_one_function)
 {
     static const char *const rows[][2] = {
-        {"local x = 1", "returns nothing"},
-        {"return {}", "returns table"},
+        {"local x = 1",
+         "route.lua: N106 a hook's file returns one function, this one returns nothing"},
+        {"-- x\nreturn {}",
+         "route.lua:2:1: N106 a hook's file returns one function, this one returns table"},
         {"return function() end, 1", "returns several values"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         setkit_write(&k, "route.lua", rows[i][0]);
-        setkit_assert_refused(&k, "route.lua: N106 a hook's file returns one function");
         setkit_assert_refused(&k, rows[i][1]);
     }
 }
