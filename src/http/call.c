@@ -247,25 +247,38 @@ void np_call_leave(struct np_http_call *c)
     }
 }
 
-/* What the library refused by itself (too long a head, a malformed chunk, …) is counted too. */
-static void count_library_refusal(const struct np_http_call *c)
+/* What the library refused by itself (too long a head, a malformed chunk, …) is counted too, and its
+ * client has not left. */
+static void note_library_refusal(struct np_http_call *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_HTTP_STATUS);
     if (c->stage == NP_STAGE_SENDING || !info || info->http_status < 400) {
         return;
     }
+    enum np_refusal_type type = NP_REFUSAL_invalid_request;
+    enum np_http_refusal cause = NP_HTTP_REFUSAL_framing;
     switch (info->http_status) {
     case MHD_HTTP_CONTENT_TOO_LARGE:
+        type = NP_REFUSAL_too_large;
+        cause = NP_HTTP_REFUSAL_too_large;
+        break;
     case MHD_HTTP_REQUEST_HEADER_FIELDS_TOO_LARGE:
-        np_call_count(c->front, NP_HTTP_REFUSAL_too_large);
+        type = NP_REFUSAL_headers_too_large;
+        cause = NP_HTTP_REFUSAL_too_large;
         break;
     case MHD_HTTP_URI_TOO_LONG:
-        np_call_count(c->front, NP_HTTP_REFUSAL_path);
+        cause = NP_HTTP_REFUSAL_path;
         break;
     default:
-        np_call_count(c->front, NP_HTTP_REFUSAL_framing);
+        break;
     }
+    c->refused = (struct np_refusal){.type = type,
+                                     .status = info->http_status,
+                                     .message = NP_SPAN(""),
+                                     .retry_after_s = -1};
+    c->raw_sent = true;
+    np_call_count(c->front, cause);
 }
 
 void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
@@ -288,7 +301,7 @@ void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         /* A reply that began before the drain could not say that it is the last. */
         shutdown(c->conn->fd, SHUT_RDWR);
     }
-    count_library_refusal(c);
+    note_library_refusal(c);
     if (c->opened) {
         f->n_open--;
         f->ops.gone(f->ops.ctx, c, sent || c->raw_sent ? NP_HTTP_SENT : NP_HTTP_LEFT);

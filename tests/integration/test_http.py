@@ -136,6 +136,23 @@ class Http(case.Case):
                                  version="1.0")
                 self.assertGood(reply)
 
+    def test_a_chunk_that_is_none_is_the_callers_fault_and_no_leaving(self):
+        with self.server.conn() as conn:
+            head = wire.request(
+                headers={"Transfer-Encoding": "chunked", "Content-Type": "application/json", "X-Request-Id": "bad-chunk"}
+            )
+            conn.send(head + b"zz\r\n{}\r\n0\r\n\r\n")
+            self.assertEqual(conn.head().status, 400)
+        record = self.server.decision("bad-chunk")
+        self.assertEqual((record["status"], record["outcome"]), (400, "invalid_request"))
+
+    def test_a_client_that_leaves_in_its_second_body_has_left_whatever_came_before(self):
+        with self.server.conn() as conn:
+            self.assertEqual(conn.ask(body=b"{").status, 400)
+            whole = wire.request(body={"prompt": "a"}, headers={"X-Request-Id": "half-a-body"})
+            conn.send(whole[:-5])
+        self.assertEqual(self.server.decision("half-a-body")["outcome"], "cancelled")
+
     def test_a_half_closed_client_counts_as_gone(self):
         self.mock.control(m={"stall_at": 0})
         try:
