@@ -15,6 +15,8 @@
 #define REQUEST_ID "X-Request-Id"
 #define BODY_MAX_BYTES 4096
 #define ANSWER_MAX_BYTES (64u << 20)
+#define LOOKS 4 /* more, for a request that is not there yet */
+#define LOOK_NS (2 * NP_NS_PER_MS)
 #define TEXT "text/plain; charset=utf-8"
 
 /* What the dashboard may do in a browser: its own files and this socket, nothing that is written into the
@@ -151,8 +153,15 @@ static void requests(struct neap_engine *e, struct answer *a)
 {
     if (np_requests_tells(a->path))
         a->content_type = TEXT;
-    a->refused = !np_requests_answer(np_writer_recent(e->writer), a->path, a->query, &a->out,
-                                     &a->type, a->why);
+    /* A client that has its reply finds its record, though the record is written after the reply. */
+    for (int look = 0;; look++) {
+        np_writer_gather(e->writer);
+        a->refused = !np_requests_answer(np_writer_recent(e->writer), a->path, a->query, &a->out,
+                                         &a->type, a->why);
+        if (!a->refused || a->type != NP_REFUSAL_not_found || look == LOOKS)
+            break;
+        (void)nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
+    }
 }
 
 /* What the page must know before it may ask for anything else. */

@@ -151,6 +151,9 @@ enum np_err np_writer_start(struct np_writer *w) NP_MUST_CHECK;
 struct np_recent *np_writer_recent(struct np_writer *w);
 /* Records and log lines that reached the writer and no file. Any thread. */
 uint64_t np_writer_lost(struct np_writer *w);
+/* Returns when what the workers told before is in the log, the file and the memory, at the latest after
+ * 100 ms. For threads that may wait a moment: not a worker's. */
+void np_writer_gather(struct np_writer *w);
 void np_writer_reopen(struct np_writer *w);
 /* Drains every ring a last time, then ends. After the workers' threads have ended. */
 void np_writer_stop(struct np_writer *w);

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define BATCH_BYTES (1u << 20)
-#define PAUSE_NS 20000000L
+#define PAUSE_NS (20 * NP_NS_PER_MS)
+#define GATHER_NS (100 * NP_NS_PER_MS) /* what one who asks waits at the most */
 
 struct np_writer {
     struct neap_engine *engine;
@@ -30,6 +31,9 @@ struct np_writer {
     bool torn;             /* the file ends in half a line */
     _Atomic uint64_t lost; /* records that could not be written */
     uint64_t lost_told;
+    pthread_mutex_t lock; /* of the two numbers; held by nobody who reads or writes */
+    pthread_cond_t asked_for, gathered;
+    uint64_t asked, done; /* rounds */
     uint64_t max_bytes;
     bool stuck; /* a file could not be rotated: told once, tried again after the next reopening */
 };
@@ -49,6 +53,13 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
     w->path = decisions;
     w->fd = -1;
     w->max_bytes = (uint64_t)e->options.log_max_mb << 20;
+    pthread_condattr_t monotonic;
+    (void)pthread_mutex_init(&w->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&w->asked_for, &monotonic);
+    (void)pthread_cond_init(&w->gathered, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     np_buf_init(&w->log, BATCH_BYTES);
     np_buf_init(&w->decisions, BATCH_BYTES * 8);
     w->keeps = e->options.keep_records > 0;
@@ -203,17 +214,55 @@ static void rotate_files(struct np_writer *w)
                NP_KVS("error", strerror(errno)));
 }
 
+static struct timespec in_ns(uint64_t ns)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    ns += (uint64_t)t.tv_nsec;
+    t.tv_sec += (time_t)(ns / NP_NS_PER_S);
+    t.tv_nsec = (long)(ns % NP_NS_PER_S);
+    return t;
+}
+
+/* Ends the round that was asked for, and waits for the next: until it is due, or somebody asks. */
+static uint64_t next_round(struct np_writer *w, uint64_t round)
+{
+    struct timespec due = in_ns(PAUSE_NS);
+    (void)pthread_mutex_lock(&w->lock);
+    w->done = round;
+    (void)pthread_cond_broadcast(&w->gathered);
+    while (w->asked == round && !atomic_load(&w->stop) &&
+           pthread_cond_timedwait(&w->asked_for, &w->lock, &due) == 0)
+        ;
+    round = w->asked;
+    (void)pthread_mutex_unlock(&w->lock);
+    return round;
+}
+
 static void *thread_main(void *arg)
 {
     struct np_writer *w = arg;
+    uint64_t round = 0;
     while (!atomic_load(&w->stop)) {
         if (atomic_exchange(&w->reopen, false))
             reopen_files(w);
         drain_all(w);
         rotate_files(w);
-        (void)nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        round = next_round(w, round);
     }
     return NULL;
+}
+
+void np_writer_gather(struct np_writer *w)
+{
+    struct timespec due = in_ns(GATHER_NS);
+    (void)pthread_mutex_lock(&w->lock);
+    uint64_t round = ++w->asked;
+    (void)pthread_cond_signal(&w->asked_for);
+    while (w->running && w->done < round &&
+           pthread_cond_timedwait(&w->gathered, &w->lock, &due) == 0)
+        ;
+    (void)pthread_mutex_unlock(&w->lock);
 }
 
 enum np_err np_writer_start(struct np_writer *w)
@@ -242,7 +291,10 @@ void np_writer_stop(struct np_writer *w)
     if (!w)
         return;
     if (w->running) {
+        (void)pthread_mutex_lock(&w->lock);
         atomic_store(&w->stop, true);
+        (void)pthread_cond_signal(&w->asked_for);
+        (void)pthread_mutex_unlock(&w->lock);
         (void)pthread_join(w->thread, NULL);
         drain_all(w);
     }
@@ -251,5 +303,8 @@ void np_writer_stop(struct np_writer *w)
     np_buf_free(&w->log);
     np_buf_free(&w->decisions);
     np_recent_free(w->recent);
+    (void)pthread_cond_destroy(&w->asked_for);
+    (void)pthread_cond_destroy(&w->gathered);
+    (void)pthread_mutex_destroy(&w->lock);
     free(w);
 }

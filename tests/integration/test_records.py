@@ -52,6 +52,16 @@ class Records(case.Case):
         self.assertEqual([r["requestId"] for r in page["requests"]], ids[3:])
         self.assertIsNone(page["next"])
 
+    def test_a_client_that_has_its_reply_finds_its_record_at_once(self):
+        found, took = [], []
+        for _ in range(40):
+            request_id = self.server.ask("hello", "/api/two/reply").get("X-Request-Id")
+            began = time.monotonic()
+            found.append(self.server.admin("GET", "/api/requests/" + request_id).status)
+            took.append(time.monotonic() - began)
+        case.say(f"the record: {1000 * sorted(took)[20]:.1f} ms in the middle, {1000 * max(took):.1f} ms at the most")
+        self.assertEqual(set(found), {200})
+
     def test_a_row_is_short(self):
         request_id = self.ask("two")
         row = self.listed("?limit=1&endpoint=/api/two/reply")["requests"][0]
