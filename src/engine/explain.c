@@ -173,10 +173,12 @@ static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
     np_explain_entry(out, label, b);
 }
 
-static void tell_skipped(struct np_buf *out, struct np_buf *b, struct np_span s)
+/* Why a candidate was passed over; by_hook: the budget hook had just said "next" of it. */
+static void tell_skipped(struct np_buf *out, struct np_buf *b, struct np_span s, bool by_hook)
 {
     struct np_span why = np_text_of(s, "why");
-    const char *words = SAID(skips, why);
+    const char *words =
+        by_hook && np_span_is(why, "budget") ? "the budget hook wanted the next" : SAID(skips, why);
     put_member(b, "", s, "model");
     put_member(b, ": ", s, "why");
     if (words)
@@ -284,6 +286,7 @@ struct steps {
     struct np_json_walk attempts, skipped;
     struct np_span attempt, skip;
     bool has_attempt, has_skip;
+    bool next; /* the last hook was budget, and said so */
     unsigned made;
 };
 
@@ -296,7 +299,8 @@ static void tell_before(struct np_buf *out, struct np_buf *b, struct steps *s, d
         bool skip_next = s->has_skip && np_number_of(s->skip, "attempts") <= (double)s->made &&
                          np_number_of(s->skip, "hooks") <= n;
         if (skip_next) {
-            tell_skipped(out, b, s->skip);
+            tell_skipped(out, b, s->skip, s->next);
+            s->next = false;
             s->has_skip = np_json_item(&s->skipped, &s->skip);
         } else if (s->has_attempt && (double)s->made < until) {
             tell_attempt(out, b, s->attempt, ++s->made);
@@ -329,6 +333,8 @@ static void tell_steps(struct np_buf *out, struct np_buf *b, struct np_span reco
     for (struct np_json_walk w = np_list_of(record, "hooks"); np_json_item(&w, &hook); n++) {
         tell_before(out, b, &s, attempts_before(hook, s.made), n);
         tell_hook(out, b, hook);
+        s.next = np_span_is(np_text_of(hook, "name"), "budget") &&
+                 np_span_is(np_text_of(hook, "returned"), "next");
     }
     tell_before(out, b, &s, 1e9, 1e9);
     if (out->n == before + 1)
@@ -337,16 +343,21 @@ static void tell_steps(struct np_buf *out, struct np_buf *b, struct np_span reco
 
 /* --- the whole ----------------------------------------------------------------------------------- */
 
-static bool by_route(struct np_span record)
+/* Whose the plan is. */
+static const char *whose_plan(struct np_span record)
 {
     struct np_span hook;
     for (struct np_json_walk w = np_list_of(record, "hooks"); np_json_item(&w, &hook);) {
         struct np_span returned = np_text_of(hook, "returned");
-        if (np_span_is(np_text_of(hook, "name"), "route") && returned.n > 0 &&
-            !np_span_is(returned, "nothing") && !np_span_starts(returned, "failed"))
-            return true;
+        if (!np_span_is(np_text_of(hook, "name"), "route"))
+            continue;
+        if (np_span_starts(returned, "failed"))
+            return "the endpoint's own order, for the route hook failed";
+        if (returned.n == 0 || np_span_is(returned, "nothing"))
+            return "the endpoint's own order, route left it so";
+        return "route wanted it so";
     }
-    return false;
+    return "the endpoint's own order, there is no route hook";
 }
 
 static void tell_plan(struct np_buf *out, struct np_buf *b, struct np_span record)
@@ -354,8 +365,7 @@ static void tell_plan(struct np_buf *out, struct np_buf *b, struct np_span recor
     struct np_span estimate = object_of(record, "estimate");
     if (put_list(b, record, "plan", ", then ") == 0)
         return;
-    (void)np_buf_puts(b, by_route(record) ? "; route wanted it so"
-                                          : "; the endpoint's own order, no route hook spoke");
+    (void)np_buf_printf(b, "; %s", whose_plan(record));
     np_explain_entry(out, "plan", b);
     if (np_number_of(estimate, "promptTokens") < 0)
         return;

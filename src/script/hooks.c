@@ -299,27 +299,33 @@ static void end_admit(struct np_script *s)
     lua_pop(s->state.L, 1);
 }
 
+/* Where a hook failed and how, in Lua's words behind the place. */
+static void note_failure(const struct np_hook_call *call, struct np_hook_note *note)
+{
+    const struct np_script_fault *f = &call->s->state.fault;
+    struct np_span text = np_span_of(f->text);
+    if (f->file[0]) {
+        char *at = np_arena_printf(call->x->arena, "%s:%u", f->file, f->line);
+        note->at = np_span_of(at ? at : "");
+        if (np_span_starts(text, note->at.p) && text.n > note->at.n + 2)
+            text = np_span_make(text.p + note->at.n + 2, text.n - note->at.n - 2);
+    }
+    note->error = np_arena_dup(call->x->arena, text);
+}
+
 /* What more is known of a call on the simulated ground, whose own clock stands still meanwhile. */
-static void note_more(const struct np_hook_call *call, bool failed, struct np_hook_note *note)
+static void note_more(const struct np_hook_call *call, struct np_hook_note *note)
 {
     const struct np_state *st = &call->s->state;
-    const struct np_script_fault *f = &st->fault;
     uint64_t us = call->measured_ns / 1000;
-    char *at = NULL;
-    if (failed) {
-        if (f->file[0])
-            at = np_arena_printf(call->x->arena, "%s:%u", f->file, f->line);
-        struct np_span text = np_span_of(f->text), place = np_span_of(at ? at : "");
-        if (at && np_span_starts(text, at) && text.n > place.n + 2)
-            text = np_span_make(text.p + place.n + 2, text.n - place.n - 2);
-        note->error = np_arena_dup(call->x->arena, text);
+    if (note->at.n == 0 && st->mark_line > 0) {
+        char *at =
+            np_arena_printf(call->x->arena, "%s.lua:%d", np_hook_name(call->hook), st->mark_line);
+        note->at = np_span_of(at ? at : "");
     }
-    if (!failed && st->mark_line > 0)
-        at = np_arena_printf(call->x->arena, "%s.lua:%d", np_hook_name(call->hook), st->mark_line);
     note->ns = call->measured_ns;
     note->us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
     note->steps = call->s->timed ? 0 : st->steps_given - st->steps_left;
-    note->at = at ? np_span_of(at) : NP_SPAN_NONE;
 }
 
 /* What of a call's time counts against the request: a thread that did not run can't be held against the
@@ -343,7 +349,8 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
         return;
     }
     call->returned = NP_SPAN("nothing");
-    if (x->hooks_ns >= NP_REQUEST_HOOKS_NS) {
+    bool called = x->hooks_ns < NP_REQUEST_HOOKS_NS;
+    if (!called) {
         report_failure(call, rep, NP_FAULT_KIND_TIME,
                        "the hooks of this request have used up their time");
     } else {
@@ -354,8 +361,11 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
     }
     struct np_hook_note *note =
         np_exchange_note_hook(x, call->hook, rep->ns, call->returned, call->why);
+    bool failed = rep->result == NP_HOOK_FAILED;
+    if (note && failed && called)
+        note_failure(call, note);
     if (note && call->measured)
-        note_more(call, rep->result == NP_HOOK_FAILED, note);
+        note_more(call, note);
     x->hooks_ns -= rep->ns - charged;
 }
 

@@ -11,6 +11,8 @@ import procs
 QUICK = {"first_ms": 1, "total_ms": 2}
 GOLD = 'if req.endpoint == "/api/assistant/reply" then '
 ROUTE = GOLD + 'return { { model = "first" }, { model = "second" } }, "gold goes to the first" end'
+ROUTE += ' if req.endpoint == "/api/fails/reply" then\n error("no such tier") end'
+BUDGET = 'if req.endpoint == "/api/fails/reply" and candidate.model == "first" then return "next", "too dear" end'
 RETRY = GOLD + 'return "next", "one try is enough" end'
 
 
@@ -24,6 +26,7 @@ class Explain(case.Case):
         policies.model("second", "p", usd_per_million=prices)
         policies.model("shut", "closed", usd_per_million=prices)
         policies.endpoint("assistant", ["first", "second"])
+        policies.endpoint("fails", ["first", "second"])
         policies.endpoint("plain", ["second"])
         policies.endpoint("skips", ["shut", "second"], max_attempts=2)
         policies.endpoint("lost", ["second"], max_attempts=1)
@@ -33,6 +36,7 @@ class Explain(case.Case):
         ]
         policies.hook("route", "(req, plan) " + ROUTE)
         policies.hook("retry", "(req, attempt) " + RETRY)
+        policies.hook("budget", "(req, candidate) " + BUDGET)
 
     def ask(self, name, **kw):
         reply = self.server.ask("hello", f"/api/{name}/reply", **kw)
@@ -74,6 +78,12 @@ class Explain(case.Case):
 
     def test_without_a_route_hook_the_order_is_the_endpoints(self):
         self.assertIn("the endpoint's own order", self.told(self.ask("plain")))
+
+    def test_a_hook_that_failed_says_where_and_how_and_one_that_said_next_is_believed(self):
+        text = self.told(self.ask("fails"))
+        self.assertRegex(text, r"route +failed: error: no such tier  route\.lua:2  \d+ us")
+        self.assertRegex(text, r"plan +first, then second; the endpoint's own order, for the route hook\s+failed")
+        self.assertRegex(text, r"skipped +first: budget, the budget hook wanted the next")
 
     def test_what_was_passed_over_stands_where_it_happened(self):
         self.mock.control(shut={"status": 500, **QUICK})
