@@ -3,6 +3,7 @@
 #include "base/span.h"
 
 #include <limits.h>
+#include <stdint.h>
 
 #define GUESS_LETTERS 64 /* longer words are no slips of the pen */
 
@@ -44,6 +45,8 @@ bool np_span_to_u64(struct np_span s, unsigned long long *out)
     *out = v;
     return true;
 }
+
+#define SHORT_LETTERS 3 /* of an abbreviation that is guessed */
 
 /* A word as guesses compare it: lower case and without separators, so that maxTokens is max_tokens. */
 struct folded {
@@ -102,18 +105,23 @@ static unsigned distance(const struct folded *a, const struct folded *b)
     return last[b->n];
 }
 
-/* Whether a name is the word with a unit or the like behind it: limit_usd of limit. */
-static bool is_beginning(struct np_span word, const char *name)
+/* Whether the shorter is the longer with letters left out, its first letter kept: prio of priority. */
+static bool is_short_for(const struct folded *a, const struct folded *b)
 {
-    return word.n >= 3 && strlen(name) > word.n && memcmp(word.p, name, word.n) == 0 &&
-           name[word.n] == '_';
+    const struct folded *shorter = a->n < b->n ? a : b, *longer = a->n < b->n ? b : a;
+    size_t found = 0;
+    for (size_t i = 0; i < longer->n && found < shorter->n; i++) {
+        found += longer->p[i] == shorter->p[found];
+    }
+    return shorter->n >= SHORT_LETTERS && found == shorter->n && shorter->p[0] == longer->p[0];
 }
 
 const char *np_span_guess(struct np_span word, const char *const *candidates, size_t n)
 {
     struct folded asked, offered;
-    const char *best = NULL, *begins = NULL;
+    const char *best = NULL, *meant = NULL;
     unsigned best_distance = UINT_MAX;
+    size_t least = SIZE_MAX;
 
     if (!fold(word, &asked)) {
         return NULL;
@@ -124,8 +132,9 @@ const char *np_span_guess(struct np_span word, const char *const *candidates, si
         }
         size_t longer = asked.n > offered.n ? asked.n : offered.n;
         size_t shorter = asked.n > offered.n ? offered.n : asked.n;
-        if (is_beginning(word, candidates[i])) {
-            begins = begins ? begins : candidates[i];
+        if (longer - shorter < least && is_short_for(&asked, &offered)) {
+            least = longer - shorter;
+            meant = candidates[i];
         }
         if ((longer - shorter) * 3 > longer) {
             continue;
@@ -136,5 +145,5 @@ const char *np_span_guess(struct np_span word, const char *const *candidates, si
             best = candidates[i];
         }
     }
-    return best ? best : begins;
+    return best ? best : meant;
 }

@@ -48,8 +48,9 @@ bool np_span_eq_nocase(struct np_span a, struct np_span b);
 /* A whole number in decimal, nothing else around it. False when it is not one or overflows. */
 bool np_span_to_u64(struct np_span s, unsigned long long *out);
 
-/* The candidate that lies nearest to `word` by edit distance, for "did you mean"; NULL when none
- * is near enough (at most a third of the letters differ). */
+/* The candidate that lies nearest to `word` by edit distance, for "did you mean"; when none is near
+ * enough (at most a third of the letters differ), one that it is short for, or that is short for it; else
+ * NULL. */
 const char *np_span_guess(struct np_span word, const char *const *candidates, size_t n);
 
 #endif

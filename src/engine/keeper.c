@@ -253,7 +253,9 @@ static void run(struct np_keeper *k, const struct np_reload_job *job, const char
     else
         result = read_anew(k, job->trigger, &v);
     v.result = names[result];
-    np_history_count(k, result);
+    /* That there is nothing to go back to is no set that failed. */
+    if (job->kind != NP_RELOAD_ROLLBACK || result == NP_RELOAD_ROLLED_BACK)
+        np_history_count(k, result);
     if (job->done)
         job->done(job->ctx, &v);
     np_problems_free(&v.problems);

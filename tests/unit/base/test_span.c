@@ -75,8 +75,13 @@ static const struct {
     {"mesages", "messages"},
     {"limit", "limit_usd"}, /* a unit is missing */
     {"p95", "p95_ms"},
-    {"li", NULL}, /* too little of one */
-    {"ie", NULL}, /* half of a short word */
+    {"li", NULL},         /* too little of one */
+    {"msgs", "messages"}, /* short for it */
+    {"temp", "temperature"},
+    {"ctx", "context"},
+    {"max_completion_tokens", "maxTokens"}, /* longer than it */
+    {"emperor", NULL},                      /* its letters stand in temperature, not its first */
+    {"ie", NULL},                           /* half of a short word */
     {"xyz", NULL},
     {"", NULL},
     {"__", NULL},
