@@ -301,6 +301,13 @@ void np_intake_ids(struct np_front_config *config)
     config->make_id = make_id;
 }
 
+/* The front refused it before it was anybody's: told like a refusal of ours, counted by on_refused. */
+static void on_turned_away(void *ctx, struct np_http_call *c, const struct np_refusal *r,
+                           const char *id)
+{
+    tell_refusal(ctx, c, r, id, NULL);
+}
+
 struct np_front_ops np_intake_ops(struct np_worker *w)
 {
     return (struct np_front_ops){.head = on_head,
@@ -309,5 +316,6 @@ struct np_front_ops np_intake_ops(struct np_worker *w)
                                  .left = on_left,
                                  .drained = on_drained,
                                  .refused = on_refused,
+                                 .turned_away = on_turned_away,
                                  .ctx = w};
 }

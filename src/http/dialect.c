@@ -31,10 +31,13 @@ void np_dialect_body(struct np_buf *b, const struct np_refusal *r, const char *r
 void np_dialect_refuse(struct np_http_call *c, const struct np_refusal *r, const char *request_id,
                        const char *allow, bool close)
 {
-    struct np_http_field fields[3];
+    struct np_http_field fields[4];
     size_t n = 0;
     char seconds[24];
     const char *id_header = c->front->config.request_id_header;
+    if (r->type == NP_REFUSAL_unauthorized) {
+        fields[n++] = (struct np_http_field){"WWW-Authenticate", "Bearer"};
+    }
     if (request_id) {
         fields[n++] = (struct np_http_field){id_header ? id_header : "X-Request-Id", request_id};
     }

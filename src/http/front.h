@@ -18,6 +18,7 @@
 #define NP_HTTP_ID_BYTES 129 /* the longest request id and its NUL */
 
 struct np_front;
+struct np_refusal;
 struct np_http_limits; /* http/limits.h */
 struct np_http_call;
 
@@ -56,6 +57,10 @@ struct np_front_ops {
     /* A refusal of the front's own was sent; for counting. May be NULL. A call that had seen `head`
      * gets its `gone` without a reply of the owner's. */
     void (*refused)(void *ctx, enum np_http_refusal cause);
+    /* Such a refusal was of a call whose head was read, and that had not seen `head`: its id, for the
+     * record. May be NULL. */
+    void (*turned_away)(void *ctx, struct np_http_call *c, const struct np_refusal *r,
+                        const char *id);
     void *ctx;
 };
 

@@ -28,6 +28,7 @@
     X(ORIGIN, "Origin")               \
     X(SITE, "Sec-Fetch-Site")         \
     X(TYPE, "Content-Type")           \
+    X(ENCODING, "Content-Encoding")   \
     X(EXPECT, "Expect")
 
 enum single {

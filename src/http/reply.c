@@ -114,14 +114,24 @@ struct np_refusal np_http_refused(const struct np_http_call *c)
     return c->refused;
 }
 
+static void tell_turned_away(struct np_http_call *c, const struct np_refusal *r, const char *id)
+{
+    const struct np_front_ops *ops = &c->front->ops;
+    if (ops->turned_away && !c->opened && c->stage != NP_STAGE_LINE && id) {
+        ops->turned_away(ops->ctx, c, r, id);
+    }
+}
+
 void np_reply_refuse(struct np_http_call *c, enum np_http_refusal cause, enum np_refusal_type type,
                      const char *message)
 {
     char made[NP_HTTP_ID_BYTES];
-    struct np_refusal r = refusal(type, 0, message);
-    c->refused = refusal(type, np_refusal_status(type), "");
+    const char *id = refusal_id(c, made);
+    struct np_refusal r = refusal(type, np_refusal_status(type), message);
+    c->refused = refusal(type, r.status, "");
     np_call_count(c->front, cause);
-    np_dialect_refuse(c, &r, refusal_id(c, made), NULL, true);
+    tell_turned_away(c, &r, id);
+    np_dialect_refuse(c, &r, id, NULL, true);
 }
 
 static void write_raw(struct np_buf *b, const struct np_front_config *config, unsigned status,
@@ -166,6 +176,7 @@ void np_reply_refuse_raw(struct np_http_call *c, enum np_http_refusal cause,
     struct np_buf body, raw;
     c->refused = refusal(type, status, "");
     np_call_count(c->front, cause);
+    tell_turned_away(c, &r, id);
     np_buf_init(&body, RAW_BYTES_MAX / 2);
     np_buf_init(&raw, RAW_BYTES_MAX);
     np_dialect_body(&body, &r, id);

@@ -274,6 +274,12 @@ class Statuses(case.Case):
             with self.subTest(kind=kind):
                 self.assertGood(self.server.ask({"prompt": "a"}, headers={"Content-Type": kind}))
 
+    def test_codings_of_the_body_in_two_headers_are_refused(self):
+        with self.server.conn() as conn:
+            head = wire.request(body={"prompt": "a"}, headers={"Content-Encoding": "identity"})
+            conn.send(head.replace(b"Content-Encoding: identity", b"Content-Encoding: identity\r\nContent-Encoding: gzip"))
+            self.assertError(conn.reply(), 400, "invalid_request")
+
     def test_an_encoded_body_is_415(self):
         reply = self.server.ask({"prompt": "a"}, headers={"Content-Encoding": "gzip"})
         self.assertError(reply, 415, "unsupported_media_type")
@@ -331,7 +337,9 @@ class Tenants(case.Case):
         return self.server.ask("a", path, {"Authorization": f"Bearer {key}"})
 
     def test_without_a_key_it_is_401(self):
-        self.assertError(self.server.ask("a"), 401, "unauthorized")
+        reply = self.server.ask("a")
+        self.assertError(reply, 401, "unauthorized")
+        self.assertEqual(reply.get("WWW-Authenticate"), "Bearer")
 
     def test_unknown_expired_and_disabled_keys_get_the_same_401(self):
         messages = set()

@@ -134,6 +134,10 @@ class Records(case.Case):
         kept = (
             (self.server.ask("x", "/nowhere"), "not_found", None),
             (self.server.ask("x", headers={"Content-Type": "text/plain"}), "unsupported_media_type", "message"),
+            (self.server.ask("x", headers={"Origin": "http://evil.example"}), "forbidden", "message"),
+            (self.server.ask("x", host="evil.example"), "forbidden", "message"),
+            (self.server.ask("x", "/a%20b"), "invalid_request", None),
+            (self.server.ask("x", headers={"Transfer-Encoding": "chunked", "Content-Length": "1"}), "invalid_request", None),
             (self.server.ask(b"{", "/api/odd/reply"), "invalid_request", None),
             (self.server.ask({"prompt": "secret", "maxTokens": "many"}), "invalid_request", "param"),
         )
@@ -149,6 +153,7 @@ class Records(case.Case):
             code, text, _ = self.explain(reply.get("X-Request-Id"))
             self.assertEqual(code, 0)
             self.assertIn(f"{outcome} {reply.status}", text)
+            self.assertLogged(reply.get("X-Request-Id"))
 
     def test_an_attempt_says_what_was_held_and_what_the_provider_wished(self):
         self.mock.control(m={"status": 429, "retry_after_s": 7, **QUICK})
