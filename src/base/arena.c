@@ -31,9 +31,10 @@ enum { GAP = 8, LEAST_ALIGN = 8 }; /* ASan's granule */
 enum { GAP = 0, LEAST_ALIGN = 1 };
 #endif
 
-#define FIRST_CHUNK 4096  /* a plain exchange with its driver fits, streamed or not */
-#define NEXT_CHUNK 2048   /* then doubling */
-#define CHUNK_MAX 65536   /* stays below glibc's mmap threshold */
+#define FIRST_CHUNK 3584 /* a plain exchange with its driver fits, streamed or not */
+#define NEXT_CHUNK 1024  /* then doubling */
+#define CHUNK_MAX 65536  /* stays below glibc's mmap threshold */
+#define ALONE_LEAST 1024 /* a block of this size has memory of its own, so that it can end before */
 #define PRINT_AT_ONCE 256 /* most printed names and messages are shorter */
 
 struct chunk {
@@ -121,7 +122,7 @@ void np_arena_drop(struct np_arena *a, const void *block)
 static char *grow(struct np_arena *a, size_t bytes, size_t align)
 {
     size_t need = sizeof(struct chunk) + bytes + GAP;
-    bool own = need > a->next_chunk / 2;
+    bool own = need > a->next_chunk / 2 || bytes >= ALONE_LEAST;
     struct chunk *c = chunk_new(own ? need : a->next_chunk);
     if (!c) {
         return NULL;
@@ -149,7 +150,7 @@ static char *take(struct np_arena *a, size_t bytes, size_t align)
     if (bytes > a->max_bytes - a->used || bytes > SIZE_MAX / 2) {
         return NULL;
     }
-    char *p = chunk_cut(a->head, bytes, align);
+    char *p = bytes < ALONE_LEAST ? chunk_cut(a->head, bytes, align) : NULL;
     if (!p) {
         p = grow(a, bytes, align);
     }

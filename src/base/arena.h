@@ -1,6 +1,6 @@
 /* Memory that ends all at once: an exchange's, a catalogue's. Chunks grow by doubling up to a
- * maximum that is given at birth; of single blocks only large ones can end before. Under ASan the unused part of
- * each chunk is poisoned. Not shared between threads while it grows. */
+ * maximum that is given at birth; of single blocks only those of a kilobyte or more can end before.
+ * Under ASan the unused part of each chunk is poisoned. Not shared between threads while it grows. */
 #ifndef NP_BASE_ARENA_H
 #define NP_BASE_ARENA_H
 
@@ -27,7 +27,7 @@ struct np_span np_arena_dup(struct np_arena *a, struct np_span s);
 char *np_arena_strdup(struct np_arena *a, const char *s) NP_MUST_CHECK;
 char *np_arena_printf(struct np_arena *a, const char *fmt, ...) NP_PRINTF(2, 3) NP_MUST_CHECK;
 
-/* Frees a block before its time, if it is large enough to have memory of its own; else nothing happens.
+/* Frees a block before its time, if it is so large that it has memory of its own; else nothing happens.
  * Nobody may look at it any more. */
 void np_arena_drop(struct np_arena *a, const void *block);
 

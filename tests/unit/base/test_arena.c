@@ -104,6 +104,23 @@ START_TEST(a_big_block_can_end_before_the_others)
 }
 END_TEST
 
+/* A provider's request is seldom larger. */
+START_TEST(a_block_of_a_kilobyte_can_end_before_the_others)
+{
+    struct np_arena *a = np_arena_new(1 << 20);
+    /* However large the chunks have become by then. */
+    for (size_t filled = 0; filled < 100000; filled += 500) {
+        ck_assert_ptr_nonnull(np_arena_bytes(a, 500));
+        char *block = np_arena_bytes(a, 1024);
+        ck_assert_ptr_nonnull(block);
+        size_t used = np_arena_used(a);
+        np_arena_drop(a, block);
+        ck_assert_uint_eq(np_arena_used(a), used - 1024);
+    }
+    np_arena_free(a);
+}
+END_TEST
+
 START_TEST(a_small_block_stays_until_the_end)
 {
     struct np_arena *a = np_arena_new(1 << 20);
@@ -210,6 +227,7 @@ int main(void)
     tcase_add_test(c, an_array_whose_size_overflows_is_refused);
     tcase_add_test(c, a_big_block_leaves_the_small_ones_their_chunk);
     tcase_add_test(c, a_big_block_can_end_before_the_others);
+    tcase_add_test(c, a_block_of_a_kilobyte_can_end_before_the_others);
     tcase_add_test(c, a_small_block_stays_until_the_end);
     tcase_add_test(c, copies_end_in_a_nul_that_is_not_counted);
     tcase_add_test(c, printing_takes_short_and_long_text);
