@@ -103,6 +103,9 @@ static enum np_err set_request(struct np_call *call, const struct np_call_spec *
     CURL *e = call->easy;
     CURLcode rc = curl_easy_setopt(e, CURLOPT_CURLU, call->url->parsed);
     rc = rc ? rc : curl_easy_setopt(e, CURLOPT_HTTPHEADER, lines);
+    rc = rc ? rc
+            : curl_easy_setopt(e, CURLOPT_BUFFERSIZE,
+                               spec->stream ? NP_READ_STREAM_BYTES : NP_READ_BYTES);
     if (call->warm) {
         rc = rc ? rc : curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
     } else {
@@ -306,6 +309,9 @@ void np_call_flows(struct np_call *call, uint64_t deadline_ns)
 {
     call->flows = true;
     np_call_put_off(call, deadline_ns);
+    if (np_call_uploaded(call)) {
+        np_call_forget_lines(call);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------ pause */

@@ -22,7 +22,6 @@ static const struct long_option long_options[] = {
     {CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1},
     {CURLOPT_NOSIGNAL, 1},
     {CURLOPT_TCP_NODELAY, 1},
-    {CURLOPT_BUFFERSIZE, NP_READ_BYTES},
     {CURLOPT_FOLLOWLOCATION, 0},
     {CURLOPT_NETRC, CURL_NETRC_IGNORED},
     {CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2},
@@ -44,6 +43,9 @@ static const struct {
     /* A folder beside the CA file keeps libcurl from caching the parsed store: 28 ms of CPU for
      * each connection with Debian's bundle instead of 1. */
     {CURLOPT_CAPATH, NULL},
+    /* There is no proxy. Else each handle and each connection has a copy of its path. */
+    {CURLOPT_PROXY_CAINFO, NULL},
+    {CURLOPT_PROXY_CAPATH, NULL},
 };
 
 /* libcurl sends a request again, on another connection, when the one it was sent on dies before a
@@ -322,6 +324,15 @@ static struct curl_slist *tail_of(const struct np_call_spec *spec)
         return typed ? NULL : &no_type;
     }
     return typed ? &no_expect : &neither;
+}
+
+void np_call_forget_lines(struct np_call *call)
+{
+    if (curl_easy_setopt(call->easy, CURLOPT_HTTPHEADER, NULL) == CURLE_OK) {
+        free(call->lines);
+        call->lines = NULL;
+        call->lines_bytes = 0;
+    }
 }
 
 enum np_err np_call_lines(struct np_call *call, const struct np_call_spec *spec,

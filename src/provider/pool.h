@@ -17,6 +17,8 @@
 
 #define NP_HEAD_MAX_BYTES ((size_t)64 * 1024)
 #define NP_READ_BYTES 2040L /* what libcurl reads at once: its BUFFERSIZE; one more is allocated */
+/* The same of a stream, whose pieces are small and which keeps it for long. libcurl takes no less. */
+#define NP_READ_STREAM_BYTES 1024L
 /* At most this much of a reply comes after np_call_pause: what libcurl had read already. */
 #define NP_SCRATCH_BYTES ((uint32_t)32 * NP_READ_BYTES)
 #define NP_URLS 64
@@ -216,6 +218,8 @@ void np_call_free(struct np_call *call);
 /* Builds the header list in the call's own memory. *list stays valid until the next call. */
 enum np_err np_call_lines(struct np_call *call, const struct np_call_spec *spec,
                           struct curl_slist **list) NP_MUST_CHECK;
+/* The request has left: its header list is not needed any more. */
+void np_call_forget_lines(struct np_call *call);
 
 /* reply.c: libcurl's callbacks for the reply */
 

@@ -36,6 +36,13 @@ static void serve_much(struct np_raw_conn *c)
     np_raw_wait_closed(c);
 }
 
+/* A short stream for each request. */
+static void serve_short(struct np_raw_conn *c)
+{
+    while (np_raw_read(c))
+        np_raw_say(c, HEAD "2\r\nab\r\n0\r\n\r\n");
+}
+
 static void open_stream(struct client *c, const struct np_raw_server *s)
 {
     client_open(c);
@@ -184,6 +191,33 @@ START_TEST(a_body_that_is_still_being_sent_is_not_let_go)
 }
 END_TEST
 
+/* A stream lets its header lines go once it flows. */
+START_TEST(each_stream_sends_its_own_header_lines)
+{
+    struct np_raw_server *s = np_raw_start(serve_short, NULL);
+    struct client c;
+    open_stream(&c, s);
+    for (int i = 0; i < 3; i++) {
+        char value[32];
+        snprintf(value, sizeof value, "number-%d", i);
+        struct np_call_field field = {NP_SPAN("X-Which"), np_span_of(value)};
+        c.spec.fields = &field;
+        c.spec.n_fields = 1;
+        struct got g = {.on_data = flow};
+        client_start(&c, &g);
+        client_until(&c, &g.dones, 1);
+        assert_how(&g, NP_CALL_COMPLETE);
+        char *request = np_raw_last(s);
+        ck_assert_ptr_nonnull(strstr(request, value));
+        ck_assert_ptr_eq(strstr(strstr(request, "X-Which") + 1, "X-Which"), NULL);
+        free(request);
+        got_free(&g);
+    }
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
 /* What a turn gave at most, and in how many. */
 static size_t turn_max, in_turn;
 
@@ -301,6 +335,7 @@ int main(void)
     tcase_add_test(t, a_stream_that_flows_has_the_time_that_it_was_given);
     tcase_add_test(t, a_call_that_is_put_off_has_more_time);
     tcase_add_test(t, putting_a_call_off_gives_its_first_text_no_more_time);
+    tcase_add_test(t, each_stream_sends_its_own_header_lines);
     tcase_add_test(t, a_stream_gives_others_their_turn);
     tcase_add_test(t, a_paused_stream_keeps_little_and_loses_nothing);
     tcase_add_test(t, a_pause_puts_the_deadline_off);
