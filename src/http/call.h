@@ -70,12 +70,13 @@ struct np_conn {
 
 /* A reply that is given piece by piece. */
 struct np_http_stream {
-    struct np_buf waiting; /* what the library has not taken */
-    size_t from;           /* of it that it has */
-    uint64_t since_ns;     /* since when the library has not taken what there is */
-    uint64_t put_ns;       /* when something was given last */
-    bool full;             /* the owner was told that it is */
-    bool ended;            /* nothing more is given */
+    struct MHD_Response *response; /* the library's, while it asks for pieces */
+    struct np_buf waiting;         /* what the library has not taken */
+    size_t from;                   /* of it that it has */
+    uint64_t since_ns;             /* since when the library has not taken what there is */
+    uint64_t put_ns;               /* when something was given last */
+    bool full;                     /* the owner was told that it is */
+    bool ended;                    /* nothing more is given */
 };
 
 struct np_http_call {

@@ -4,13 +4,13 @@
  * gets a comment from time to time, so that nobody on the way takes the connection for dead. */
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "http/call.h"
 
 #define DEFAULT_STALL_MS 30000
 #define DEFAULT_COMMENT_MS 15000
-#define KEPT_BYTES ((size_t)8 * 1024)
 /* What the library keeps beside each stream, and asks for at once where it sends no chunks (HTTP/1.0). */
 #define BLOCK_BYTES 256
 /* What the kernel holds of a stream beyond what is on its way; it would take megabytes. */
@@ -27,23 +27,54 @@ static void take_out(struct np_http_stream *s, char *out, size_t n)
     s->from += n;
     if (waits(s) == 0) {
         s->from = 0;
-        if (s->waiting.cap > KEPT_BYTES) {
-            np_buf_free(&s->waiting);
-        }
-        np_buf_reset(&s->waiting);
+        np_buf_free(&s->waiting);
     }
+}
+
+struct field {
+    char name[64];
+    char value[NP_HTTP_ID_BYTES];
+};
+
+/* The first field that may go. The library notes by itself what "Connection" says. */
+static enum MHD_Result copy_field(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                  const char *value)
+{
+    (void)kind;
+    struct field *f = ctx;
+    size_t name_bytes = strlen(name) + 1, value_bytes = strlen(value) + 1;
+    if (name_bytes > sizeof f->name || value_bytes > sizeof f->value ||
+        strcasecmp(name, MHD_HTTP_HEADER_CONNECTION) == 0) {
+        return MHD_YES;
+    }
+    memcpy(f->name, name, name_bytes);
+    memcpy(f->value, value, value_bytes);
+    return MHD_NO;
+}
+
+/* The head has left, and the stream may last. The library compares with what it is given while it
+ * frees: it gets copies. */
+static void drop_head(const struct np_http_stream *s)
+{
+    struct field f;
+    do {
+        f.name[0] = '\0';
+        (void)MHD_get_response_headers(s->response, copy_field, &f);
+    } while (f.name[0] != '\0' && MHD_del_response_header(s->response, f.name, f.value) == MHD_YES);
 }
 
 /* The library asks for bytes. */
 static ssize_t give(void *cls, uint64_t pos, char *out, size_t max)
 {
-    (void)pos;
     struct np_http_call *c = cls;
     struct np_http_stream *s = c->stream;
     struct np_front *f = c->front;
     f->moves++;
     if (c->aborted) {
         return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    if (pos == 0 && s->from == 0) {
+        drop_head(s);
     }
     if (waits(s) == 0) {
         if (s->ended) {
@@ -77,6 +108,7 @@ static bool prepare(struct np_http_call *c, const struct np_http_reply *head)
     if (!c->response) {
         return false;
     }
+    s->response = c->response;
     c->status = head->status;
     c->close = c->close || head->close;
     if (head->content_type) {
