@@ -55,6 +55,17 @@ static long status_of(const struct np_call *call)
     return status;
 }
 
+/* A header line over 100 KB. libcurl before 8.6 calls it a want of memory. */
+static bool header_too_long(CURLcode code, const struct np_call *call)
+{
+#if LIBCURL_VERSION_NUM >= 0x080600
+    bool too_large = code == CURLE_TOO_LARGE;
+#else
+    bool too_large = code == CURLE_OUT_OF_MEMORY;
+#endif
+    return too_large && call->first_byte_ns != 0 && !call->head_done;
+}
+
 enum np_call_how np_how_of(CURLcode code, const struct np_call *call)
 {
     if (code == CURLE_OK && !call->head_done) {
@@ -65,8 +76,8 @@ enum np_call_how np_how_of(CURLcode code, const struct np_call *call)
     if (code == CURLE_RECV_ERROR && strstr(call->error, "chunk")) {
         return NP_CALL_BAD_FRAMING; /* libcurl has no result of its own for malformed chunks */
     }
-    if (code == CURLE_OUT_OF_MEMORY && call->first_byte_ns != 0 && !call->head_done) {
-        return NP_CALL_TOO_LARGE; /* what libcurl before 8.6 says to a header line over 100 KB */
+    if (header_too_long(code, call)) {
+        return NP_CALL_TOO_LARGE;
     }
     if (code == CURLE_OPERATION_TIMEDOUT) { /* libcurl's own 5 minutes for connecting */
         return call->sent ? NP_CALL_TOTAL_TIMEOUT : NP_CALL_CONNECT_TIMEOUT;
@@ -83,6 +94,9 @@ const char *np_how_text(CURLcode code, const struct np_call *call)
 {
     if (code == CURLE_COULDNT_CONNECT && call->refused) {
         return "the address is link-local or a metadata service";
+    }
+    if (header_too_long(code, call)) {
+        return "a header of the reply is longer than 100 KB";
     }
     if (code == CURLE_OK) {
         return "the reply has no final head";

@@ -400,6 +400,14 @@ START_TEST(headers_over_64_kb_are_too_large)
 }
 END_TEST
 
+START_TEST(a_header_that_is_too_long_is_told_so)
+{
+    struct got g;
+    one_call(serve_long_header, &g);
+    ck_assert_str_eq(g.end.detail, "a header of the reply is longer than 100 KB");
+}
+END_TEST
+
 static void serve_endless(struct np_raw_conn *c)
 {
     while (np_raw_read(c)) {
@@ -534,6 +542,7 @@ int main(void)
     tcase_add_test(t, a_reused_connection_that_dies_gets_the_body_once);
     tcase_add_test(t, an_idle_connection_that_the_provider_closed_is_replaced);
     tcase_add_loop_test(t, headers_over_64_kb_are_too_large, 0, 3);
+    tcase_add_test(t, a_header_that_is_too_long_is_told_so);
     tcase_add_loop_test(t, a_body_over_the_bound_is_too_large_and_never_told_in_full, 0, 2);
     tcase_add_test(t, a_body_of_exactly_the_bound_is_complete);
     tcase_add_loop_test(t, each_timeout_ends_the_call_in_time_and_closes_its_connection, 0,
