@@ -35,6 +35,14 @@ int64_t np_request_prompt_bound(const struct np_request *r)
     return (int64_t)n;
 }
 
+bool np_request_asks(const struct np_request *r)
+{
+    for (size_t i = 0; i < r->n_messages; i++)
+        if (r->messages[i].role != NP_ROLE_SYSTEM && r->messages[i].bytes > 0)
+            return true;
+    return false;
+}
+
 /* Highest priority first, then the order of the request. */
 static int by_priority(const void *left, const void *right)
 {

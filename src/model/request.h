@@ -74,6 +74,8 @@ enum np_err np_request_parse(struct np_arena *a, struct np_span body, struct np_
 int64_t np_request_prompt_tokens(const struct np_request *r);
 /* The most tokens that the prompt can have, by bytes, with kept items. */
 int64_t np_request_prompt_bound(const struct np_request *r);
+/* Whether any message but those of role system says something: not every provider takes less. */
+bool np_request_asks(const struct np_request *r);
 /* Keeps as many context items as fit into room tokens beside the rest of the prompt: pinned ones
  * always, then by priority, highest first, equal ones in their order. Returns the prompt's estimated
  * tokens after it (which may be over room when nothing is left to drop). */

@@ -49,7 +49,9 @@ static enum np_err read_content(struct np_reader *r, const struct np_path *messa
     enum np_json_kind kind = np_json_kind(m->content);
     if (kind == NP_JSON_STRING) {
         count_text(m, m->content);
-        return NP_OK;
+        return m->role == NP_ROLE_USER && m->bytes == 0
+                   ? np_reader_refuse(r, &at, "must not be empty")
+                   : NP_OK;
     }
     if (kind != NP_JSON_ARRAY)
         return np_reader_wrong(r, &at, "a string or a list of text parts", m->content, true);
@@ -65,7 +67,9 @@ static enum np_err read_content(struct np_reader *r, const struct np_path *messa
         at.index = -1;
         return np_reader_refuse(r, &at, "must not be an empty list");
     }
-    return NP_OK;
+    at.index = -1;
+    return m->role == NP_ROLE_USER && m->bytes == 0 ? np_reader_refuse(r, &at, "must not be empty")
+                                                    : NP_OK;
 }
 
 static enum np_err read_role(struct np_reader *r, const struct np_path *message,
@@ -125,7 +129,12 @@ enum np_err np_reader_messages(struct np_reader *r, struct np_span value, struct
         if (err)
             return err;
     }
-    return NP_OK;
+    at.index = -1;
+    return np_request_asks(out)
+               ? NP_OK
+               : np_reader_refuse(r, &at,
+                                  "must have one of role \"user\" or \"assistant\" that "
+                                  "is not empty");
 }
 
 static enum np_err read_priority(struct np_reader *r, const struct np_path *item,

@@ -154,6 +154,10 @@ static void read_messages(lua_State *L, struct np_script *s, int cache, int list
     }
     s->draft.request.messages = all;
     s->draft.request.n_messages = n;
+    if (!np_request_asks(&s->draft.request))
+        np_state_type_error(
+            L, "req.messages must have one of role \"user\" or \"assistant\" that is not "
+               "empty");
     np_lists_remember(L, cache, list, NP_FIELD_messages, n);
 }
 
