@@ -226,7 +226,7 @@ static void count_phase(struct np_exchange *x, struct np_now now)
 void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
                       struct np_answer *out)
 {
-    *out = (struct np_answer){.retry_after_ms = -1, .limit_tokens = -1};
+    *out = (struct np_answer){.retry_after_ms = -1, .limit_tokens = -1, .prompt_seen = -1};
     switch (end->how) {
     case NP_CALL_CONNECT_TIMEOUT:
     case NP_CALL_FIRST_BYTE_TIMEOUT:
@@ -335,7 +335,8 @@ void np_drive_done(struct np_drive_env *env, struct np_exchange *x, unsigned leg
         answer = (struct np_answer){.class = NP_CLASS_bad_reply,
                                     .error = NP_SPAN("no memory to read the reply"),
                                     .retry_after_ms = -1,
-                                    .limit_tokens = -1};
+                                    .limit_tokens = -1,
+                                    .prompt_seen = -1};
     }
     np_drive_end_attempt(env, x, a, &result->end, &answer, now);
 }
@@ -417,7 +418,7 @@ void np_drive_cut(struct np_drive_env *env, struct np_exchange *x, struct np_att
 {
     struct np_call_end end = {.how = NP_CALL_RESET};
     end.request_sent = env->ground->abort(env->ground->ctx, x, a->hedge);
-    struct np_answer answer = {.retry_after_ms = -1, .limit_tokens = -1};
+    struct np_answer answer = {.retry_after_ms = -1, .limit_tokens = -1, .prompt_seen = -1};
     const struct np_flow *f = np_drive_flow(x, a);
     if (f && f->open)
         np_flow_answer(x, a, &end, now, &answer);

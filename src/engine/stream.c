@@ -87,8 +87,11 @@ bool np_drive_head(struct np_exchange *x, unsigned leg, unsigned status,
 static void fail(struct np_flow *f, enum np_class class, struct np_span words)
 {
     f->failed = true;
-    f->fault = (struct np_answer){
-        .class = class, .error = words, .retry_after_ms = -1, .limit_tokens = -1};
+    f->fault = (struct np_answer){.class = class,
+                                  .error = words,
+                                  .retry_after_ms = -1,
+                                  .limit_tokens = -1,
+                                  .prompt_seen = -1};
 }
 
 /* An error in the stream means what the adapter says of it, and is never good. */
@@ -285,8 +288,11 @@ void np_flow_answer(struct np_exchange *x, const struct np_attempt *a,
     if (!is_whole(f, end)) {
         answer_of_broken(f, x, end, now, out);
     } else {
-        *out = (struct np_answer){
-            .class = NP_CLASS_ok, .finish = f->finish, .retry_after_ms = -1, .limit_tokens = -1};
+        *out = (struct np_answer){.class = NP_CLASS_ok,
+                                  .finish = f->finish,
+                                  .retry_after_ms = -1,
+                                  .limit_tokens = -1,
+                                  .prompt_seen = -1};
         if (f->text_bytes == 0 && !may_be_empty(f->finish)) {
             out->class = NP_CLASS_bad_reply;
             out->error = NP_SPAN("the reply holds no message, or an empty one");

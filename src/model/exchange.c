@@ -26,7 +26,7 @@ struct np_exchange *np_exchange_new(size_t arena_max_bytes)
     x->arena = arena;
     x->request.max_tokens = -1;
     x->answer.retry_after_ms = -1;
-    x->answer.limit_tokens = -1;
+    x->answer.limit_tokens = x->answer.prompt_seen = -1;
     x->outcome.retry_after_s = -1;
     return x;
 }

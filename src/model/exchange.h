@@ -114,6 +114,7 @@ struct np_answer {
     struct np_span error;
     int64_t retry_after_ms; /* -1: not said */
     int64_t limit_tokens;   /* too_long: the real limit when it was said; -1 */
+    int64_t prompt_seen;    /* … and the prompt's tokens as the provider counted them; -1 */
     struct np_usage usage;
     bool usage_reported;
     bool usage_flagged;

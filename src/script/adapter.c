@@ -101,8 +101,21 @@ struct texts {
     struct np_span system;   /* a JSON string or a list of parts */
     struct np_span messages; /* a JSON array */
     struct np_span stop;
+    struct np_span stop_words; /* those of stop that are more than blanks */
     struct np_span temperature;
 };
+
+/* Whether a JSON string holds nothing but white space. Without memory it is taken for more. */
+static bool is_blank(struct np_arena *a, struct np_span string)
+{
+    struct np_span text = np_json_inner(string);
+    if (text.n && memchr(text.p, '\\', text.n) && np_json_text(a, string, true, &text))
+        return false;
+    for (size_t i = 0; i < text.n; i++)
+        if (!strchr(" \t\n\v\f\r", text.p[i]) || text.p[i] == '\0')
+            return false;
+    return true;
+}
 
 static void put_message(struct np_buf *b, const char *role, struct np_span content)
 {
@@ -191,6 +204,14 @@ static void join_parts(const struct np_exchange *x, struct np_span system, struc
     np_buf_char(b, ']');
 }
 
+/* What an assistant did not say: an empty answer among the messages is refused where it is no last one. */
+static bool says_nothing(struct np_arena *a, const struct np_message *m)
+{
+    if (m->role != NP_ROLE_ASSISTANT)
+        return false;
+    return m->bytes == 0 || (!is_list(m->content) && is_blank(a, m->content));
+}
+
 /* Messages without those of role system, whose texts join the system text. */
 static enum np_err system_as_field(struct np_exchange *x, struct np_buf *b, struct texts *t)
 {
@@ -200,7 +221,8 @@ static enum np_err system_as_field(struct np_exchange *x, struct np_buf *b, stru
     for (size_t i = 0; i < x->request.n_messages; i++) {
         const struct np_message *m = &x->request.messages[i];
         if (m->role != NP_ROLE_SYSTEM) {
-            put_message(b, np_role_name(m->role), m->content);
+            if (!says_nothing(t->spare, m))
+                put_message(b, np_role_name(m->role), m->content);
             continue;
         }
         any = true;
@@ -218,6 +240,20 @@ static enum np_err system_as_field(struct np_exchange *x, struct np_buf *b, stru
     return keep(t->spare, b, &t->system);
 }
 
+static enum np_err gather_stop_words(struct np_buf *b, struct texts *t)
+{
+    struct np_json_walk w = np_json_walk(t->stop);
+    size_t n = 0;
+    np_buf_reset(b);
+    for (struct np_span word; np_json_item(&w, &word);)
+        if (!is_blank(t->spare, word)) {
+            np_buf_char(b, n++ ? ',' : '[');
+            np_buf_span(b, word);
+        }
+    np_buf_char(b, ']');
+    return n ? keep(t->spare, b, &t->stop_words) : NP_OK;
+}
+
 static enum np_err gather(struct np_exchange *x, struct np_buf *b, bool as_field, struct texts *t)
 {
     *t = (struct texts){
@@ -225,6 +261,8 @@ static enum np_err gather(struct np_exchange *x, struct np_buf *b, bool as_field
     if (isnan(x->request.temperature))
         t->temperature = NP_SPAN_NONE;
     enum np_err err = np_request_system_json(t->spare, &x->request, &t->system);
+    if (!err && t->stop.p)
+        err = gather_stop_words(b, t);
     if (err)
         return err;
     return as_field ? system_as_field(x, b, t) : system_as_message(x, b, t);
@@ -265,7 +303,13 @@ static void push_call(lua_State *L, int all, struct request_order *o)
     set_raw(L, "system", &o->texts.system);
     set_raw(L, "messages", &o->texts.messages);
     set_raw(L, "stop", &o->texts.stop);
+    set_raw(L, "stop_words", &o->texts.stop_words);
     set_raw(L, "temperature", &o->texts.temperature);
+    if (o->texts.temperature.p)
+        lua_pushnumber(L, o->x->request.temperature);
+    else
+        lua_pushnil(L);
+    lua_setfield(L, -2, "degrees");
 }
 
 static enum np_err add_field(struct np_wire *w, struct np_span name, struct np_span value)

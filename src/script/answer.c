@@ -257,6 +257,7 @@ static void take_answer(lua_State *L, struct answer_order *o)
     lua_pop(L, 1);
     a->error = out_text(L, o, "error", true);
     a->limit_tokens = out_whole(L, "limit_tokens", -1);
+    a->prompt_seen = out_whole(L, "prompt_seen", -1);
     take_usage(L, o->s->streams[o->m->provider->adapter], a);
     if (a->class == NP_CLASS_ok)
         a->text = out_text(L, o, "text", false);
@@ -266,9 +267,9 @@ static void take_answer(lua_State *L, struct answer_order *o)
 static void push_out(lua_State *L, int all)
 {
     static const char *const names[] = {
-        "class",          "text",           "finish",     "error",  "has_usage",
-        "limit_tokens",   "prompt",         "completion", "cached", "cache_write",
-        "cache_write_5m", "cache_write_1h", "reasoning"};
+        "class",       "text",           "finish",         "error",      "has_usage",
+        "prompt_seen", "limit_tokens",   "prompt",         "completion", "cached",
+        "cache_write", "cache_write_5m", "cache_write_1h", "reasoning"};
     lua_rawgeti(L, all, NP_AT_OUT);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         lua_pushnil(L);
@@ -353,7 +354,8 @@ enum np_err np_adapter_answer(struct np_script *s, struct np_exchange *x, const 
                               .error = NP_SPAN(""),
                               .provider_request_id = NP_SPAN(""),
                               .retry_after_ms = retry_after(reply),
-                              .limit_tokens = -1};
+                              .limit_tokens = -1,
+                              .prompt_seen = -1};
     struct answer_order o = {.s = s, .x = x, .m = m, .reply = reply, .out = out};
     if (reply->request_id.p) {
         struct np_span id = reply->request_id;

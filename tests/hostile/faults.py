@@ -436,7 +436,7 @@ STREAMS = {
     "texts without end": Fault(
         endless(STREAM, chunk(delta(content="x" * 30000)) * 20), "cut", "estimated", True, heavy=True),
     "overloaded in the stream": Fault(
-        stream(event(OVERLOAD, "error"), end=b"", then="wait"), "overloaded", "presumed", True, "anthropic"),
+        stream(event(OVERLOAD, "error"), end=b"", then="wait"), "bad_reply", "presumed", True, "anthropic"),
     "overloaded after a text": Fault(
         stream(*[frame for _, frame, _, _ in FRAMES["anthropic"][:3]], event(OVERLOAD, "error")),
         "cut", "estimated", True, "anthropic"),

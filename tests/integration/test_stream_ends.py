@@ -247,11 +247,11 @@ class Ends(case.Case):
                 self.assertStreamed(stream, "changed: ")  # nothing had reached the client
                 self.assertEqual(stream.done["finishReason"], said)
 
-    def test_overload_in_the_stream_is_overload(self):
+    def test_an_error_in_the_stream_is_a_bad_reply_whatever_its_type(self):
         event = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
         stream = self.stream("an", Script(f"event: error\ndata: {json.dumps(event)}\n\n", STAY))
         self.assertTrue(self.assertStreamed(stream)["degraded"])
-        self.assertEqual(self.attempt(stream, "overloaded")["error"], "Overloaded")
+        self.assertEqual(self.attempt(stream, "bad_reply")["error"], "Overloaded")
 
     def test_a_whole_answer_where_a_stream_was_wanted_is_one_delta(self):
         stream = self.stream("one", lambda call: stub.reply(stub.openai("all at once")))

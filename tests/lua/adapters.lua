@@ -24,10 +24,25 @@ test("a body that is used again keeps nothing of the call before", function()
   openai.request({ model = "gpt-4.1", max_tokens = 2, messages = "n" }, body)
   equal(body, { model = "gpt-4.1", max_tokens = 2, messages = "n" })
   body = {}
-  anthropic.request({ model = "c", max_tokens = 1, messages = "m", system = "y", stop = "s", temperature = "t" }, body)
+  anthropic.request({
+    model = "c", max_tokens = 1, messages = "m", system = "y", stop = "z", stop_words = "s", temperature = "t",
+    degrees = 1,
+  }, body)
   equal(body, { model = "c", max_tokens = 1, messages = "m", system = "y", stop_sequences = "s", temperature = "t" })
   anthropic.request({ model = "c", max_tokens = 1, messages = "m" }, body)
   equal(body, { model = "c", max_tokens = 1, messages = "m" })
+end)
+
+test("anthropic's temperature ends at 1, openai's goes on", function()
+  local call = { model = "m", max_tokens = 1, messages = "m", temperature = "raw" }
+  for degrees, wanted in pairs { [0] = "raw", [1] = "raw", [1.0001] = 1, [2] = 1 } do
+    call.degrees = degrees
+    local theirs, ours = {}, {}
+    anthropic.request(call, theirs)
+    openai.request(call, ours)
+    equal(theirs.temperature, wanted, degrees)
+    equal(ours.temperature, "raw", degrees)
+  end
 end)
 
 test("a stream is asked for with its usage, and not by the call after it", function()
@@ -64,6 +79,9 @@ test("no kinds of values make an adapter fail", function()
     0, -1, 1.5, true, false, {}, { 1 }, { {} }, { { type = "text", text = {} } }, { { type = {} } },
     { message = {}, code = 7, type = {} },
     { message = "maximum context length is 9 tokens", code = "x" }, { type = "overloaded_error" }, 1e300,
+    { { msg = "m", loc = { "body", 0, {}, 1.5 } }, { msg = {}, loc = 7 }, 3 }, { detail = { { msg = "m" } } },
+    { type = "exceed_context_size_error", n_ctx = "x", n_prompt_tokens = {} },
+    "request (7 tokens) exceeds the available context size (5 tokens)",
   }
   local classes = { "ok", "rejected", "rate_limited", "credential", "server_error", "overloaded", "bad_reply" }
   local known = {}
@@ -82,6 +100,8 @@ test("no kinds of values make an adapter fail", function()
       assert(known[out.class], out.class)
       assert(out.class ~= "ok" or (type(out.text) == "string" and type(out.finish) == "string"))
       assert(out.error == nil or type(out.error) == "string")
+      assert(out.limit_tokens == nil or math.type(out.limit_tokens))
+      assert(out.prompt_seen == nil or math.type(out.prompt_seen))
     end
   end
 end)

@@ -1,9 +1,10 @@
 -- Decides how Anthropic's messages are asked for, and what an answer of theirs means.
 --
--- request(call, body): call has model, max_tokens, stream, and as raw JSON system, messages, stop, temperature
--- (nil where not given); fills body, returns the path below base_url.
+-- request(call, body): call has model, max_tokens, stream, as raw JSON system, messages, stop, stop_words (stop
+-- without those of blanks alone), temperature (nil where not given), and degrees, the temperature as a number;
+-- fills body, returns the path below base_url.
 -- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
--- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
+-- means; fills out: class, text, finish, error, limit_tokens, prompt_seen, and with has_usage prompt, completion,
 -- cached, cache_write (of which cache_write_5m and cache_write_1h are parts), reasoning. Any of it may be of
 -- any kind: a server sent it.
 -- `stream` says where in the events of a streamed answer what stands; C reads them by it.
@@ -20,8 +21,8 @@ function M.request(call, body)
   body.max_tokens = call.max_tokens
   body.system = call.system
   body.messages = call.messages
-  body.temperature = call.temperature
-  body.stop_sequences = call.stop
+  body.temperature = (call.degrees or 0) > 1 and 1 or call.temperature -- theirs ends at 1
+  body.stop_sequences = call.stop_words -- blanks alone are refused
   body.stream = call.stream or nil
   return "/v1/messages"
 end
@@ -33,6 +34,8 @@ end
 -- Where in a body stands what answer() wants; what is not there is nil.
 M.reads = {
   error = "error",
+  message = "message",
+  detail = "detail",
   type = "type",
   content = "content",
   stop_reason = "stop_reason",
@@ -59,10 +62,11 @@ local function is_too_long(message)
     or find(message, "context window", 1, true) ~= nil
 end
 
--- The real limit, from "prompt is too long: 210000 tokens > 200000 maximum".
-local function limit_in(message)
-  return tonumber(match(message, "> (%d+) maximum") or match(message, "context limit: .-> (%d+)")
-    or match(message, "limit of (%d+)"))
+-- The real limit, and how long the prompt was found, from "prompt is too long: 210000 tokens > 200000 maximum".
+local function figures_in(message)
+  local limit = match(message, "> (%d+) maximum") or match(message, "context limit: .-> (%d+)")
+    or match(message, "limit of (%d+)")
+  return tonumber(limit), tonumber(match(message, "too long: (%d+)") or match(message, "context limit: (%d+)"))
 end
 
 local function fault_class(reply, kind, message)
@@ -80,15 +84,12 @@ end
 
 local function fault(reply, out)
   local e = reply.error
-  local message, kind = text_of(e), ""
+  -- What stands between may tell it at the top.
+  local message, kind = text_of(e) or text_of(reply.message) or text_of(reply.detail), ""
   if type(e) == "table" then message, kind = text_of(e.message), text_of(e.type) or "" end
   local low = lower(message or "")
-  if reply.class == "ok" then
-    out.class = kind == "overloaded_error" and "overloaded" or "bad_reply"
-  else
-    out.class = fault_class(reply, kind, low)
-  end
-  if out.class == "too_long" then out.limit_tokens = limit_in(low) end
+  out.class = reply.class == "ok" and "bad_reply" or fault_class(reply, kind, low)
+  if out.class == "too_long" then out.limit_tokens, out.prompt_seen = figures_in(low) end
   -- What is said of a key may quote it.
   if out.class == "credential" or not message then
     out.error = kind ~= "" and kind or nil

@@ -4,7 +4,7 @@
 -- where not given); fills body, returns the path below base_url, and whether the model spends tokens that
 -- no answer shows.
 -- answer(reply, out): reply has what `reads` names of the body, status, and class, which the status alone
--- means; fills out: class, text, finish, error, limit_tokens, and with has_usage prompt, completion,
+-- means; fills out: class, text, finish, error, limit_tokens, prompt_seen, and with has_usage prompt, completion,
 -- cached, reasoning. Any of it may be of any kind: a server sent it. `stream` says where in the events
 -- of a streamed answer what stands; C reads them by it.
 
@@ -41,6 +41,10 @@ end
 -- Where in a body stands what answer() wants; what is not there is nil.
 M.reads = {
   error = "error",
+  message = "message",
+  detail = "detail",
+  code = "code",
+  kind = "type",
   content = "choices.1.message.content",
   refusal = "choices.1.message.refusal",
   tool_calls = "choices.1.message.tool_calls",
@@ -56,16 +60,35 @@ M.reads = {
 local quota_codes = { insufficient_quota = true, billing_hard_limit_reached = true, billing_not_active = true }
 local filter_codes = { content_filter = true, content_policy_violation = true, invalid_prompt = true }
 
--- The real limit, from "maximum context length is 128000 tokens".
-local function limit_in(message)
-  return tonumber(match(message, "maximum context length is (%d+)") or match(message, "(%d+) tokens or fewer"))
+-- The words that servers use, and in them the real limit and how long the prompt was found.
+local limits = {
+  "maximum context length is (%d+)", "maximum context length of (%d+)", "with (%d+) maximum context length",
+  "(%d+) tokens or fewer", "available context size %((%d+)", "maximum number of tokens allowed %((%d+)",
+}
+local prompts = {
+  "%((%d+) in the messages", "%((%d+) in your prompt", "resulted in (%d+) tokens", "has (%d+) input tokens",
+  "prompt contains (%d+) tokens", "request %((%d+) tokens%)", "input token count %((%d+)",
+}
+
+local function first_of(patterns, message)
+  for _, pattern in ipairs(patterns) do
+    local figure = match(message, pattern)
+    if figure then return tonumber(figure) end
+  end
 end
 
-local function is_too_long(code, message)
-  return code == "context_length_exceeded" or code == "string_above_max_length"
-    or find(message, "maximum context length", 1, true) ~= nil
-    or find(message, "context window", 1, true) ~= nil
-    or find(message, "prompt is too long", 1, true) ~= nil
+local long_codes = { context_length_exceeded = true, string_above_max_length = true, exceed_context_size_error = true }
+local long_words = {
+  "maximum context length", "context window", "prompt is too long", "available context size",
+  "maximum number of tokens allowed",
+}
+
+local function is_too_long(code, kind, message)
+  if long_codes[code] or long_codes[kind] then return true end
+  for _, words in ipairs(long_words) do
+    if find(message, words, 1, true) then return true end
+  end
+  return false
 end
 
 local function fault_class(reply, code, kind, message)
@@ -75,25 +98,49 @@ local function fault_class(reply, code, kind, message)
   end
   if class == "rate_limited" and find(message, "billing", 1, true) then return "quota" end
   if class == "rejected" and (reply.status == 400 or reply.status == 413) then
-    if is_too_long(code, message) then return "too_long" end
+    if is_too_long(code, kind, message) then return "too_long" end
     if filter_codes[code] or find(message, "content management policy", 1, true) then return "filtered" end
     if code == "model_not_found" then return "model_gone" end
   end
   return class
 end
 
-local function fault(reply, out)
-  local e = reply.error
-  local message, code, kind = text_of(e), "", ""
-  if type(e) == "table" then
-    message, code, kind = text_of(e.message), text_of(e.code) or "", text_of(e.type) or ""
+-- A text, or a list of what is wrong where: {msg =, loc = {"body", "messages", 0}}.
+local function detail_of(detail)
+  if type(detail) ~= "table" then return text_of(detail) end
+  local texts = {}
+  for i = 1, math.min(#detail, 8) do
+    local item = type(detail[i]) == "table" and detail[i] or {}
+    local where = {}
+    for _, part in ipairs(type(item.loc) == "table" and item.loc or {}) do
+      where[#where + 1] = (type(part) == "string" or math.type(part) == "integer") and tostring(part) or nil
+    end
+    local place = #where > 0 and table.concat(where, ".") .. ": " or ""
+    if text_of(item.msg) then texts[#texts + 1] = place .. item.msg end
   end
+  return #texts > 0 and table.concat(texts, "; ") or nil
+end
+
+-- What it says, code and type: below `error`, or at the top, as servers of this dialect also do.
+local function words_of(reply)
+  local e = reply.error
+  if type(e) == "table" then return text_of(e.message), text_of(e.code) or "", text_of(e.type) or "", e end
+  local told = type(reply.message) == "table" and detail_of(reply.message.detail) or text_of(reply.message)
+  return text_of(e) or told or detail_of(reply.detail), text_of(reply.code) or "", text_of(reply.kind) or "", {}
+end
+
+local function fault(reply, out)
+  local message, code, kind, e = words_of(reply)
   if reply.class == "ok" then
     out.class = "bad_reply"
   else
     out.class = fault_class(reply, code, kind, lower(message or ""))
   end
-  if out.class == "too_long" then out.limit_tokens = limit_in(lower(message or "")) end
+  if out.class == "too_long" then
+    local low = lower(message or "")
+    out.limit_tokens = first_of(limits, low) or math.tointeger(e.n_ctx)
+    out.prompt_seen = first_of(prompts, low) or math.tointeger(e.n_prompt_tokens)
+  end
   -- What is said of a key may quote it.
   if out.class == "credential" or not message then
     out.error = code ~= "" and code or (kind ~= "" and kind) or nil

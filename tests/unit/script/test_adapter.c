@@ -71,6 +71,27 @@ START_TEST(anthropic_gets_messages)
 }
 END_TEST
 
+START_TEST(what_anthropic_would_refuse_is_left_out_or_lowered)
+{
+    const char *body =
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\","
+        "\"content\":\"\"},{\"role\":\"user\",\"content\":\"b\"},{\"role\":\"assistant\","
+        "\"content\":\" \\n\"}],\"stop\":[\" \",\"END\",\"\\n\\u000a\\t\"],\"temperature\":1.5}";
+    request(claude, body, NULL);
+    assert_body("{\"max_tokens\":400,\"messages\":[{\"role\":\"user\",\"content\":\"a\"},"
+                "{\"role\":\"user\",\"content\":\"b\"}],\"model\":\"claude-x\","
+                "\"stop_sequences\":[\"END\"],\"temperature\":1}");
+    request(claude, "{\"prompt\":\"a\",\"stop\":\"\\n\\n\",\"temperature\":1.0}", NULL);
+    assert_body("{\"max_tokens\":400,\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],"
+                "\"model\":\"claude-x\",\"temperature\":1.0}");
+    request(gpt, body, NULL);
+    assert_body("{\"max_tokens\":400,\"messages\":[{\"role\":\"user\",\"content\":\"a\"},"
+                "{\"role\":\"assistant\",\"content\":\"\"},{\"role\":\"user\",\"content\":\"b\"},"
+                "{\"role\":\"assistant\",\"content\":\" \\n\"}],\"model\":\"gpt-4.1-2025-04-14\","
+                "\"stop\":[\" \",\"END\",\"\\n\\u000a\\t\"],\"temperature\":1.5}");
+}
+END_TEST
+
 START_TEST(what_was_asked_before_does_not_stay)
 {
     request(gpt, "{\"prompt\":\"a\",\"system\":\"s\",\"temperature\":0,\"stop\":[\"x\"]}", NULL);
@@ -201,6 +222,7 @@ int main(void)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, openai_gets_chat_completions);
     tcase_add_test(c, anthropic_gets_messages);
+    tcase_add_test(c, what_anthropic_would_refuse_is_left_out_or_lowered);
     tcase_add_test(c, what_was_asked_before_does_not_stay);
     tcase_add_test(c, kept_context_is_a_part_of_the_system_text);
     tcase_add_test(c, system_messages_join_the_system_text_for_anthropic);

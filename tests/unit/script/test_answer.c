@@ -154,7 +154,7 @@ START_TEST(errors_of_anthropics_have_their_classes)
     static const struct row rows[] = {
         {529, ANTHROPIC_ERROR("overloaded_error", "Overloaded"), NP_CLASS_overloaded},
         {500, ANTHROPIC_ERROR("overloaded_error", "Overloaded"), NP_CLASS_overloaded},
-        {200, ANTHROPIC_ERROR("overloaded_error", "Overloaded"), NP_CLASS_overloaded},
+        {200, ANTHROPIC_ERROR("overloaded_error", "Overloaded"), NP_CLASS_bad_reply},
         {200, ANTHROPIC_ERROR("api_error", "Oh"), NP_CLASS_bad_reply},
         {429, ANTHROPIC_ERROR("rate_limit_error", "slow down"), NP_CLASS_rate_limited},
         {402, ANTHROPIC_ERROR("billing_error", "pay"), NP_CLASS_quota},
@@ -173,6 +173,69 @@ START_TEST(errors_of_anthropics_have_their_classes)
         {404, ANTHROPIC_ERROR("not_found_error", "model: x"), NP_CLASS_model_gone},
     };
     assert_rows(claude, rows, sizeof rows / sizeof rows[0]);
+}
+END_TEST
+
+/* Servers of OpenAI's dialect tell it in other places, too: what is told, in which class, with which figures. */
+START_TEST(errors_are_understood_wherever_they_stand)
+{
+    static const struct {
+        bool anthropic;
+        unsigned status;
+        const char *body, *error;
+        enum np_class class;
+        int64_t limit, seen;
+    } rows[] = {
+        {false, 400,
+         "{\"object\":\"error\",\"message\":\"This model's maximum context length is 4096 tokens. "
+         "However, you requested 5000 tokens (4976 in the messages, 24 in the completion).\","
+         "\"type\":\"BadRequestError\",\"param\":null,\"code\":400}",
+         "This model's maximum context length is 4096 tokens.", NP_CLASS_too_long, 4096, 4976},
+        {false, 400, "{\"message\":\"no tools here\"}", "no tools here", NP_CLASS_rejected, -1, -1},
+        {false, 400, "{\"detail\":\"bad temperature\"}", "bad temperature", NP_CLASS_rejected, -1,
+         -1},
+        {false, 422,
+         "{\"detail\":[{\"loc\":[\"body\",\"messages\",0],\"msg\":\"field required\",\"input\":"
+         "\"secret\"},7,{\"msg\":\"and so on\"}]}",
+         "body.messages.0: field required; and so on", NP_CLASS_rejected, -1, -1},
+        {false, 422, "{\"object\":\"error\",\"message\":{\"detail\":[{\"msg\":\"not this\"}]}}",
+         "not this", NP_CLASS_rejected, -1, -1},
+        {false, 422, "{\"detail\":[]}", "", NP_CLASS_rejected, -1, -1},
+        {false, 400,
+         "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size, try "
+         "increasing it\",\"type\":\"exceed_context_size_error\",\"n_prompt_tokens\":5000,"
+         "\"n_ctx\":4096}}",
+         "the request exceeds the available context size", NP_CLASS_too_long, 4096, 5000},
+        {false, 400,
+         "{\"error\":{\"message\":\"request (5000 tokens) exceeds the available context size (4096 "
+         "tokens), try increasing it\"}}",
+         "request (5000", NP_CLASS_too_long, 4096, 5000},
+        {false, 400,
+         "{\"error\":{\"message\":\"Requested token count exceeds the model's maximum context length "
+         "of 131072 tokens.\"}}",
+         "Requested", NP_CLASS_too_long, 131072, -1},
+        {false, 429, "{\"code\":\"insufficient_quota\",\"message\":\"pay\"}", "pay", NP_CLASS_quota,
+         -1, -1},
+        {true, 400, "{\"detail\":\"prompt is too long: 210000 tokens > 200000 maximum\"}",
+         "prompt is too long", NP_CLASS_too_long, 200000, 210000},
+        {true, 400, "{\"message\":\"no\"}", "no", NP_CLASS_rejected, -1, -1},
+        {true, 400,
+         ANTHROPIC_ERROR(
+             "invalid_request_error",
+             "input length and `max_tokens` exceed context limit: 195000 + 8192 > 200000"),
+         "input length", NP_CLASS_too_long, 200000, 195000},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        read_reply(rows[i].anthropic ? claude : gpt, rows[i].status, rows[i].body);
+        ck_assert_msg(answer.class == rows[i].class, "%s", rows[i].body);
+        size_t n = strlen(rows[i].error);
+        ck_assert_msg(answer.error.n >= n && (n > 0 || answer.error.n == 0) &&
+                          memcmp(answer.error.p, rows[i].error, n) == 0,
+                      "%.*s", (int)answer.error.n, answer.error.p);
+        ck_assert_ptr_null(memmem(answer.error.p, answer.error.n, "secret", 6));
+        ck_assert_int_eq(answer.limit_tokens, rows[i].limit);
+        ck_assert_int_eq(answer.prompt_seen, rows[i].seen);
+    }
 }
 END_TEST
 
@@ -438,6 +501,7 @@ int main(void)
     tcase_add_test(c, a_status_alone_has_the_contracts_class);
     tcase_add_test(c, errors_of_openais_have_their_classes);
     tcase_add_test(c, errors_of_anthropics_have_their_classes);
+    tcase_add_test(c, errors_are_understood_wherever_they_stand);
     tcase_add_test(c, a_200_that_is_no_answer_is_a_bad_reply);
     tcase_add_test(c, a_content_type_that_is_not_json_makes_a_bad_reply);
     tcase_add_test(c, the_real_limit_is_read_from_the_message);
