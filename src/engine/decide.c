@@ -84,8 +84,26 @@ static bool go_other_key(struct np_drive_env *env, struct np_exchange *x, struct
     return true;
 }
 
-/* The prompt was too long for the model: shortens it to the real limit, once. False: nothing could
- * be dropped. */
+/* What prompt and answer may have together the next time, by our own count. What was refused is a bound, too:
+ * the estimate may be lower than the provider's count. */
+static int64_t shorter_limit(const struct np_candidate *c, const struct np_answer *answer)
+{
+    int64_t sum = c->prompt_tokens + c->completion_max, limit = sum * 9 / 10;
+    int64_t said = answer->limit_tokens, seen = answer->prompt_seen;
+    if (said <= 0)
+        return limit;
+    /* Where the provider says how long it finds the prompt, and the answer alone was too much, all that is
+     * left goes to the answer. */
+    if (seen > 0 && seen + NP_COMPLETION_FLOOR <= said && seen + c->completion_max > said) {
+        limit = sum - 1;
+        if (seen > c->prompt_tokens)
+            said -= seen - c->prompt_tokens;
+    }
+    return said < limit ? said : limit;
+}
+
+/* Prompt and answer were too long for the model: makes them fit the real limit, once, by leaving out context
+ * or, where the limit was said, with a shorter answer. False: neither helps. */
 static bool go_shorter(struct np_drive_env *env, struct np_exchange *x,
                        const struct np_answer *answer, struct np_now now)
 {
@@ -95,14 +113,13 @@ static bool go_shorter(struct np_drive_env *env, struct np_exchange *x,
         x->counted_attempts >= x->endpoint->max_attempts)
         return false;
     c->shortened = true;
-    /* What was refused is a bound, too: the estimate may be lower than the provider's count. */
-    int64_t limit = (c->prompt_tokens + c->completion_max) * 9 / 10;
-    if (answer->limit_tokens > 0 && answer->limit_tokens < limit)
-        limit = answer->limit_tokens;
+    int64_t limit = shorter_limit(c, answer);
     int64_t before = c->prompt_tokens;
     int64_t after = np_request_keep_by_priority(&x->request, limit - c->completion_max);
-    if (after >= before)
+    bool said = answer->limit_tokens > 0;
+    if (after >= before && !(said && limit - NP_COMPLETION_FLOOR >= before))
         return false;
+    d->unsaid_limit = d->unsaid_limit || !said;
     d->limit_tokens[x->at] = limit;
     d->state = NP_DRIVE_NEW;
     d->again = true;
@@ -118,8 +135,11 @@ static void go_roomier(struct np_drive_env *env, struct np_exchange *x,
     struct np_drive *d = np_drive_of(x);
     const struct np_candidate *c = np_drive_candidate(x);
     int64_t limit = answer->limit_tokens > 0 ? answer->limit_tokens : c->model->context;
+    bool said = answer->limit_tokens > 0;
     d->too_small++;
-    d->too_small_room = limit > d->too_small_room ? limit : d->too_small_room;
+    d->unsaid_limit = d->unsaid_limit || !said;
+    if (said && limit > d->too_small_room)
+        d->too_small_room = limit;
     for (size_t i = np_drive_next(x); i < x->n_plan; i++) {
         int64_t room = x->plan[i].model->context;
         if (x->plan[i].hedged)
@@ -130,11 +150,21 @@ static void go_roomier(struct np_drive_env *env, struct np_exchange *x,
         }
         d->too_small++;
     }
-    char *text = np_arena_printf(
-        x->arena,
-        "the prompt is too long: it has about %lld tokens, and the largest model that may be used "
-        "takes %lld together with the answer; nothing is left that may be dropped",
-        (long long)c->prompt_tokens, (long long)limit);
+    int64_t tokens =
+        answer->prompt_seen > c->prompt_tokens ? answer->prompt_seen : c->prompt_tokens;
+    char *text =
+        said
+            ? np_arena_printf(
+                  x->arena,
+                  "the prompt is too long: it has about %lld tokens, and the largest model that may "
+                  "be used takes %lld together with the answer; nothing is left that may be dropped",
+                  (long long)tokens, (long long)d->too_small_room)
+            : np_arena_printf(
+                  x->arena,
+                  "the prompt is too long for the provider of %s, which did not say what it takes: it "
+                  "has about %lld tokens, and the answer may have %lld; nothing is left that may be "
+                  "dropped",
+                  c->model->name, (long long)tokens, (long long)c->completion_max);
     struct np_refusal r = {.type = NP_REFUSAL_invalid_request,
                            .status = np_refusal_status(NP_REFUSAL_invalid_request),
                            .message = np_span_of(text),
@@ -147,8 +177,11 @@ static void stop_rejected(struct np_drive_env *env, struct np_exchange *x,
                           const struct np_answer *answer, struct np_now now)
 {
     char *text =
-        np_arena_printf(x->arena, "the provider refused the request: %.*s",
-                        (int)(answer->error.n < 512 ? answer->error.n : 512), answer->error.p);
+        answer->error.n > 0
+            ? np_arena_printf(x->arena, "the provider refused the request: %.*s",
+                              (int)(answer->error.n < 512 ? answer->error.n : 512), answer->error.p)
+            : np_arena_printf(x->arena, "the provider refused the request (%u) and did not say why",
+                              np_drive_of(x)->attempt->status);
     struct np_refusal r = {.type = NP_REFUSAL_invalid_request,
                            .status = np_refusal_status(NP_REFUSAL_invalid_request),
                            .message = np_span_of(text),

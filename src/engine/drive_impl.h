@@ -67,6 +67,7 @@ struct np_drive {
     enum np_reason obstacle;           /* the last thing that stood in the way; never breaker */
     size_t behind_breakers;            /* candidates that were passed over for their breaker */
     struct np_budget_block block;      /* of obstacle budget */
+    int64_t need_nusd;                 /* the least that the attempt may have cost */
     bool blocked_by_budget;            /* block is filled */
     bool for_money;                    /* waits, or waited, for the ledger with this candidate */
     struct np_refusal refusal;         /* a budget hook's own, when it gave one */
@@ -76,6 +77,7 @@ struct np_drive {
     int64_t limit_tokens[NP_MAX_PLAN]; /* the real context limit, once a provider named it; 0 */
     size_t too_small;                  /* candidates whose context was too small */
     int64_t too_small_room;            /* the largest context among them, in tokens */
+    bool unsaid_limit;                 /* a provider found the prompt too long without figures */
     int64_t last_retry_after_ms;       /* of the last failed attempt, or until a key is free; -1 */
     uint64_t phase_ns;                 /* when the call or wait began; the first of two calls */
     struct np_quota quota;             /* what it holds of its tenant's limits */

@@ -179,7 +179,19 @@ static void refuse_budget(struct np_drive_env *env, struct np_exchange *x, struc
     const struct np_budget_block *b = &np_drive_of(x)->block;
     struct np_buf text;
     np_buf_init(&text, 512);
-    if (b->own) {
+    if (b->over_limit) {
+        (void)np_buf_printf(&text,
+                            "this request alone may cost more than the budget of account %s allows",
+                            b->account);
+        if (b->own) {
+            (void)np_buf_puts(&text, ": limit ");
+            np_money_put(&text, b->limit_nusd);
+            (void)np_buf_puts(&text, " USD, the least that must be held for it ");
+            np_money_put(&text, np_drive_of(x)->need_nusd);
+            (void)np_buf_puts(&text, " USD");
+        }
+        (void)np_buf_puts(&text, "; a shorter prompt or a smaller maxTokens costs less");
+    } else if (b->own) {
         (void)np_buf_printf(&text, "the budget of account %s is used up: limit ", b->account);
         np_money_put(&text, b->limit_nusd);
         (void)np_buf_puts(&text, " USD, spent ");
@@ -206,12 +218,19 @@ static void refuse_budget(struct np_drive_env *env, struct np_exchange *x, struc
 /* No model of the plan has room for the prompt. */
 static void refuse_too_long(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
-    char *text = np_arena_printf(
-        x->arena,
-        "the prompt is too long: it has about %lld tokens without the context that may be dropped, "
-        "and the largest model that may be used takes %lld together with the answer",
-        (long long)np_request_prompt_tokens(&x->request),
-        (long long)np_drive_of(x)->too_small_room);
+    long long tokens = (long long)np_request_prompt_tokens(&x->request);
+    char *text =
+        np_drive_of(x)->unsaid_limit
+            ? np_arena_printf(
+                  x->arena,
+                  "the prompt is too long for the provider, which did not say what it takes: "
+                  "it has about %lld tokens without the context that may be dropped",
+                  tokens)
+            : np_arena_printf(
+                  x->arena,
+                  "the prompt is too long: it has about %lld tokens without the context that may be "
+                  "dropped, and the largest model that may be used takes %lld together with the answer",
+                  tokens, (long long)np_drive_of(x)->too_small_room);
     struct np_refusal r = {.type = NP_REFUSAL_invalid_request,
                            .status = np_refusal_status(NP_REFUSAL_invalid_request),
                            .message = np_span_of(text),
@@ -229,8 +248,8 @@ void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct 
     }
     if (x->n_plan > 0 && d->behind_breakers == x->n_plan && x->n_attempts == 0)
         reason = NP_REASON_breaker;
-    if (reason == NP_REASON_budget && d->blocked_by_budget && d->block.budget &&
-        d->block.budget->reject && !d->block.store_lost) {
+    if (reason == NP_REASON_budget && d->blocked_by_budget && d->block.reject &&
+        !d->block.store_lost) {
         refuse_budget(env, x, now);
         return;
     }

@@ -4,16 +4,31 @@
 
 #include "model/tokens.h"
 
+/* The least that the answer may be lowered to. */
+static int64_t floor_of(const struct np_candidate *c)
+{
+    return c->completion_max < NP_COMPLETION_FLOOR ? c->completion_max : NP_COMPLETION_FLOOR;
+}
+
 /* The greatest completion that keeps the attempt under `room_nusd`, at most completion_max; -1 when
  * that is under the floor. */
 static int64_t lowered(const struct np_candidate *c, int64_t room_nusd)
 {
     int64_t fits = np_price_fit(&c->model->price, c->prompt_bound, room_nusd);
-    int64_t floor =
-        c->completion_max < NP_COMPLETION_FLOOR ? c->completion_max : NP_COMPLETION_FLOOR;
-    if (fits < floor)
+    if (fits < floor_of(c))
         return -1;
     return fits < c->completion_max ? fits : c->completion_max;
+}
+
+/* Not even the lowered answer can be paid for: what stands in the way of it. */
+static void note_block(struct np_drive_env *env, struct np_exchange *x,
+                       const struct np_candidate *c, struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    if (np_price_worst(&c->model->price, c->prompt_bound, floor_of(c), &d->need_nusd))
+        d->need_nusd = NP_NUSD_MAX;
+    np_ledger_block(env->ledger, x, c->model, d->need_nusd, now.wall_ms, &d->block);
+    d->blocked_by_budget = true;
 }
 
 /* What the exchange may still spend under its endpoint's cap. */
@@ -36,10 +51,8 @@ enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
         int64_t room = np_ledger_room(env->ledger, x, c->model, now.wall_ms, &block);
         int64_t completion = lowered(c, room < cap ? room : cap);
         if (completion < 0) {
-            if (room < cap) {
-                d->block = block;
-                d->blocked_by_budget = true;
-            }
+            if (room < cap)
+                note_block(env, x, c, now);
             return NP_E_REFUSED;
         }
         c->completion_max = completion;
@@ -55,6 +68,7 @@ enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
             return NP_OK;
         }
         d->block = block;
+        d->need_nusd = c->worst_nusd;
         d->blocked_by_budget = true;
         if (err != NP_E_REFUSED)
             return err;

@@ -92,6 +92,29 @@ static const struct touched *tightest(const struct touched *t, size_t n)
     return least;
 }
 
+/* When waiting helps, for somebody who needs this much; never where the limit itself is too low. */
+static int64_t frees_ms(const struct touched *t, int64_t need)
+{
+    return t->budget->limit_nusd < need ? INT64_MAX : t->end_ms;
+}
+
+/* Of the accounts that have less than is needed the one that frees its money last: until then waiting does
+ * not help. Of equal ones the one that has the least. NULL: all have enough. */
+static const struct touched *last_to_free(const struct touched *t, size_t n, int64_t need)
+{
+    const struct touched *last = NULL;
+    for (size_t i = 0; i < n; i++) {
+        if (free_of(&t[i]) >= need) {
+            continue;
+        }
+        int64_t at = frees_ms(&t[i], need), before = last ? frees_ms(last, need) : -1;
+        if (at > before || (at == before && free_of(&t[i]) < free_of(last))) {
+            last = &t[i];
+        }
+    }
+    return last;
+}
+
 static const char *entity_name(const struct np_budget *b, const struct np_exchange *x)
 {
     return b->kind == NP_ACCOUNT_EACH_TENANT ? x->tenant->name : b->name;
@@ -111,6 +134,22 @@ static void fill_block(struct np_budget_block *block, const struct touched *t,
                                  .own = t->key.kind == NP_ACCOUNT_TENANT};
     np_account_name(block->account, np_account_prefix(t->budget->kind), entity_name(t->budget, x),
                     t->key.window);
+}
+
+/* Tells of the account that frees its money last, and what all of those in the way call for. */
+static void fill_refusal(struct np_budget_block *block, const struct touched *t, size_t n,
+                         int64_t need, const struct np_exchange *x)
+{
+    const struct touched *at = last_to_free(t, n, need);
+    fill_block(block, at ? at : tightest(t, n), x);
+    block->reject = block->budget->reject;
+    for (size_t i = 0; at && i < n; i++) {
+        block->reject = block->reject || (free_of(&t[i]) < need && t[i].budget->reject);
+    }
+    if (at && at->budget->limit_nusd < need) {
+        block->over_limit = true;
+        block->resets_wall_ms = INT64_MAX;
+    }
 }
 
 int64_t np_account_limit(struct np_ledger *l, const struct np_catalog *c, uint32_t number,
@@ -146,22 +185,29 @@ static enum np_err find_records(struct np_ledger *l, const struct np_exchange *x
     return NP_OK;
 }
 
-/* Whether amount is free in all of them; *at is the account that stood in the way. A refusal by a
- * limit goes before one that may be only a matter of time. */
+/* Whether amount is free in all of them; else *block says what stood in the way. A refusal by a limit goes
+ * before one that may be only a matter of time. */
 static enum np_err cover_all(struct np_ledger *l, const struct touched *t, size_t n,
-                             const struct np_reservation *r, const struct touched **at)
+                             const struct np_reservation *r, const struct np_exchange *x,
+                             struct np_budget_block *block)
 {
+    const struct touched *at = NULL;
     enum np_err worst = NP_OK;
     for (size_t i = 0; i < n; i++) {
         enum np_err err = np_lease_cover(l, r->account[i], r->amount_nusd);
         if (err == NP_E_REFUSED) {
-            *at = tightest(t, n);
+            fill_refusal(block, t, n, r->amount_nusd, x);
             return err;
         }
         if (err == NP_E_CLOSED || (err && !worst)) {
             worst = err;
-            *at = &t[i];
+            at = &t[i];
         }
+    }
+    if (at) {
+        fill_block(block, at, x);
+        block->reject = at->budget->reject;
+        block->store_lost = worst == NP_E_CLOSED;
     }
     return worst;
 }
@@ -170,17 +216,14 @@ static enum np_err reserve_locked(struct np_ledger *l, const struct np_exchange 
                                   struct touched *t, size_t n, struct np_reservation *out,
                                   struct np_budget_block *block)
 {
-    const struct touched *at = NULL;
     enum np_err err = find_records(l, x, t, n, out);
     if (err) {
         return err;
     }
     if (out->amount_nusd > 0) {
-        err = cover_all(l, t, n, out, &at);
+        err = cover_all(l, t, n, out, x, block);
     }
     if (err) {
-        fill_block(block, at, x);
-        block->store_lost = err == NP_E_CLOSED;
         return err == NP_E_CLOSED ? NP_E_REFUSED : err;
     }
     for (size_t i = 0; i < n; i++) {
@@ -277,6 +320,22 @@ int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const s
     }
     pthread_mutex_unlock(&l->lock);
     return block->free_nusd;
+}
+
+void np_ledger_block(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
+                     int64_t need_nusd, int64_t wall_ms, struct np_budget_block *block)
+{
+    struct touched t[NP_MAX_ACCOUNTS];
+    size_t n;
+    *block = (struct np_budget_block){.free_nusd = INT64_MAX, .resets_wall_ms = INT64_MAX};
+    if (!touched_by(x, m, t, &n) || n == 0) {
+        return;
+    }
+    pthread_mutex_lock(&l->lock);
+    look_up(l, t, n, wall_ms);
+    fill_refusal(block, t, n, need_nusd, x);
+    block->store_lost = !np_ledger_store_up(l) && l->share == 0;
+    pthread_mutex_unlock(&l->lock);
 }
 
 /* --- settling ------------------------------------------------------------------------------------- */

@@ -53,6 +53,8 @@ struct np_budget_block {
     int64_t free_nusd;      /* the least that any of the accounts has left */
     int64_t resets_wall_ms; /* when the window ends; INT64_MAX: never */
     bool own;               /* the account is the tenant's own: figures may be told */
+    bool reject;            /* one of those that have too little says so */
+    bool over_limit;        /* not even the whole limit is enough */
     bool store_lost;        /* there may be money, but the store can't be asked for it */
 };
 
@@ -68,6 +70,9 @@ enum np_err np_ledger_reserve(struct np_ledger *l, const struct np_exchange *x,
 /* The most that the limits would let such a call reserve now; INT64_MAX without budgets. */
 int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
                        int64_t wall_ms, struct np_budget_block *block);
+/* What stands in the way of need_nusd: of the accounts that have less, the one that frees its money last. */
+void np_ledger_block(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
+                     int64_t need_nusd, int64_t wall_ms, struct np_budget_block *block);
 /* Whether less than a fifth of a limit that such a call touches is left. */
 bool np_ledger_nearly_spent(struct np_ledger *l, const struct np_exchange *x,
                             const struct np_model *m, int64_t wall_ms);

@@ -197,6 +197,134 @@ START_TEST(a_prompt_that_was_refused_is_shortened_even_where_the_estimate_fits_t
 }
 END_TEST
 
+static const char *const too_long_with_its_answer =
+    "{\"error\":{\"message\":\"This model's maximum context length is 300 tokens. However, you "
+    "requested 530 tokens (30 in the messages, 500 in the completion).\","
+    "\"type\":\"invalid_request_error\",\"code\":\"context_length_exceeded\"}}";
+
+START_TEST(where_only_the_answer_is_too_long_it_is_asked_again_for_a_shorter_one)
+{
+    static const char *const bodies[] = {
+        "{\"prompt\":\"hi\"}",
+        "{\"prompt\":\"hi\",\"context\":[{\"id\":\"a\",\"text\":\"abc abc abc\"}]}"};
+    for (size_t i = 0; i < 2; i++) {
+        struct kit k;
+        kit_new(&k);
+        endpoint(&k, "'big'", "deadline_ms = 10000");
+        kit_step(&k, "big", (struct kit_step){.status = 400, .body = too_long_with_its_answer});
+        kit_step(&k, "big", (struct kit_step){.status = 200});
+        kit_start(&k);
+        const struct kit_outcome *o = kit_ask(&k, bodies[i]);
+        ck_assert_uint_eq(o->status, 200);
+        ck_assert_uint_eq(o->n_attempts, 2);
+        ck_assert_int_eq(o->attempt[0].class, NP_CLASS_too_long);
+        if (i == 0)
+            /* 500 and 270 tokens of 8,000 nano-dollars each. */
+            ck_assert_int_eq(o->attempt[0].reserved_nusd - o->attempt[1].reserved_nusd,
+                             (500 - 270) * 8000);
+        kit_free(&k);
+    }
+}
+END_TEST
+
+START_TEST(a_shorter_answer_is_asked_for_once)
+{
+    struct kit k;
+    kit_new(&k);
+    endpoint(&k, "'big'", "deadline_ms = 10000");
+    kit_step(&k, "big", (struct kit_step){.status = 400, .body = too_long_with_its_answer});
+    kit_start(&k);
+    const struct kit_outcome *o = kit_ask(&k, hello);
+    ck_assert_uint_eq(o->status, 400);
+    ck_assert_uint_eq(o->n_attempts, 2);
+    ck_assert_ptr_nonnull(strstr(o->text, "about 30 tokens"));
+    ck_assert_ptr_nonnull(strstr(o->text, "takes 300 together with the answer"));
+    kit_free(&k);
+}
+END_TEST
+
+START_TEST(what_a_provider_found_too_long_without_figures_is_said_without_figures)
+{
+    struct kit k;
+    kit_new(&k);
+    endpoint(&k, "'big'", "deadline_ms = 10000");
+    kit_step(&k, "big",
+             (struct kit_step){.status = 400,
+                               .body = "{\"error\":{\"message\":\"too long\","
+                                       "\"code\":\"context_length_exceeded\"}}"});
+    kit_start(&k);
+    const struct kit_outcome *o = kit_ask(&k, hello);
+    ck_assert_uint_eq(o->status, 400);
+    ck_assert_uint_eq(o->n_attempts, 1);
+    ck_assert_ptr_nonnull(strstr(o->text, "did not say what it takes"));
+    ck_assert_ptr_null(strstr(o->text, "8000"));
+    kit_free(&k);
+}
+END_TEST
+
+START_TEST(a_refusal_without_words_says_its_status)
+{
+    struct kit k;
+    kit_new(&k);
+    kit_step(&k, "big", (struct kit_step){.status = 422, .body = "{}"});
+    kit_start(&k);
+    const struct kit_outcome *o = kit_ask(&k, hello);
+    ck_assert_uint_eq(o->status, 400);
+    ck_assert_str_eq(o->text, "the provider refused the request (422) and did not say why");
+    kit_free(&k);
+}
+END_TEST
+
+/* --- budgets -------------------------------------------------------------------------------------- */
+
+START_TEST(of_two_full_budgets_the_later_one_is_told_and_one_that_rejects_wins)
+{
+    static const char *const says[][2] = {
+        {"reject", "reject"}, {"degrade", "reject"}, {"reject", "degrade"}, {"degrade", "degrade"}};
+    for (size_t i = 0; i < 4; i++) {
+        struct kit k;
+        char text[256];
+        kit_new(&k);
+        endpoint(&k, "'big'", "deadline_ms = 10000");
+        (void)snprintf(text, sizeof text,
+                       "return { { account = 'global', window = 'minute', limit_usd = 0.001,\n"
+                       "  on_exceeded = '%s' }, { account = 'global', window = 'month',\n"
+                       "  limit_usd = 0.001, on_exceeded = '%s' } }\n",
+                       says[i][0], says[i][1]);
+        kit_file(&k, "budgets.lua", text);
+        kit_start(&k);
+        ck_assert(!kit_ask(&k, hello)->degraded);
+        const struct kit_outcome *o = kit_ask(&k, hello);
+        ck_assert_uint_eq(o->n_attempts, 0);
+        ck_assert_uint_eq(o->status, i < 3 ? 429 : 200);
+        ck_assert_int_gt(o->retry_after_s, 60);
+        if (i < 3)
+            ck_assert_ptr_nonnull(strstr(o->text, "(global/month) is used up"));
+        kit_free(&k);
+    }
+}
+END_TEST
+
+START_TEST(a_request_that_no_empty_budget_could_pay_is_told_so_and_not_to_wait)
+{
+    struct kit k;
+    kit_new(&k);
+    endpoint(&k, "'big'", "deadline_ms = 10000");
+    kit_file(&k, "budgets.lua",
+             "return { { account = 'tenant', window = 'hour', limit_usd = 0.0001,\n"
+             "           on_exceeded = 'reject' } }\n");
+    kit_start(&k);
+    const struct kit_outcome *o = kit_ask(&k, hello);
+    ck_assert_uint_eq(o->status, 429);
+    ck_assert_int_eq(o->retry_after_s, -1);
+    ck_assert_ptr_nonnull(strstr(o->text, "may cost more than the budget of account "
+                                          "tenant:anonymous/hour allows: limit 0.0001 USD"));
+    ck_assert_ptr_null(strstr(o->text, "used up"));
+    ck_assert_ptr_null(strstr(o->text, "resets"));
+    kit_free(&k);
+}
+END_TEST
+
 /* --- shedding ------------------------------------------------------------------------------------ */
 
 START_TEST(a_request_that_found_no_place_is_counted_as_shed)
@@ -238,6 +366,12 @@ int main(void)
     tcase_add_test(t, shortening_is_an_attempt_of_the_two_that_a_candidate_has);
     tcase_add_test(t,
                    a_prompt_that_was_refused_is_shortened_even_where_the_estimate_fits_the_limit);
+    tcase_add_test(t, where_only_the_answer_is_too_long_it_is_asked_again_for_a_shorter_one);
+    tcase_add_test(t, a_shorter_answer_is_asked_for_once);
+    tcase_add_test(t, what_a_provider_found_too_long_without_figures_is_said_without_figures);
+    tcase_add_test(t, a_refusal_without_words_says_its_status);
+    tcase_add_test(t, of_two_full_budgets_the_later_one_is_told_and_one_that_rejects_wins);
+    tcase_add_test(t, a_request_that_no_empty_budget_could_pay_is_told_so_and_not_to_wait);
     tcase_add_test(t, a_request_that_found_no_place_is_counted_as_shed);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

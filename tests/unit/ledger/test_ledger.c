@@ -88,6 +88,66 @@ START_TEST(a_refusal_says_what_stood_in_the_way)
 }
 END_TEST
 
+static void block_of(int64_t need, int64_t wall_ms)
+{
+    np_ledger_block(l, &x, &models[0], need, wall_ms, &block);
+}
+
+START_TEST(of_several_that_have_too_little_the_one_that_frees_last_is_told)
+{
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_HOUR, 100);
+    budget(NP_ACCOUNT_EACH_TENANT, "", NP_WINDOW_DAY, 120);
+    budget(NP_ACCOUNT_MODEL, "gpt", NP_WINDOW_MONTH, 1000);
+    ck_assert_int_eq(reserve(90, NOON, &r), NP_OK);
+    ck_assert_int_eq(reserve(20, NOON, &r2), NP_E_REFUSED);
+    ck_assert_str_eq(block.account, "global/hour");
+    ck_assert_int_eq(reserve(40, NOON, &r2), NP_E_REFUSED);
+    ck_assert_str_eq(block.account, "tenant:acme/day");
+    ck_assert_int_eq(block.resets_wall_ms, NOON + 12 * HOUR);
+    block_of(20, NOON);
+    ck_assert_str_eq(block.account, "global/hour");
+    block_of(40, NOON);
+    ck_assert_str_eq(block.account, "tenant:acme/day");
+    ck_assert(block.own && !block.reject && !block.over_limit);
+}
+END_TEST
+
+START_TEST(one_that_rejects_wins_over_those_that_degrade_wherever_it_stands)
+{
+    for (size_t rejects = 0; rejects < 3; rejects++) {
+        books_close();
+        books_open();
+        budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_HOUR, 100);
+        budget(NP_ACCOUNT_EACH_TENANT, "", NP_WINDOW_DAY, 100);
+        budget(NP_ACCOUNT_MODEL, "gpt", NP_WINDOW_MONTH, 1000);
+        budgets[rejects].reject = true;
+        ck_assert_int_eq(reserve(90, NOON, &r), NP_OK);
+        ck_assert_int_eq(reserve(50, NOON, &r2), NP_E_REFUSED);
+        ck_assert_str_eq(block.account, "tenant:acme/day");
+        /* The third has enough, and so no say. */
+        ck_assert(block.reject == (rejects < 2));
+        block_of(50, NOON);
+        ck_assert(block.reject == (rejects < 2));
+        np_ledger_settle(l, &r, NP_SETTLED_VOID, 0);
+    }
+}
+END_TEST
+
+START_TEST(what_is_more_than_the_whole_limit_never_frees)
+{
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_MINUTE, 10);
+    budget(NP_ACCOUNT_EACH_TENANT, "", NP_WINDOW_DAY, 100);
+    ck_assert_int_eq(reserve(95, NOON, &r), NP_E_REFUSED);
+    ck_assert_str_eq(block.account, "global/minute");
+    ck_assert(block.over_limit);
+    ck_assert_int_eq(block.resets_wall_ms, INT64_MAX);
+    block_of(11, NOON);
+    ck_assert(block.over_limit);
+    block_of(10, NOON);
+    ck_assert(!block.over_limit);
+}
+END_TEST
+
 START_TEST(an_account_of_all_is_not_the_tenants_own)
 {
     budget(NP_ACCOUNT_PROVIDER, "openai", NP_WINDOW_NONE, 5);
@@ -379,6 +439,9 @@ int main(void)
     tcase_add_test(t, the_last_nano_dollar_fits_and_the_next_does_not);
     tcase_add_test(t, a_call_that_costs_nothing_passes_a_spent_budget);
     tcase_add_test(t, a_refusal_says_what_stood_in_the_way);
+    tcase_add_test(t, of_several_that_have_too_little_the_one_that_frees_last_is_told);
+    tcase_add_test(t, one_that_rejects_wins_over_those_that_degrade_wherever_it_stands);
+    tcase_add_test(t, what_is_more_than_the_whole_limit_never_frees);
     tcase_add_test(t, an_account_of_all_is_not_the_tenants_own);
     tcase_add_test(t, all_accounts_or_none);
     tcase_add_test(t, only_what_a_call_touches_is_charged);
