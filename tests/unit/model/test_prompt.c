@@ -119,10 +119,11 @@ START_TEST(the_bound_is_never_below_bytes_or_estimate)
         "@#$%^&*()_+"};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         char body[512];
-        snprintf(body, sizeof body,
-                 "{\"messages\":[{\"role\":\"user\",\"content\":\"%s\"}],\"system\":\"%s\","
-                 "\"context\":[{\"id\":\"%zu\",\"text\":\"%s\"}]}",
-                 texts[i], texts[i], i, texts[i]);
+        snprintf(
+            body, sizeof body,
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"q\"},{\"role\":\"assistant\","
+            "\"content\":\"%s\"}],\"system\":\"%s\",\"context\":[{\"id\":\"%zu\",\"text\":\"%s\"}]}",
+            texts[i], texts[i], i, texts[i]);
         parse(body);
         struct np_span system;
         ck_assert(!np_request_system_json(arena, &r, &system));
