@@ -23,6 +23,20 @@ FUZZ_SEEDS(
         "\"text_delta\",\"text\":\"hello\"}}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\","
         "\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":3}}\n\n"
         "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"),
+    SEED(
+        "\x11\x00"
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":7,"
+        "\"cache_read_input_tokens\":2,\"cache_creation_input_tokens\":9,\"cache_creation\":{"
+        "\"ephemeral_5m_input_tokens\":4,\"ephemeral_1h_input_tokens\":5}}}}\n\n"
+        "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"refusal\"},"
+        "\"usage\":{\"output_tokens\":3,\"output_tokens_details\":{\"reasoning_tokens\":2}}}\n\n"
+        "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n"),
+    SEED("\x01\x00{\"content\":[{\"type\":\"text\",\"text\":\"hi\"}],\"usage\":{\"input_tokens\":1,"
+         "\"cache_creation_input_tokens\":9,\"cache_creation\":{\"ephemeral_5m_input_tokens\":4,"
+         "\"ephemeral_1h_input_tokens\":5},\"output_tokens\":2}}"),
+    SEED("\x00\x01{\"detail\":[{\"loc\":[\"body\",0],\"msg\":\"required\"}],\"message\":\"x\"}"),
+    SEED(
+        "\x00\x01{\"error\":{\"type\":\"exceed_context_size_error\",\"n_ctx\":64,\"n_prompt_tokens\":70}}"),
     SEED("\x11\x00"
          "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\"}}\n\n"),
     SEED("\x00\x00{\"choices\":[{\"message\":{\"content\":\"hi\"},\"finish_reason\":\"length\"}],"

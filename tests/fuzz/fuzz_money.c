@@ -37,6 +37,27 @@ static int64_t rate(struct np_span *in)
     return number(in) % (NP_NUSD_MAX + 1);
 }
 
+__extension__ typedef unsigned __int128 wide;
+
+/* Each token once, at the price of its kind; rounded up once. */
+static int64_t by_hand(const struct np_price *p, const struct np_usage *u)
+{
+    const struct np_rates *r =
+        p->above_tokens > 0 && u->prompt > p->above_tokens ? &p->above : &p->base;
+    int64_t kinds[][2] = {{u->cached, r->cached_input},
+                          {u->cache_write, r->cache_write},
+                          {u->cache_write_1h, r->cache_write_1h},
+                          {u->reasoning, r->reasoning},
+                          {u->prompt, r->input},
+                          {u->completion, r->output}};
+    kinds[4][0] -= kinds[0][0] + kinds[1][0] + kinds[2][0];
+    kinds[5][0] -= kinds[3][0];
+    wide sum = 999;
+    for (size_t i = 0; i < 6; i++)
+        sum += (wide)kinds[i][0] * (uint64_t)kinds[i][1];
+    return (int64_t)(sum / 1000) + p->per_request_nusd;
+}
+
 static void prices(struct np_span in)
 {
     struct np_price p = {
@@ -48,13 +69,16 @@ static void prices(struct np_span in)
     }
     struct np_usage u = {.prompt = number(&in), .completion = number(&in)};
     u.cached = u.prompt ? number(&in) % u.prompt : 0;
+    u.cache_write = u.prompt > u.cached ? number(&in) % (u.prompt - u.cached) : 0;
+    int64_t rest = u.prompt - u.cached - u.cache_write;
+    u.cache_write_1h = rest ? number(&in) % rest : 0;
     u.reasoning = u.completion ? number(&in) % u.completion : 0;
     if (!np_usage_possible(&u))
         return;
     int64_t cost, worst;
     enum np_err err = np_price_cost(&p, &u, &cost);
     np_require(err == NP_OK || err == NP_E_RANGE);
-    np_require(err || cost >= 0);
+    np_require(err || (cost >= 0 && cost == by_hand(&p, &u)));
     if (!err && np_price_worst(&p, u.prompt, u.completion, &worst) == NP_OK)
         np_require(cost <= worst);
     int64_t fits = np_price_fit(&p, u.prompt, number(&in) % (NP_NUSD_MAX + 1));

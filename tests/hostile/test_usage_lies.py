@@ -30,6 +30,7 @@ LIES = {
     "objects": (({}, {"a": 1}), None),
     "above what was held": ((5000, 900), 5900),
 }
+CACHES = {"input": 3, "cached_input": 0.3, "cache_write": 3.75, "cache_write_1h": 6, "output": 15}
 FIELDS = {"openai": ("prompt_tokens", "completion_tokens"), "anthropic": ("input_tokens", "output_tokens")}
 
 
@@ -68,14 +69,16 @@ class Lies(faultcase.FaultCase):
             policies.provider(dialect, dialect, base_url=url)
             policies.model(dialect, dialect)
             policies.endpoint(dialect, [dialect], max_attempts=1)
+        policies.model("caches", "anthropic", usd_per_million=CACHES)
+        policies.endpoint("caches", ["caches"], max_attempts=1)
 
     @classmethod
     def answer(cls, call):
         return cls.reply
 
-    def ask(self, dialect, streamed, said):
+    def ask(self, dialect, streamed, said, path=None):
         """The record of a request whose answer tells this, and how many tokens it was booked at."""
-        path = f"/api/{dialect}/reply"
+        path = path or f"/api/{dialect}/reply"
         if streamed:
             parts = b"".join(faults.chunk(frame) for frame in frames(dialect, *said))
             type(self).reply = faults.STREAM + parts + faults.END
@@ -121,6 +124,29 @@ class Lies(faultcase.FaultCase):
                  f"{cost}, metric {counted - before[1]} nano-dollars, {reserved} held")
         self.assertEqual((spent - before[0], counted - before[1], reserved), (cost, cost, 0))
         self.assertGreater(marked, 0)
+
+    def test_each_part_of_a_prompt_is_booked_once_at_its_own_price(self):
+        # plain, read, written for 5 minutes, for an hour
+        rows = [(0, 0, 100, 0), (0, 0, 0, 100), (0, 0, 50, 50), (100, 0, 50, 50), (100, 200, 20, 30), (10, 20, 0, 30)]
+        metrics = self.server.metrics()
+        for plain, read, short, hour in rows:
+            for streamed in (False, True):
+                with self.subTest(row=(plain, read, short, hour), streamed=streamed):
+                    said = {
+                        "input_tokens": plain,
+                        "cache_read_input_tokens": read,
+                        "cache_creation_input_tokens": short + hour,
+                        "cache_creation": {"ephemeral_5m_input_tokens": short, "ephemeral_1h_input_tokens": hour},
+                        "output_tokens": 7,
+                    }
+                    attempt, tokens = self.ask("anthropic", streamed, [said], "/api/caches/reply")
+                    self.assertEqual((attempt["settled"], tokens), ("exact", plain + read + short + hour + 7))
+                    nano = plain * 3000 + read * 300 + short * 3750 + hour * 6000 + 7 * 15000
+                    self.assertEqual(round(attempt["costUsd"] * 1e9), nano)
+        for kind, part in (("cached", slice(1, 2)), ("cache_write", slice(2, 4)), ("prompt", slice(0, 4))):
+            name, labels = "llm_tokens_total", {"model": "caches", "kind": kind}
+            counted = self.server.metrics().get(name, **labels) - metrics.get(name, **labels)
+            self.assertEqual(counted, 2 * sum(sum(row[part]) for row in rows), kind)
 
     def test_no_usage_is_estimated(self):
         for dialect, streamed in self.ways():

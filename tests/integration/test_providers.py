@@ -330,6 +330,29 @@ class Keys(Own):
     def used(self):
         return [call.get("Authorization")[-4:] for call in self.stub.calls]
 
+    def test_a_key_that_one_host_refuses_is_sent_to_another(self):
+        def refuses(_):
+            return stub.reply({"error": {"message": "no", "code": "invalid_api_key"}}, 401)
+
+        first, second = stub.Stub(refuses), stub.Stub(good)
+        self.addCleanup(first.stop)
+        self.addCleanup(second.stop)
+        files = sets.Policies(first.url)
+        files.provider("first", api_key=sets.env("KEY_A"))
+        files.provider("second", base_url=second.url + "/v1", api_key=sets.env("KEY_A"))
+        files.model("m1", "first")
+        files.model("m2", "second")
+        files.endpoint("assistant", ["m1", "m2"])
+        server = procs.Serve(files, self.env, workers=1)
+        self.addCleanup(server.stop)
+        skips = []
+        for _ in range(3):
+            reply = server.ask("hello")
+            self.assertGood(reply, model="m2")
+            skips.append([skip["model"] for skip in server.decision(reply).get("skipped", [])])
+        self.assertEqual(skips, [[], ["m1"], ["m1"]])
+        self.assertEqual((len(first.calls), len(second.calls)), (1, 3))
+
     def test_free_keys_take_turns(self):
         self.begin_keys(good)
         for _ in range(4):
