@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/copy.h"
 #include "base/decimal.h"
 #include "base/json_scan.h"
 #include "base/utf8.h"
@@ -58,7 +59,7 @@ static bool begin_value(struct np_json_w *w, struct np_json_key key, size_t more
     p += (w->first & bit) == 0;
     w->first &= ~bit;
     *p++ = '"';
-    memcpy(p, key.p, key.n);
+    np_copy_few(p, key.p, key.n);
     p += key.n;
     *p++ = '"';
     *p++ = ':';

@@ -10,6 +10,7 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/decimal.h"
 #include "base/utf8.h"
 
@@ -206,7 +207,7 @@ static void put(struct line *l, const char *p, size_t n)
         l->cut = true;
         return;
     }
-    memcpy(l->p + l->n, p, n);
+    np_copy_few(l->p + l->n, p, n);
     l->n += n;
 }
 
@@ -254,22 +255,42 @@ static void put_escaped(struct line *l, struct np_span s, bool quoted)
 
 #define ONES UINT64_C(0x0101010101010101)
 
-/* Whether all eight bytes are ASCII that may stand without quotes; DEL may not. */
-static bool plain8(const char *p)
+/* Bit 7 of a byte of the result is set where one of w is not ASCII that may stand without quotes; DEL may not.
+ * Nothing is set where all are. */
+static uint64_t odd_bytes(uint64_t w)
+{
+    return w | (w + ONES) | (w - ONES * 0x21) | ((w ^ ONES * '"') - ONES) |
+           ((w ^ ONES * '\\') - ONES) | ((w ^ ONES * '=') - ONES);
+}
+
+static uint64_t odd_8(const char *p)
 {
     uint64_t w;
     memcpy(&w, p, sizeof w);
-    uint64_t odd = w | (w + ONES) | (w - ONES * 0x21) | ((w ^ ONES * '"') - ONES) |
-                   ((w ^ ONES * '\\') - ONES) | ((w ^ ONES * '=') - ONES);
+    return odd_bytes(w);
+}
+
+/* Whether all of four bytes and more are such ASCII. */
+static bool is_ascii(struct np_span s)
+{
+    uint64_t odd = 0;
+    uint32_t low, high;
+    if (s.n >= 8) {
+        for (size_t i = 0; i + 8 < s.n; i += 8)
+            odd |= odd_8(s.p + i);
+        odd |= odd_8(s.p + s.n - 8);
+    } else {
+        memcpy(&low, s.p, sizeof low);
+        memcpy(&high, s.p + s.n - 4, sizeof high);
+        odd = odd_bytes((uint64_t)high << 32 | low);
+    }
     return (odd & ONES * 0x80) == 0;
 }
 
 /* Whether a value may stand without quotes. */
 static bool is_plain(struct np_span s)
 {
-    size_t i = 0;
-    while (s.n >= 8 && i < s.n && plain8(s.p + (i + 8 <= s.n ? i : s.n - 8)))
-        i += 8;
+    size_t i = s.n >= 4 && is_ascii(s) ? s.n : 0;
     while (i < s.n) {
         uint32_t c = (unsigned char)s.p[i];
         size_t len = c < 0x80 ? 1 : np_utf8_next(s.p + i, s.p + s.n, &c);
@@ -317,7 +338,7 @@ static bool put_name(struct line *l, struct np_span key)
     }
     char *p = l->p + l->n;
     *p++ = ' ';
-    memcpy(p, key.p, key.n);
+    np_copy_few(p, key.p, key.n);
     p[key.n] = '=';
     l->n += key.n + 2;
     return true;

@@ -2,6 +2,7 @@
  * and the bytes are moved where it takes more. */
 #include "base/otlp.h"
 
+#include "base/copy.h"
 #include "base/decimal.h"
 #include "base/utf8.h"
 
@@ -338,7 +339,7 @@ static char *quick(struct np_otlp *o, unsigned field, struct np_span key, size_t
     *p++ = (char)(key.n + n + 4);
     *p++ = 1 << 3 | WIRE_BYTES;
     *p++ = (char)key.n;
-    memcpy(p, key.p, key.n);
+    np_copy_few(p, key.p, key.n);
     p += key.n;
     *p++ = 2 << 3 | WIRE_BYTES;
     *p++ = (char)n;
@@ -358,8 +359,7 @@ void np_otlp_put_attr(struct np_otlp *o, unsigned field, struct np_span key, str
     }
     p[0] = 1 << 3 | WIRE_BYTES;
     p[1] = (char)s.n;
-    if (s.n > 0)
-        memcpy(p + 2, s.p, s.n);
+    np_copy_few(p + 2, s.p, s.n);
 }
 
 void np_otlp_put_i64(struct np_otlp *o, unsigned field, struct np_span key, int64_t v)

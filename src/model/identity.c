@@ -3,13 +3,17 @@
 
 #include "base/json.h"
 
+#include <stdint.h>
+
 #define MEMBERS_MAX 8 /* OpenAI's model is the fourth member, Anthropic's the fourth or so */
 
-/* A byte that may stand in an id: [A-Za-z0-9._:/@-]. */
+/* A bit for each byte that may stand in an id: [A-Za-z0-9._:/@-]. */
 static bool is_plain(char c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '-' && c <= ':') || c == '_' ||
-           c == '@';
+    static const uint64_t allowed[4] = {UINT64_C(0x07ffe00000000000), UINT64_C(0x07fffffe87ffffff), 0,
+                                        0};
+    unsigned char u = (unsigned char)c;
+    return allowed[u >> 6] >> (u & 63) & 1;
 }
 
 static struct np_span take(struct np_span value, struct np_arena *a)

@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,12 +53,37 @@ START_TEST(a_key_that_is_not_known_when_it_is_compiled_is_escaped_too)
 }
 END_TEST
 
+START_TEST(a_key_of_any_length_goes_out_whole)
+{
+    struct np_buf b;
+    struct np_json_w w;
+    char want[128];
+    np_buf_init(&b, 256);
+    for (size_t n = 1; n <= 70; n++) {
+        char *key = malloc(n + 1); /* nothing behind it may be read */
+        for (size_t i = 0; i < n; i++)
+            key[i] = (char)('a' + i % 26);
+        key[n] = '\0';
+        np_buf_reset(&b);
+        np_json_w_init(&w, &b);
+        np_json_w_begin(&w, '{');
+        np_json_w_i64(&w, key, 7);
+        np_json_w_end(&w, '}');
+        (void)snprintf(want, sizeof want, "{\"%s\":7}", key);
+        ck_assert(np_span_is(np_buf_view(&b), want));
+        free(key);
+    }
+    np_buf_free(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("json_write");
     TCase *t = tcase_create("json_write");
     tcase_add_loop_test(t, a_byte_that_needs_an_escape_gets_it_wherever_it_stands, 0, 256);
     tcase_add_test(t, a_key_that_is_not_known_when_it_is_compiled_is_escaped_too);
+    tcase_add_test(t, a_key_of_any_length_goes_out_whole);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
