@@ -10,8 +10,8 @@
 /* A bit for each byte that may stand in an id: [A-Za-z0-9._:/@-]. */
 static bool is_plain(char c)
 {
-    static const uint64_t allowed[4] = {UINT64_C(0x07ffe00000000000), UINT64_C(0x07fffffe87ffffff), 0,
-                                        0};
+    static const uint64_t allowed[4] = {UINT64_C(0x07ffe00000000000), UINT64_C(0x07fffffe87ffffff),
+                                        0, 0};
     unsigned char u = (unsigned char)c;
     return allowed[u >> 6] >> (u & 63) & 1;
 }
