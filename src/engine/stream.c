@@ -9,8 +9,9 @@
 #include <strings.h>
 
 #define TEXT_MAX_BYTES (16u << 20)
-/* Of a text that nobody wants at the end: as much as an estimate of its tokens is made of at once. */
-#define TEXT_WINDOW_BYTES 4096
+/* Of a text that nobody wants at the end: as much as an estimate of its tokens is made of at once. With one
+ * more piece it seldom takes more than 2 KB. */
+#define TEXT_WINDOW_BYTES 1792
 /* What may come before the first text or thought, beside the time for it. */
 #define IDLE_EVENTS_MAX 1000
 #define SAID_EVENTS 4 /* the first, in which providers say what they are */

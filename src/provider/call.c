@@ -316,13 +316,10 @@ void np_call_flows(struct np_call *call, uint64_t deadline_ns)
 
 /* ------------------------------------------------------------------------------------------ pause */
 
-static void set_pause(struct np_call *call, int bits)
+void np_call_stop_reading(struct np_call *call)
 {
-    struct np_upstream *u = call->u;
-    np_require(!u->in_curl);
-    u->in_curl = true;
-    curl_easy_pause(call->easy, bits);
-    u->in_curl = false;
+    bool all = call->u->stops_between_reads && np_call_uploaded(call);
+    curl_easy_pause(call->easy, all ? CURLPAUSE_ALL : CURLPAUSE_RECV);
 }
 
 /* The pause that ends now was not the provider's. */
@@ -343,7 +340,10 @@ void np_call_pause(struct np_call *call)
         call->paused = true;
         call->paused_ns = np_loop_now_ns(call->u->loop);
         if (call->head_done) {
-            set_pause(call, CURLPAUSE_RECV);
+            np_require(!call->u->in_curl);
+            call->u->in_curl = true;
+            np_call_stop_reading(call);
+            call->u->in_curl = false;
         }
     }
 }
@@ -358,7 +358,10 @@ void np_call_resume(struct np_call *call)
     put_off(call);
     np_call_rearm(call);
     if (!call->held && call->head_done) {
-        set_pause(call, CURLPAUSE_CONT);
+        np_require(!call->u->in_curl);
+        call->u->in_curl = true;
+        curl_easy_pause(call->easy, CURLPAUSE_CONT);
+        call->u->in_curl = false;
         np_upstream_kick(call->u);
     }
 }

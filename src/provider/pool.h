@@ -139,6 +139,11 @@ struct np_upstream {
      * before, which is freed; a reply whose first header line is a continuation is written there
      * (curl#11103). */
     bool one_call_a_handle;
+    /* From 8.7 on libcurl copies what is left of a read that is refused midway to 16 KB that it makes for
+     * it; told to read no more it gives the rest of that read. But if it may still write it reads once
+     * more, so it is told to do neither where nothing is left to write. Before 8.7 it keeps as much as it
+     * must, either way. */
+    bool stops_between_reads;
 
     struct np_shard **shards; /* NULL where one has ended */
     unsigned n_shards;
@@ -207,6 +212,8 @@ void np_call_enqueue(struct np_call *call);
 void np_call_drop(struct np_call *call);
 /* Sees to it that the timer is not later than what ends the call next. */
 void np_call_rearm(struct np_call *call);
+/* libcurl is to read no more of it; also from inside libcurl. */
+void np_call_stop_reading(struct np_call *call);
 /* Frees calls that are kept for another until at most `keep` are left. */
 void np_call_trim(struct np_upstream *u, unsigned keep);
 

@@ -175,8 +175,8 @@ size_t np_reply_header(char *p, size_t size, size_t n, void *ctx)
 /* What libcurl gathered while a call was paused (it reads on a little) comes in pieces of up to
  * CURL_MAX_WRITE_SIZE. One that could never be taken would be offered for ever, and libcurl would
  * read and keep more with every offer. */
-_Static_assert(CURL_MAX_WRITE_SIZE <= NP_CALL_TURN_BYTES, "a piece fits into a turn");
 _Static_assert(CURL_MAX_WRITE_SIZE <= NP_SCRATCH_BYTES / 2, "a piece fits into scratch");
+_Static_assert(2 * NP_READ_BYTES <= NP_CALL_TURN_BYTES, "a turn is longer than a read");
 
 /* Appends to the call's pending bytes; false when scratch is full. */
 static bool store(struct np_call *call, const char *p, uint32_t n)
@@ -207,6 +207,15 @@ static bool store(struct np_call *call, const char *p, uint32_t n)
     return true;
 }
 
+/* It goes on when what was stored has been handed out. */
+static void hold(struct np_call *call)
+{
+    if (!call->held) {
+        call->held = true;
+        TAILQ_INSERT_TAIL(&call->u->held, call, held_link);
+    }
+}
+
 size_t np_reply_body(char *p, size_t size, size_t n, void *ctx)
 {
     struct np_call *call = ctx;
@@ -226,17 +235,20 @@ size_t np_reply_body(char *p, size_t size, size_t n, void *ctx)
     if (call->paused) {
         return CURL_WRITEFUNC_PAUSE;
     }
-    bool turn_over = call->stream && call->turn_bytes + n > NP_CALL_TURN_BYTES;
+    bool turn_over =
+        call->stream && call->turn_bytes > 0 && call->turn_bytes + n > NP_CALL_TURN_BYTES;
     if (turn_over || !store(call, p, (uint32_t)n)) {
-        if (!call->held) {
-            call->held = true;
-            TAILQ_INSERT_TAIL(&call->u->held, call, held_link);
-        }
+        hold(call);
         return CURL_WRITEFUNC_PAUSE;
     }
     call->received += n;
     call->turn_bytes += (uint32_t)n;
     np_call_enqueue(call);
+    if (call->u->stops_between_reads && call->stream && !call->held &&
+        call->turn_bytes + NP_READ_BYTES > NP_CALL_TURN_BYTES) {
+        hold(call);
+        np_call_stop_reading(call);
+    }
     return n;
 }
 

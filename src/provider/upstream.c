@@ -140,6 +140,7 @@ struct np_upstream *np_upstream_new(struct np_loop *loop, const struct np_upstre
     u->send_bytes = config->send_bytes ? (long)config->send_bytes : 16384;
     u->reuse_idle_s = config->reuse_idle_s ? (long)config->reuse_idle_s : 20;
     u->one_call_a_handle = curl_version_info(CURLVERSION_NOW)->version_num < 0x080101;
+    u->stops_between_reads = curl_version_info(CURLVERSION_NOW)->version_num >= 0x080700;
     TAILQ_INIT(&u->dirty);
     TAILQ_INIT(&u->pending);
     TAILQ_INIT(&u->held);

@@ -71,8 +71,7 @@ struct np_call_spec {
     size_t max_reply_bytes;
 };
 
-/* No less than what libcurl hands over at once after a pause, or that would never be taken. */
-#define NP_CALL_TURN_BYTES ((uint32_t)16 * 1024)
+#define NP_CALL_TURN_BYTES ((uint32_t)8 * 1024)
 
 struct np_upstream_config {
     const char *ca_file;   /* NULL: the system's store */
