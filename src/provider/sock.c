@@ -1,6 +1,7 @@
 /* The descriptors that libcurl uses, by number, and their registration with the loop. */
 #include "provider/pool.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -20,24 +21,36 @@ static void forget(struct np_sock *sock)
 
 /* An idle connection has something to say: its end, or bytes that nobody asked for, which would be
  * taken for the answer to the next request. Either way it must not be used again, and libcurl looks
- * only for an orderly end before it does: what is there is thrown away, and the end made. */
-static void spoil(const struct np_sock *sock)
+ * only for an orderly end before it does: what is there is thrown away, and the end made. False when
+ * there is nothing: the event is of before, and what it told of was read because of another. */
+static bool spoil(const struct np_sock *sock)
 {
     char waste[4096];
-    for (int i = 0; i < 64 && recv(sock->fd, waste, sizeof waste, MSG_DONTWAIT) > 0; i++) {
+    ssize_t n = recv(sock->fd, waste, sizeof waste, MSG_DONTWAIT);
+    if (n < 0 && errno == EAGAIN) {
+        return false;
+    }
+    for (int i = 0; i < 64 && n > 0; i++) {
+        n = recv(sock->fd, waste, sizeof waste, MSG_DONTWAIT);
     }
     (void)shutdown(sock->fd, SHUT_RDWR);
+    return true;
+}
+
+static void idle_ready(struct np_sock *sock)
+{
+    if (!sock->held && !spoil(sock) && sock->have == EPOLLIN) {
+        return;
+    }
+    np_loop_remove(sock->u->loop, &sock->watch);
+    sock->have = 0;
 }
 
 static void ready(void *ctx, uint32_t events)
 {
     struct np_sock *sock = ctx;
     if (sock->want == 0) {
-        if (!sock->held) {
-            spoil(sock);
-        }
-        np_loop_remove(sock->u->loop, &sock->watch);
-        sock->have = 0;
+        idle_ready(sock);
         return;
     }
     int act = 0;

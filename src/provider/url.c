@@ -78,7 +78,7 @@ bool np_url_address_refused(const struct sockaddr *address)
 }
 
 /* Whether a host is written as an address that is refused. libcurl has brought odd spellings of IPv4
- * addresses (hex, octal, fewer parts) into the usual form. */
+ * addresses (hex, octal, fewer parts) into the usual form, but 8.14 not all that resolvers take (0X). */
 static bool host_refused(char *host)
 {
     size_t n = strlen(host);
@@ -88,7 +88,7 @@ static bool host_refused(char *host)
         return inet_pton(AF_INET6, host + 1, &a6) != 1 || refused6(a6.s6_addr);
     }
     struct in_addr a4;
-    return inet_pton(AF_INET, host, &a4) == 1 && refused4(ntohl(a4.s_addr));
+    return inet_aton(host, &a4) && refused4(ntohl(a4.s_addr));
 }
 
 /* --------------------------------------------------------------------------------------- checking */

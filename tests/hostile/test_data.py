@@ -1,5 +1,7 @@
 """Data files that would send a key elsewhere (T31) or a header too many (T30): refused at load, each with
-its line; and the few that look odd and are right."""
+its line; and the few that look odd and are right.
+
+ctest: timeout 400"""
 
 import re
 

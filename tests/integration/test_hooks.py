@@ -1,6 +1,7 @@
 """The hooks: what each may want and what comes of it, and that its default decides when it has no
 opinion, errs, overruns, uses up its memory or returns the wrong kind."""
 
+import glob
 import time
 
 import case
@@ -196,14 +197,25 @@ class Failures(Hooks):
                     self.assertNotIn("deliberate", error["message"])
 
     def test_a_hook_that_loops_is_stopped_within_its_time(self):
-        worst = 0.0
-        for _ in range(10):
+        """Its time is its thread's: on a machine that does other things it ends later, with no more work."""
+        wall, cpu, n = 0.0, self.cpu_ms(), 10
+        for _ in range(n):
             reply = self.ask_for("admit", "time")
             self.check_default("admit", reply)
             note = self.note(self.server.decision(reply), "admit")
-            worst = max(worst, note["us"] / 1000)
-        case.say(f"a hook that loops was stopped after {worst:.1f} ms at most")
-        self.assertLess(worst, 40)
+            wall = max(wall, note["us"] / 1000)
+        cpu = (self.cpu_ms() - cpu) / n
+        case.say(f"a hook that loops was stopped after {wall:.1f} ms at most; all took {cpu:.1f} ms of CPU a request")
+        self.assertLess(cpu, 40)
+        self.assertLess(wall, 2000)
+
+    def cpu_ms(self):
+        """What all threads of the server have run for."""
+        ns = 0
+        for path in glob.glob(f"/proc/{self.server.process.pid}/task/*/schedstat"):
+            with open(path, encoding="ascii") as file:
+                ns += int(file.read().split()[0])
+        return ns / 1e6
 
 
 class Wills(Hooks):

@@ -281,10 +281,10 @@ static void pause_and_resume(struct got *g)
     struct client c;
     client_open(&c);
     client_aim(&c, s);
-    c.spec.idle_timeout_ms = 40;
+    c.spec.idle_timeout_ms = 500;
     client_start(&c, g);
     client_until(&c, &g->heads, 1);
-    client_turn_for(&c, 100); /* longer than the idle timeout, which a pause suspends */
+    client_turn_for(&c, 700); /* longer than the idle timeout, which a pause suspends */
     size_t before = g->body.n;
     ck_assert_uint_le(before, (size_t)2 * NP_SCRATCH_BYTES);
     client_turn_for(&c, 20);

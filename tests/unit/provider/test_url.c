@@ -43,6 +43,7 @@ static const struct {
     {"http://169.254.169.254/latest", "link-local or metadata"},
     {"http://169.254.0.1", "link-local or metadata"},
     {"http://0xa9fea9fe/", "link-local or metadata"},
+    {"http://0Xa9fea9fe/", "link-local or metadata"},
     {"http://2852039166/", "link-local or metadata"},
     {"http://0251.0376.0251.0376/", "link-local or metadata"},
     {"http://169.254.43518/", "link-local or metadata"},
