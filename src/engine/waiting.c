@@ -3,7 +3,8 @@
  * Requests begin as their bodies come, without any line, while their worker is quick. In each turn it
  * spends at most WORK_NS on beginnings (and on what else the turn had to do); what is left over waits for the
  * next turn, which first reads what has come meanwhile. So heads are read soon however much work there
- * is, and a request without prospect hears of it at once. */
+ * is, and a request without prospect hears of it at once. When there is too much, nothing begins before all
+ * heads that have come are read, and turns are shorter: who is refused waits for one turn at most. */
 #include "engine/waiting.h"
 
 #include "base/log.h"
@@ -11,6 +12,7 @@
 #include <stddef.h>
 
 #define WORK_NS (2 * NP_NS_PER_MS)
+#define WORK_OVER_NS NP_NS_PER_MS
 /* How often it is looked whether another worker has given a place back. */
 #define LOOK_NS (2 * NP_NS_PER_MS)
 /* Refusals a second that are told one by one. */
@@ -41,8 +43,9 @@ static bool all_taken(const struct neap_engine *e)
  * many of them) took. Else those who ask again at once when they are refused would starve the others. */
 static bool tired(struct np_worker *w, uint64_t since_ns, uint64_t heads_ns)
 {
-    uint64_t spent_ns = np_loop_refresh_ns(w->loop) - since_ns;
-    return spent_ns > (heads_ns / 3 > WORK_NS ? heads_ns / 3 : WORK_NS);
+    uint64_t now_ns = np_loop_refresh_ns(w->loop);
+    uint64_t work_ns = np_line_over(&w->line, now_ns) ? WORK_OVER_NS : WORK_NS;
+    return now_ns - since_ns > (heads_ns / 3 > work_ns ? heads_ns / 3 : work_ns);
 }
 
 /* ---------------------------------------------------------------------------------------- refusals */
@@ -196,7 +199,8 @@ bool np_waiting_admits(struct np_worker *w, const struct np_tenant *tenant)
 void np_waiting_request(struct np_worker *w, struct np_exchange *x)
 {
     struct np_live *live = x->ground;
-    if (w->line.count == 0 && !tired(w, np_loop_turn_ns(w->loop), 0) && take_place(w->engine)) {
+    if (w->line.count == 0 && !np_line_over(&w->line, np_loop_now_ns(w->loop)) &&
+        !tired(w, np_loop_turn_ns(w->loop), 0) && take_place(w->engine)) {
         begin(w, x, 0);
         return;
     }

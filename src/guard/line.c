@@ -5,7 +5,8 @@
 #include "base/err.h"
 
 #define PATIENCE_PART 10 /* of what is left */
-#define PATIENCE_OVER_NS (5 * NP_NS_PER_MS)
+#define PATIENCE_OVER_NS (5 * NP_NS_PER_MS / 2)
+#define PROSPECT_NS (PATIENCE_OVER_NS / 2)
 #define CALM_NS (500 * NP_NS_PER_MS)
 #define PACE_WEIGHT 8
 #define HARDLY_WAITED_NS NP_NS_PER_MS
@@ -30,14 +31,15 @@ static bool below(const struct np_line *l, unsigned rank)
     return false;
 }
 
-/* How many may wait so that the last of them is not given up. */
+/* How many may wait so that few of them are given up: the newest goes first, so who is not the next turn's
+ * hardly ever is. */
 static size_t room(const struct np_line *l, uint64_t now_ns)
 {
     if (!np_line_over(l, now_ns) || l->pace_ns == 0) {
         return NP_LINE_MAX;
     }
-    /* Or half as many again as in the last turn, so that turns may become longer. */
-    uint64_t n = PATIENCE_OVER_NS / l->pace_ns, m = l->turn + l->turn / 2 + 1;
+    /* Or more than in the last turn, so that turns may become longer. */
+    uint64_t n = PROSPECT_NS / l->pace_ns, m = l->turn + l->turn / 8 + 1;
     n = n > m ? n : m;
     return n > NP_LINE_MAX ? NP_LINE_MAX : (size_t)n;
 }

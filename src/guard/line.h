@@ -4,7 +4,7 @@
  * While little waits, the oldest is next, and may have waited for so long (100 ms, say), or a tenth of the time
  * that it has left. When somebody's time runs out there is more work than can be done, and then it is wrong to be
  * fair: everybody would wait as long as may be, and the work would go to those who waited longest. So
- * from then on the newest is next, who waits longer than 5 ms is given up, and newcomers are refused
+ * from then on the newest is next, who waits longer than 2.5 ms is given up, and newcomers are refused
  * at once while there is no prospect; until nobody was given up for half a second. (Adaptive LIFO with a
  * controlled delay, as in "Fail at Scale", ACM Queue 13(8), 2015.)
  *
