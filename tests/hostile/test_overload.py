@@ -4,6 +4,7 @@ do. What is answered well stays near the peak and quick, the rest is told soon, 
 The capacity is bound here by places in flight: neap's own (--max-inflight) and a provider's (max_inflight). By
 CPU: see test_overload_long.py."""
 
+import collections
 import hashlib
 import time
 
@@ -132,6 +133,112 @@ class Refusals(case.Case):
         self.assertGood(conn.reply())
         self.assertGood(self.server.ask("a"))
         self.assertEqual(self.mock.calls("m"), self.before + 2)
+
+
+class Late(case.Case):
+    """Places that slow answers take, and an endpoint whose deadline is shorter than they are."""
+
+    places = 24
+    scenario = 'return { models = { ["*"] = { text = "slow", first_ms = 1200, total_ms = 1200 } } }'
+    workers = 1
+    flags = ("--max-inflight", str(places))
+    env = {**case.Case.env, "NEAP_MAX_WAIT_MS": "500"}
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"])
+        policies.endpoint("late", ["m"], deadline_ms=1000)
+
+    def hold_all(self):
+        """Requests that take all places; their connections."""
+        before = self.mock.calls("m")
+        held = [self.server.conn() for _ in range(self.places)]
+        for conn in held:
+            self.addCleanup(conn.close)
+            conn.send(wire.request(body={"prompt": "slow"}))
+        self.assertTrue(procs.wait_for(lambda: self.mock.calls("m") == before + self.places, 5))
+        return held
+
+    def test_who_has_waited_and_has_too_little_time_left_is_refused(self):
+        for conn in self.hold_all():
+            self.assertGood(conn.reply())  # what an answer takes is known from here on
+        message = ""
+        for _ in range(8):
+            held = self.hold_all()
+            with self.server.conn() as waiting:
+                waiting.send(wire.request("POST", "/api/late/reply", {"prompt": "x"}))
+                time.sleep(0.01)
+                held[0].close()
+                reply = waiting.reply()
+            for conn in held:
+                conn.close()
+            message = self.assertError(reply, 503, "overloaded")["message"]
+            if "under way" not in message:
+                break
+            # This machine was too slow: its wait was over before there was a place.
+        self.assertEqual(message, "the time that is left would not do")
+        self.assertEqual(reply.get("Retry-After"), "1")
+        self.assertEqual(self.server.metrics().get("neap_shed_total", cause="late"), 1)
+
+
+class Keys(case.Case):
+    """One place, which a slow answer takes, and more requests with a key than may wait."""
+
+    scenario = 'return { models = { ["*"] = { text = "slow", first_ms = 4000, total_ms = 4000 } } }'
+    workers = 1
+    flags = ("--max-inflight", "1")
+    env = {**case.Case.env, "NEAP_MAX_WAIT_MS": "50"}
+    key = "key-of-somebody-0123456789"
+    told = collections.Counter()  # statuses, over all crowds
+    crowds = 0
+
+    @classmethod
+    def prepare(cls, policies):
+        policies.provider("p")
+        policies.model("m", "p")
+        policies.endpoint("assistant", ["m"], deadline_ms=5000)
+        policies.tenants = {"acme": {"keys": ["sha256:" + hashlib.sha256(cls.key.encode()).hexdigest()]}}
+
+    def ask_for(self, key, until):
+        """What comes of asking again and again."""
+        got = []
+        with self.server.conn() as conn:
+            while time.monotonic() < until:
+                conn.send(wire.request(body={"prompt": "x"}, headers={"Authorization": f"Bearer {key}"}))
+                got.append(conn.reply().status)
+        return got
+
+    def crowd(self, seconds):
+        """While there is too much to do: how one without a key is answered, how often."""
+        with self.server.conn() as conn:
+            before = self.mock.calls("m")
+            conn.send(wire.request(body={"prompt": "x"}, headers={"Authorization": f"Bearer {self.key}"}))
+            self.assertTrue(procs.wait_for(lambda: self.mock.calls("m") > before, 5))
+            until = time.monotonic() + seconds
+            keys = [self.key] * 8 + ["key-of-nobody-0123456789"]
+            got = case.at_once(len(keys), lambda i: self.ask_for(keys[i], until))
+        known = collections.Counter(status for statuses in got[:-1] for status in statuses)
+        unknown = collections.Counter(got[-1])
+        case.say(f"with a key: {dict(known)}, without: {dict(unknown)}")
+        self.told.update(known + unknown)
+        Keys.crowds += 1
+        self.assertGreater(known[503], 20)
+        return unknown
+
+    def test_an_unknown_key_is_told_so_however_much_there_is_to_do(self):
+        self.assertEqual(set(self.crowd(2)), {401})
+
+    def test_who_is_refused_before_the_body_is_read_is_seen_over_time(self):
+        def sums(name):
+            return sum(self.server.admin("GET", "/api/series").json()["all"][name])
+
+        self.crowd(0.5)
+        # The ones that held the place have left.
+        errors, client = self.told[503], self.told[401] + self.crowds
+        found = procs.wait_for(lambda: (sums("errors"), sums("clientErrors")) == (errors, client), 15, 0.2)
+        self.assertTrue(found, f"{sums('errors')} of {errors} errors, {sums('clientErrors')} of {client} clients'")
 
 
 class Priorities(case.Case):

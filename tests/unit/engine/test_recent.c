@@ -2,6 +2,7 @@
 #include "engine/recent.h"
 
 #include <check.h>
+#include <sched.h>
 #include <stdio.h>
 
 #include "support/fail_alloc.h"
@@ -117,6 +118,75 @@ START_TEST(a_record_is_found_by_its_id_or_by_a_beginning_that_one_id_has)
 }
 END_TEST
 
+/* Others get their turn in the midst of a long list. */
+static int others;
+static void (*on_yield)(void);
+
+int sched_yield(void)
+{
+    others++;
+    if (on_yield)
+        on_yield();
+    return 0;
+}
+
+static void add_numbered(int from, int to)
+{
+    char id[16];
+    for (int i = from; i < to; i++) {
+        (void)snprintf(id, sizeof id, "r%d", i);
+        add(id, "acme");
+    }
+}
+
+static void add_three_hundred(void)
+{
+    static int from = 600;
+    add_numbered(from, from + 300);
+    from += 300;
+}
+
+/* Rows of 600 records, while at each yield of a list 300 come; the list must be those from `from` down to `to`. */
+static void expect_list_among_others(size_t max_records, int from, int to)
+{
+    np_recent_free(r);
+    r = np_recent_new(max_records, 1 << 20);
+    ck_assert_ptr_nonnull(r);
+    add_numbered(0, 600);
+    others = 0;
+    on_yield = add_three_hundred;
+    struct np_buf rows;
+    np_buf_init(&rows, 1 << 20);
+    ck_assert_int_eq(np_recent_list(r, &(struct np_recent_query){.limit = 5000}, &rows), NP_OK);
+    on_yield = NULL;
+    ck_assert_int_gt(others, 0);
+    np_buf_char(&rows, '\0');
+    const char *p = rows.p;
+    for (int i = from; i >= to; i--) {
+        char want[40];
+        (void)snprintf(want, sizeof want, "\"requestId\":\"r%d\"", i);
+        p = strstr(p, "\"requestId\":");
+        ck_assert_msg(p && strncmp(p, want, strlen(want)) == 0, "no r%d in its place", i);
+        p++;
+    }
+    ck_assert_ptr_null(strstr(p, "\"requestId\":"));
+    np_buf_free(&rows);
+}
+
+START_TEST(who_comes_while_a_list_is_made_is_not_in_it_and_waits_for_nobody)
+{
+    expect_list_among_others(5000, 599, 0);
+    ck_assert_int_eq(others, 2);
+}
+END_TEST
+
+START_TEST(who_goes_while_a_list_is_made_is_left_out)
+{
+    expect_list_among_others(600, 599, 300);
+    ck_assert_int_eq(others, 1);
+}
+END_TEST
+
 START_TEST(without_memory_a_record_is_passed_over)
 {
     add("a", "acme");
@@ -136,6 +206,8 @@ int main(void)
     tcase_add_test(t, records_that_take_too_much_room_push_others_out);
     tcase_add_test(t, lists_are_chosen_by_tenant_and_outcome);
     tcase_add_test(t, a_record_is_found_by_its_id_or_by_a_beginning_that_one_id_has);
+    tcase_add_test(t, who_comes_while_a_list_is_made_is_not_in_it_and_waits_for_nobody);
+    tcase_add_test(t, who_goes_while_a_list_is_made_is_left_out);
     tcase_add_test(t, without_memory_a_record_is_passed_over);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);
