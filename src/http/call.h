@@ -60,6 +60,7 @@ struct np_conn {
     uint64_t since_ns;   /* when the connection, or its present pause between requests, began */
     uint64_t received;   /* bytes on the socket at the last check in this pause */
     uint64_t trickle_ns; /* since when bytes came without a request line; 0: none did */
+    uintptr_t memory;    /* where the library keeps its requests' heads; 0: none came */
     bool used;           /* it has seen a request line */
     bool marked;         /* received is of this pause */
     bool peer_closed;    /* or half-closed */

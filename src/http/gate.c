@@ -6,10 +6,14 @@
  * Before 1.0 the library cuts values at NUL and turns a folded line into a longer *name*. Neither can
  * be seen in the strings. But its strings lie where they were received; so the gate walks from one to
  * the next and refuses a head in which bytes are left over between them. One NUL escapes it: right before
- * an LF it looks as a CR does there, and is taken for it. */
+ * an LF it looks as a CR does there, and is taken for it.
+ *
+ * It also skips lines before the request line that are empty or that begin with a NUL. They too can be
+ * seen in memory, which for all requests of a connection begins at one place. */
 #include "http/gate.h"
 
 #include <arpa/inet.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -152,6 +156,19 @@ static bool walk_end(const struct scan *s)
     return (uintptr_t)s->end > (uintptr_t)s->at && n >= 2 && n <= 4;
 }
 
+/* Whether nothing was skipped before the request line but one empty line. Where the memory begins is known
+ * from the first request, as malloc aligns: only what was skipped there in multiples of that is not seen,
+ * until the connection's next request. */
+static bool walk_before(const struct np_http_call *c)
+{
+    uintptr_t line = (uintptr_t)c->method;
+    if (c->conn->memory == 0) {
+        c->conn->memory = line - line % _Alignof(max_align_t);
+    }
+    uintptr_t skipped = line - c->conn->memory;
+    return skipped == 0 || (skipped == 2 && is_line_end(c->method - 2, 2));
+}
+
 /* Method, target and version must stand one blank apart. */
 static bool walk_request_line(const struct np_http_call *c, struct scan *s)
 {
@@ -209,6 +226,9 @@ static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const cha
 static bool scan_headers(struct np_http_call *c, struct scan *s)
 {
     s->walk_layout = c->front->old_parser;
+    if (s->walk_layout && !walk_before(c)) {
+        return bad_framing(s->fault, "there is more than an empty line before the request");
+    }
     if (s->walk_layout && !walk_request_line(c, s)) {
         return bad_framing(s->fault, "the request line is malformed");
     }

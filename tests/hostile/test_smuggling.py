@@ -95,6 +95,11 @@ BAD = {
     "HTTP/2's preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "TLS on a plain port": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60 + b"\r\n\r\n",
     "zeros before the line": b"\x00" * 64 + POST + LENGTH + END,
+    "a line of a zero before the line": b"\x00\r\n" + POST + LENGTH + END,
+    "a line of zeros before the line": b"\x00" * 65 + b"\r\n" + POST + LENGTH + END,
+    "a line that a zero hides": b"\x00garbage\r\n" + POST + LENGTH + END,
+    "a request line that a zero hides": b"\x00GET / HTTP/1.1\r\n" + POST + LENGTH + END,
+    "an empty line, and one of a zero": b"\r\n\x00\r\n" + POST + LENGTH + END,
 }
 
 GOOD = {

@@ -53,6 +53,13 @@ static const struct sample bad[] = {
     SAMPLE("a NUL in the path",
            "POST /whole\0x HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello"),
     SAMPLE("a NUL in the method", "PO\0ST /whole HTTP/1.1\r\n" HOST "\r\n"),
+    SAMPLE("a NUL in a line before it", "\0\r\n" POST "Content-Length: 5\r\n\r\nhello"),
+    SAMPLE("NULs in a line before it", "\0\0\0\r\n" POST "Content-Length: 5\r\n\r\nhello"),
+    SAMPLE("a line before it that a NUL hides",
+           "\0garbage\r\n" POST "Content-Length: 5\r\n\r\nhello"),
+    SAMPLE("a request line before it that a NUL hides",
+           "\0GET / HTTP/1.1\r\n" POST "Content-Length: 5\r\n\r\nhello"),
+    SAMPLE("an empty line and a NUL before it", "\r\n\0\r\n" POST "Content-Length: 5\r\n\r\nhello"),
     SAMPLE("two hosts", "GET /whole HTTP/1.1\r\n" HOST "Host: other\r\n\r\n"),
     SAMPLE("two hosts that agree", "GET /whole HTTP/1.1\r\n" HOST HOST "\r\n"),
     SAMPLE("no host", "GET /whole HTTP/1.1\r\nX-A: b\r\n\r\n"),
@@ -218,6 +225,37 @@ START_TEST(no_malformed_head_reaches_the_owner)
                    strstr(bad[_i].name, "a chunk") == bad[_i].name ||
                    strstr(bad[_i].name, "trailer");
     ck_assert_msg(in_body || rig.heads == 0, "%s", bad[_i].name);
+}
+END_TEST
+
+/* From a connection's second request on each of them is seen, whatever its length. */
+START_TEST(a_line_that_a_nul_hides_is_refused_before_a_later_request)
+{
+    static char hidden[4000];
+    memset(hidden, 'x', sizeof hidden);
+    hidden[0] = '\0';
+    for (size_t n = 1; n < 1000; n += n < 70 ? 1 : 111) {
+        struct client *c = client_new();
+        ck_assert(alive(c));
+        client_send(c, hidden, n);
+        client_say(c, "\r\n");
+        struct reply r = client_ask(c, CANARY);
+        ck_assert_msg(r.status == 400, "%zu bytes: %d", n, r.status);
+        ck_assert(client_closed_within(c, 1500));
+        client_free(c);
+    }
+}
+END_TEST
+
+START_TEST(an_empty_line_before_a_later_request_is_let_pass)
+{
+    struct client *c = client_new();
+    for (int i = 0; i < 20; i++) {
+        client_say(c, "\r\n");
+        ck_assert(alive(c));
+        ck_assert(alive(c));
+    }
+    client_free(c);
 }
 END_TEST
 
@@ -430,6 +468,8 @@ int main(void)
     tcase_add_loop_test(t, no_malformed_request_is_served_on_a_connection_that_carries_on, 0,
                         COUNT(bad));
     tcase_add_loop_test(t, no_malformed_head_reaches_the_owner, 0, COUNT(bad));
+    tcase_add_test(t, a_line_that_a_nul_hides_is_refused_before_a_later_request);
+    tcase_add_test(t, an_empty_line_before_a_later_request_is_let_pass);
     tcase_add_loop_test(t, an_unusual_request_is_served_and_the_connection_carries_on, 0,
                         COUNT(good));
     tcase_add_loop_test(t, a_request_that_ends_its_connection_is_served, 0, COUNT(good_and_ends));
