@@ -126,12 +126,18 @@ static void visit(const struct np_stream_form *f, uint8_t at, struct np_span val
     }
 }
 
-static bool is_blank(struct np_span s)
+static bool is_blank(char c)
 {
-    size_t i = 0;
-    while (i < s.n && (s.p[i] == ' ' || s.p[i] == '\t' || s.p[i] == '\n'))
-        i++;
-    return i == s.n;
+    return c == ' ' || c == '\t' || c == '\n';
+}
+
+static struct np_span trim(struct np_span s)
+{
+    while (s.n > 0 && is_blank(s.p[0]))
+        s = np_span_make(s.p + 1, s.n - 1);
+    while (s.n > 0 && is_blank(s.p[s.n - 1]))
+        s.n--;
+    return s;
 }
 
 /* Whether a string of JSON says just this; none of the words has what would be escaped. */
@@ -146,9 +152,9 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
 {
     struct np_json_fault fault;
     memset(out, 0, sizeof *out);
-    if (is_blank(data))
+    if (trim(data).n == 0)
         return NP_OK;
-    if (f->end_data.n > 0 && np_span_eq(data, f->end_data)) {
+    if (f->end_data.n > 0 && np_span_eq(trim(data), f->end_data)) {
         out->ends = true;
         return NP_OK;
     }

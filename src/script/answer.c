@@ -27,11 +27,12 @@ static enum np_class class_of_status(unsigned status)
         unsigned status;
         enum np_class class;
     } rows[] = {
-        {200, NP_CLASS_ok},         {401, NP_CLASS_credential},   {402, NP_CLASS_quota},
-        {403, NP_CLASS_credential}, {404, NP_CLASS_model_gone},   {405, NP_CLASS_bad_reply},
-        {406, NP_CLASS_bad_reply},  {408, NP_CLASS_server_error}, {409, NP_CLASS_server_error},
-        {410, NP_CLASS_model_gone}, {415, NP_CLASS_bad_reply},    {429, NP_CLASS_rate_limited},
-        {451, NP_CLASS_filtered},   {503, NP_CLASS_overloaded},   {529, NP_CLASS_overloaded},
+        {200, NP_CLASS_ok},           {401, NP_CLASS_credential}, {402, NP_CLASS_quota},
+        {403, NP_CLASS_credential},   {404, NP_CLASS_model_gone}, {405, NP_CLASS_bad_reply},
+        {406, NP_CLASS_bad_reply},    {407, NP_CLASS_bad_reply},  {408, NP_CLASS_server_error},
+        {409, NP_CLASS_server_error}, {410, NP_CLASS_model_gone}, {421, NP_CLASS_bad_reply},
+        {425, NP_CLASS_bad_reply},    {415, NP_CLASS_bad_reply},  {429, NP_CLASS_rate_limited},
+        {451, NP_CLASS_filtered},     {503, NP_CLASS_overloaded}, {529, NP_CLASS_overloaded},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         if (rows[i].status == status)
@@ -364,5 +365,10 @@ enum np_err np_adapter_answer(struct np_script *s, struct np_exchange *x, const 
         if (!out->provider_request_id.p)
             return NP_E_NOMEM;
     }
-    return understand(&o);
+    enum np_err err = understand(&o);
+    if (err || out->class != NP_CLASS_bad_reply || out->error.n > 0)
+        return err;
+    const char *words = np_arena_printf(x->arena, "status %u", reply->status);
+    out->error = words ? np_span_of(words) : NP_SPAN("");
+    return words ? NP_OK : NP_E_NOMEM;
 }

@@ -84,6 +84,8 @@ START_TEST(the_end_is_told_by_data_or_by_kind)
 {
     read_named("", "[DONE]");
     ck_assert(event.ends && !event.failed);
+    read_named("", " [DONE] \t");
+    ck_assert(event.ends && !event.failed);
     read_named("", "{\"type\":\"stop\"}");
     ck_assert(event.ends && !event.failed);
     read_named("stop", "{\"type\":\"other\"}");

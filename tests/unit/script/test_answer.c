@@ -98,23 +98,48 @@ static void assert_rows(const struct np_model *m, const struct row *rows, size_t
 START_TEST(a_status_alone_has_the_contracts_class)
 {
     static const struct row rows[] = {
-        {301, "", NP_CLASS_bad_reply},     {302, "{}", NP_CLASS_bad_reply},
-        {204, "", NP_CLASS_bad_reply},     {201, OPENAI_GOOD, NP_CLASS_bad_reply},
-        {400, "{}", NP_CLASS_rejected},    {401, "", NP_CLASS_credential},
-        {402, "{}", NP_CLASS_quota},       {403, "<html>", NP_CLASS_credential},
-        {404, "", NP_CLASS_model_gone},    {405, "{}", NP_CLASS_bad_reply},
-        {406, "", NP_CLASS_bad_reply},     {408, "{}", NP_CLASS_server_error},
-        {409, "", NP_CLASS_server_error},  {410, "{}", NP_CLASS_model_gone},
-        {413, "{}", NP_CLASS_rejected},    {415, "{}", NP_CLASS_bad_reply},
-        {418, "", NP_CLASS_rejected},      {422, "{}", NP_CLASS_rejected},
-        {429, "x", NP_CLASS_rate_limited}, {451, "{}", NP_CLASS_filtered},
-        {500, "", NP_CLASS_server_error},  {502, "<html>", NP_CLASS_server_error},
-        {503, "{}", NP_CLASS_overloaded},  {504, "", NP_CLASS_server_error},
-        {529, "", NP_CLASS_overloaded},    {599, "{}", NP_CLASS_server_error},
-        {999, "{}", NP_CLASS_bad_reply},   {101, "", NP_CLASS_bad_reply},
+        {301, "", NP_CLASS_bad_reply},
+        {302, "{}", NP_CLASS_bad_reply},
+        {204, "", NP_CLASS_bad_reply},
+        {201, OPENAI_GOOD, NP_CLASS_bad_reply},
+        {400, "{}", NP_CLASS_rejected},
+        {401, "", NP_CLASS_credential},
+        {402, "{}", NP_CLASS_quota},
+        {403, "<html>", NP_CLASS_credential},
+        {404, "", NP_CLASS_model_gone},
+        {405, "{}", NP_CLASS_bad_reply},
+        {406, "", NP_CLASS_bad_reply},
+        {407, "{}", NP_CLASS_bad_reply},
+        {421, "", NP_CLASS_bad_reply},
+        {425, "{}", NP_CLASS_bad_reply},
+        {408, "{}", NP_CLASS_server_error},
+        {409, "", NP_CLASS_server_error},
+        {410, "{}", NP_CLASS_model_gone},
+        {413, "{}", NP_CLASS_rejected},
+        {415, "{}", NP_CLASS_bad_reply},
+        {418, "", NP_CLASS_rejected},
+        {422, "{}", NP_CLASS_rejected},
+        {429, "x", NP_CLASS_rate_limited},
+        {451, "{}", NP_CLASS_filtered},
+        {500, "", NP_CLASS_server_error},
+        {502, "<html>", NP_CLASS_server_error},
+        {503, "{}", NP_CLASS_overloaded},
+        {504, "", NP_CLASS_server_error},
+        {529, "", NP_CLASS_overloaded},
+        {599, "{}", NP_CLASS_server_error},
+        {999, "{}", NP_CLASS_bad_reply},
+        {101, "", NP_CLASS_bad_reply},
     };
     assert_rows(gpt, rows, sizeof rows / sizeof rows[0]);
     assert_rows(claude, rows, sizeof rows / sizeof rows[0]);
+}
+END_TEST
+
+START_TEST(a_good_answer_under_another_status_says_which)
+{
+    read_reply(gpt, 201, OPENAI_GOOD);
+    ck_assert_int_eq(answer.class, NP_CLASS_bad_reply);
+    ck_assert(np_span_is(answer.error, "status 201"));
 }
 END_TEST
 
@@ -499,6 +524,7 @@ int main(void)
     tcase_add_test(c, a_good_answer_of_anthropics_is_understood);
     tcase_add_test(c, finish_reasons_are_those_of_the_contract);
     tcase_add_test(c, a_status_alone_has_the_contracts_class);
+    tcase_add_test(c, a_good_answer_under_another_status_says_which);
     tcase_add_test(c, errors_of_openais_have_their_classes);
     tcase_add_test(c, errors_of_anthropics_have_their_classes);
     tcase_add_test(c, errors_are_understood_wherever_they_stand);
