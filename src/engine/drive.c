@@ -223,6 +223,12 @@ static void count_phase(struct np_exchange *x, struct np_now now)
     x->upstream_ns += now.mono_ns > since_ns ? now.mono_ns - since_ns : 0;
 }
 
+static struct np_span words_of(struct np_exchange *x, const struct np_call_end *end)
+{
+    const char *words = end->detail[0] ? end->detail : np_call_how_name(end->how);
+    return np_arena_dup(x->arena, np_span_of(words));
+}
+
 void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, struct np_now now,
                       struct np_answer *out)
 {
@@ -242,8 +248,23 @@ void np_drive_failure(struct np_exchange *x, const struct np_call_end *end, stru
         out->class = NP_CLASS_network;
         break;
     }
-    const char *words = end->detail[0] ? end->detail : np_call_how_name(end->how);
-    out->error = np_arena_dup(x->arena, np_span_of(words));
+    out->error = words_of(x, end);
+}
+
+/* What a reply says. An error is one from its head on: where the rest does not come, or can't be read, its
+ * status and its headers still hold. */
+static enum np_err read_reply(struct np_drive_env *env, struct np_exchange *x,
+                              const struct np_attempt *a, const struct np_call_result *result,
+                              struct np_answer *out)
+{
+    struct np_wire_reply reply = result->reply;
+    bool whole = result->end.how == NP_CALL_COMPLETE;
+    if (!whole)
+        reply.body = NP_SPAN("");
+    enum np_err err = np_adapter_answer(np_drive_script(env, x), x, a->model, &reply, out);
+    if (!err && !whole)
+        out->error = words_of(x, &result->end);
+    return err;
 }
 
 /* A streamed attempt counts as quick as its first text came. */
@@ -329,9 +350,9 @@ void np_drive_done(struct np_drive_env *env, struct np_exchange *x, unsigned leg
     if (f && f->open) {
         np_flow_answer(x, a, &result->end, now, &answer);
         answer.provider_request_id = np_arena_dup(x->arena, result->reply.request_id);
-    } else if (result->end.how != NP_CALL_COMPLETE) {
+    } else if (result->end.how != NP_CALL_COMPLETE && result->end.status < 400) {
         np_drive_failure(x, &result->end, now, &answer);
-    } else if (np_adapter_answer(np_drive_script(env, x), x, a->model, &result->reply, &answer)) {
+    } else if (read_reply(env, x, a, result, &answer)) {
         answer = (struct np_answer){.class = NP_CLASS_bad_reply,
                                     .error = NP_SPAN("no memory to read the reply"),
                                     .retry_after_ms = -1,

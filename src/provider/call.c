@@ -4,6 +4,8 @@
 
 #define HEAD_KEPT_BYTES ((size_t)8 * 1024)
 #define WARM_NS (5 * NP_NS_PER_S)
+/* An error is one from its head on; what it says of itself is waited for so long. */
+#define ERROR_BODY_NS (2 * NP_NS_PER_S)
 
 /* ----------------------------------------------------------------------------------------- timers */
 
@@ -26,7 +28,17 @@ static uint64_t due_ns(const struct np_call *call, enum np_call_how *how)
         due = total;
         *how = NP_CALL_TOTAL_TIMEOUT;
     }
+    if (call->error_due_ns < due) {
+        due = call->error_due_ns;
+        *how = NP_CALL_TOTAL_TIMEOUT;
+    }
     return due;
+}
+
+void np_call_error(struct np_call *call)
+{
+    call->error_due_ns = np_loop_now_ns(call->u->loop) + ERROR_BODY_NS;
+    np_call_rearm(call);
 }
 
 void np_call_rearm(struct np_call *call)
@@ -48,11 +60,12 @@ static void timer_fired(void *ctx, uint64_t now_ns)
     };
     struct np_call *call = ctx;
     enum np_call_how how = NP_CALL_TOTAL_TIMEOUT;
+    bool error = call->error_due_ns <= now_ns;
     if (call->queued) { /* what came is told first */
         np_timer_set(call->u->timers, &call->timer, now_ns);
         np_upstream_kick(call->u);
     } else if (due_ns(call, &how) <= now_ns) {
-        np_call_finish(call, how, details[how]);
+        np_call_finish(call, how, error ? "the error's head came, the rest did not" : details[how]);
     } else {
         np_call_rearm(call);
     }
@@ -74,6 +87,7 @@ static void begin(struct np_call *call, const struct np_call_spec *spec, uint64_
     call->first_due_ns = after(now_ns, spec->first_byte_timeout_ms);
     call->idle_ns = spec->idle_timeout_ms ? spec->idle_timeout_ms * NP_NS_PER_MS : UINT64_MAX;
     call->deadline_ns = spec->deadline_ns ? spec->deadline_ns : UINT64_MAX;
+    call->error_due_ns = UINT64_MAX;
     call->limit_ns = spec->limit_ns;
     call->last_byte_ns = call->first_byte_ns = call->connect_ns = 0;
     call->opened = call->refused = call->sent = call->head_done = call->paused = call->head_due =

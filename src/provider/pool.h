@@ -88,8 +88,9 @@ struct np_call {
     uint64_t connect_due_ns;
     uint64_t first_due_ns;
     uint64_t deadline_ns;
-    uint64_t limit_ns;  /* what pauses may put the deadline off to; 0: they do not */
-    uint64_t paused_ns; /* since when it is paused */
+    uint64_t error_due_ns; /* when the rest of an error is given up */
+    uint64_t limit_ns;     /* what pauses may put the deadline off to; 0: they do not */
+    uint64_t paused_ns;    /* since when it is paused */
     uint64_t idle_ns;
     uint64_t last_byte_ns;
     uint64_t first_byte_ns;
@@ -210,6 +211,8 @@ void np_call_finish(struct np_call *call, enum np_call_how how, const char *deta
 void np_call_enqueue(struct np_call *call);
 /* Ends a call silently; for np_call_abort and np_upstream_free. */
 void np_call_drop(struct np_call *call);
+/* The head of an error is in: the rest has little time. */
+void np_call_error(struct np_call *call);
 /* Sees to it that the timer is not later than what ends the call next. */
 void np_call_rearm(struct np_call *call);
 /* libcurl is to read no more of it; also from inside libcurl. */

@@ -119,6 +119,9 @@ static bool end_head(struct np_call *call)
     }
     call->status = (unsigned)status;
     call->head_done = true;
+    if (status >= 400) {
+        np_call_error(call);
+    }
     if (call->encoded) {
         np_call_fail(call, NP_CALL_BAD_FRAMING, "the reply has an encoding that was not asked for");
         return false;

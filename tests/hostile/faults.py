@@ -313,12 +313,15 @@ STATUSES = {
     "403": Fault(status(403), "credential", "void"),
     "404": Fault(status(404), "model_gone", "void"),
     "405": Fault(status(405), "bad_reply", "void"),
+    "407": Fault(status(407), "bad_reply", "void"),
     "408": Fault(status(408), "server_error", "void"),
     "409": Fault(status(409), "server_error", "void"),
     "410": Fault(status(410), "model_gone", "void"),
     "413": Fault(status(413), "rejected", "void"),
     "415": Fault(status(415), "bad_reply", "void"),
+    "421": Fault(status(421), "bad_reply", "void"),
     "422": Fault(status(422), "rejected", "void"),
+    "425": Fault(status(425), "bad_reply", "void"),
     "429": Fault(status(429), "rate_limited", "void"),
     "429 for 1 s": Fault(status(429, headers=[("Retry-After", "1")]), "rate_limited", "void"),
     "429 for an hour": Fault(status(429, headers=WAITS), "rate_limited", "void", again=False),
@@ -343,6 +346,34 @@ STATUSES = {
     "529": Fault(status(529), "overloaded", "void", adapter="anthropic"),
     "599": Fault(status(599), "server_error", "void"),
     "999": Fault(status(999), "bad_reply", "void"),
+}
+
+WAIT = b"Retry-After: 3600\r\nContent-Length: 999\r\n"
+
+
+def error(line, rest, then=None):
+    return same(b"HTTP/1.1 %s\r\nContent-Type: application/json\r\n%s" % (line, rest), then)
+
+
+# Whose status came, and not all of the rest.
+TORN = {
+    "429 for an hour, cut": Fault(
+        error(b"429 X", WAIT + b'\r\n{"err'), "rate_limited", "presumed", again=False),
+    "429 for an hour, reset": Fault(
+        error(b"429 X", WAIT + b'\r\n{"err', "reset"), "rate_limited", "presumed", again=False),
+    "429 for an hour, and nothing": Fault(
+        error(b"429 X", WAIT + b"\r\n", "wait"), "rate_limited", "presumed", again=False),
+    "429 for an hour, encoded": Fault(
+        error(b"429 X", WAIT + b"Content-Encoding: gzip\r\n\r\n" + ZIPPED), "rate_limited", "presumed", again=False),
+    "429 for an hour, with two lengths": Fault(
+        error(b"429 X", WAIT + b"Content-Length: 9\r\n\r\n{}"), "rate_limited", "presumed", again=False),
+    "429 for an hour, in chunks that are none": Fault(
+        error(b"429 X", WAIT[: WAIT.index(b"Content")] + TE + b"zz\r\n"), "rate_limited", "presumed", again=False),
+    "401, cut": Fault(error(b"401 X", b"Content-Length: 9\r\n\r\n{"), "credential", "presumed"),
+    "400, encoded": Fault(
+        error(b"400 X", b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}"), "rejected", "presumed"),
+    "503, and nothing": Fault(
+        error(b"503 X", b"Content-Length: 9\r\n\r\n", "wait"), "overloaded", "presumed"),
 }
 
 BODIES = {
@@ -442,4 +473,4 @@ STREAMS = {
         "cut", "estimated", True, "anthropic"),
 }
 
-FAULTS = {**cuts(), **frame_cuts(), **FRAMING, **SLOW, **STATUSES, **BODIES, **STREAMS}
+FAULTS = {**cuts(), **frame_cuts(), **FRAMING, **SLOW, **STATUSES, **TORN, **BODIES, **STREAMS}

@@ -483,6 +483,14 @@ static void serve_drops(struct np_raw_conn *c)
     }
 }
 
+static void serve_half_an_error(struct np_raw_conn *c)
+{
+    if (np_raw_read(c)) {
+        np_raw_say(c, "HTTP/1.1 429 Slow Down\r\nRetry-After: 7\r\nContent-Length: 10\r\n\r\n01");
+        np_raw_wait_closed(c);
+    }
+}
+
 static const struct {
     void (*serve)(struct np_raw_conn *c);
     uint32_t first_byte_ms, idle_ms, total_ms;
@@ -497,6 +505,7 @@ static const struct {
     {serve_half, 200, 260, 5000, NP_CALL_IDLE_TIMEOUT, 260},
     {serve_half, 5000, 5000, 60, NP_CALL_TOTAL_TIMEOUT, 60},
     {serve_drops, 200, 260, 500, NP_CALL_TOTAL_TIMEOUT, 500},
+    {serve_half_an_error, 60000, 60000, 60000, NP_CALL_TOTAL_TIMEOUT, 2000},
 };
 
 START_TEST(each_timeout_ends_the_call_in_time_and_closes_its_connection)
