@@ -216,7 +216,8 @@ local classes = {
   -- What tests give and get.
   { name = "neap.play", text = "What a test plays.", fields = {
     F("request", "table<string, any>", "The body as clients send it; also `tenant` and `endpoint`."),
-    F("budgets", "table<string, number>?", 'USD that are spent already: ["tenant:acme/day"] = 4.99; "tenant/day" is that of who asks.', nil, usd),
+    F("budgets", "table<string, number>?", 'USD that are spent already: ["tenant:acme/day"] = 4.99; "tenant/day" is '
+      .. "that of who asks.", nil, usd),
     F("breakers", "table<string, neap.breaker>?", "Which models are in trouble."),
     F("providers", "table<string, integer|string|neap.answer|(integer|string|neap.answer)[]>?",
       "What a provider or a model answers, one a call; the last one repeats."),

@@ -167,7 +167,7 @@ class Rollback(case.Case):
         self.assertEqual((running["number"], running["requests"]), (2, 7))
         self.assertIn(running["trigger"], ("operator", "folder"))
         self.assertEqual(running["hooks"], {"route": {"calls": 7, "errors": 2}})
-        self.assertIn("route.lua:0: a hook's file returns one function", rejected["error"])
+        self.assertIn("route.lua:1: a hook's file returns one function", rejected["error"])
         self.assertEqual(rejected["requests"], 0)
 
     def test_a_set_whose_tests_fail_at_the_start_runs_and_says_so(self):

@@ -46,6 +46,29 @@ START_TEST(without_alerts_lua_there_are_no_sinks_and_no_report)
 }
 END_TEST
 
+START_TEST(what_is_hardly_meant_is_refused_with_what_is)
+{
+    static const char *const rows[][3] = {
+        {"alerts.lua", "return { daily_report = '24:00' }", "to \"23:59\", got \"24:00\""},
+        {"alerts.lua", "return { daily_report = '25:00' }", "to \"23:59\", got \"25:00\""},
+        {"budgets.lua", "return {{ account = 'endpoint', window = 'day', limit_usd = 1 }}",
+         "must say which one: \"endpoint:PATH\""},
+        {"budgets.lua", "return {{ account = 'model', window = 'day', limit_usd = 1 }}",
+         "must say which one: \"model:NAME\""},
+        {"budgets.lua", "return {{ account = 'global', window = 'daily', limit_usd = 1 }}",
+         "(did you mean \"day\"?)"},
+        {"budgets.lua", "return {{ account = 'global', window = 'day', limit = 1 }}",
+         "limit is no field here (did you mean \"limit_usd\"?)"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        setkit_write(&k, "alerts.lua", "return {}");
+        setkit_write(&k, "budgets.lua", "return {}");
+        setkit_write(&k, rows[i][0], rows[i][1]);
+        setkit_assert_refused(&k, rows[i][2]);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("script/catalog_alerts");
@@ -53,6 +76,7 @@ int main(void)
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, alerts_are_taken_and_a_written_address_is_shown_by_its_place);
     tcase_add_test(c, without_alerts_lua_there_are_no_sinks_and_no_report);
+    tcase_add_test(c, what_is_hardly_meant_is_refused_with_what_is);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
