@@ -273,10 +273,8 @@ static void note_library_refusal(struct np_http_call *c)
     default:
         break;
     }
-    c->refused = (struct np_refusal){.type = type,
-                                     .status = info->http_status,
-                                     .message = NP_SPAN(""),
-                                     .retry_after_s = -1};
+    c->refused = (struct np_refusal){
+        .type = type, .status = info->http_status, .message = NP_SPAN(""), .retry_after_s = -1};
     c->raw_sent = true;
     np_call_count(c->front, cause);
 }
