@@ -262,7 +262,7 @@ static uint64_t ask_due(struct phase *p, int number, uint64_t now)
     }
 }
 
-static void handle(uint64_t until_ns)
+static int handle(uint64_t until_ns)
 {
     static struct epoll_event events[EVENTS_MAX];
     uint64_t now = now_ns();
@@ -283,6 +283,14 @@ static void handle(uint64_t until_ns)
         if ((events[i].events & ~(uint32_t)EPOLLOUT) != 0) {
             receive(conn);
         }
+    }
+    return n;
+}
+
+/* What servers closed between two schedules is not asked on. */
+static void forget_closed(void)
+{
+    while (handle(0) > 0) {
     }
 }
 
@@ -442,6 +450,7 @@ int main(int argc, char **argv)
     flood.epoll = epoll_create1(EPOLL_CLOEXEC);
     prepare(argv[2], argv[3], port, (size_t)n);
     while (fgets(line, sizeof line, stdin) != NULL) {
+        forget_closed();
         if (!read_schedule(line)) {
             fprintf(stderr, "flood: not a schedule: %s", line);
             return 2;
