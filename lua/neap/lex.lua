@@ -1,9 +1,9 @@
 -- Decides which words and signs a Lua source is made of, and where each stands.
 --
--- M.tokens(source) returns parallel lists: kind ("name", "string", "number", "end of file", or the keyword
+-- M.tokens(source, most) returns parallel lists: kind ("name", "string", "number", "end of file", or the keyword
 -- or sign itself), value (of the first three), at (first byte), behind (the byte after the last), and the
 -- comments, each {at=, text=}. It expects a source that Lua compiles; of any other it makes something,
--- and always comes to an end.
+-- and always comes to an end; at the latest after `most` tokens, where that is given.
 
 local find, sub, match, byte = string.find, string.sub, string.match, string.byte
 
@@ -122,12 +122,12 @@ local function token_at(source, at)
   return sign, nil, at + #sign
 end
 
-function M.tokens(source)
+function M.tokens(source, most)
   local t = { kind = {}, value = {}, at = {}, behind = {}, n = 0, comments = {} }
   local at = match(source, "^#[^\n]*()") or 1
   while true do
     at = find(source, "[^%s]", at)
-    if not at then break end
+    if not at or t.n == most then break end
     if sub(source, at, at + 1) == "--" then
       at = comment(source, at, t.comments)
     else

@@ -83,10 +83,11 @@ static int native_secret(lua_State *L)
 
 /* ------------------------------------------------------------------------------------ reading */
 
-/* (module, kinds, locate): keeps them, and what they need of C. */
+/* (module, kinds, locate, lex): keeps them, and what they need of C. */
 static int set_up(lua_State *L)
 {
     struct np_scenario *s = lua_touserdata(L, 1);
+    lua_setfield(L, 4, "lex");
     lua_pushvalue(L, 2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &module_key);
     lua_pushvalue(L, 3);
@@ -113,7 +114,8 @@ static bool open_modules(struct np_scenario *s)
     return np_state_run_embedded(&s->state, "neap/imitate.lua") &&
            np_state_run_embedded(&s->state, "neap/kinds.lua") &&
            np_state_run_embedded(&s->state, "neap/locate.lua") &&
-           np_state_call_trusted(&s->state, 4, 0);
+           np_state_run_embedded(&s->state, "neap/lex.lua") &&
+           np_state_call_trusted(&s->state, 5, 0);
 }
 
 static void push_module(lua_State *L, const char *function)

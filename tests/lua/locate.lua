@@ -2,6 +2,7 @@
 
 local harness = require "lib.harness"
 local locate = require("neap.locate").locate
+require("neap.locate").lex = require "neap.lex"
 local test, equal = harness.test, harness.equal
 
 local function at(source, ...)

@@ -2,6 +2,7 @@
 
 local harness = require "lib.harness"
 local schema, kinds, locate = require "neap.schema", require "neap.kinds", require "neap.locate"
+locate.lex = require "neap.lex"
 local test, equal = harness.test, harness.equal
 
 local native = {
