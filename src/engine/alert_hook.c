@@ -72,7 +72,7 @@ struct np_exchange *np_alert_stand_in(const struct np_policyset *set)
     struct np_exchange *x = c->n_endpoints > 0 ? np_exchange_new(ARENA_BYTES) : NULL;
     if (!x)
         return NULL;
-    (void)snprintf(x->id, sizeof x->id, "alert");
+    x->id = "alert";
     x->catalog = c;
     x->endpoint = &c->endpoints[0];
     x->tenant = c->n_tenants > 0 ? &c->tenants[0] : c->anonymous;

@@ -72,10 +72,11 @@ static void go_again(struct np_drive_env *env, struct np_exchange *x, int64_t wa
 static bool go_other_key(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_drive *d = np_drive_of(x);
-    const struct np_provider *p = np_drive_candidate(x)->model->provider;
+    const struct np_candidate *c = np_drive_candidate(x);
+    const struct np_provider *p = c->model->provider;
     uint64_t wait_ns = 0;
     if (p->n_keys < 2 || x->counted_attempts >= x->endpoint->max_attempts ||
-        np_key_pick(env->guard, p, d->keys_tried[x->at], now.mono_ns, &wait_ns) == p->n_keys)
+        np_key_pick(env->guard, p, c->keys_tried, now.mono_ns, &wait_ns) == p->n_keys)
         return false;
     np_drive_of(x)->attempt->retry_in_ms = 0;
     d->state = NP_DRIVE_NEW;
@@ -120,7 +121,7 @@ static bool go_shorter(struct np_drive_env *env, struct np_exchange *x,
     if (after >= before && !(said && limit - NP_COMPLETION_FLOOR >= before))
         return false;
     d->unsaid_limit = d->unsaid_limit || !said;
-    d->limit_tokens[x->at] = limit;
+    c->limit_tokens = limit;
     d->state = NP_DRIVE_NEW;
     d->again = true;
     np_drive_advance(env, x, now);

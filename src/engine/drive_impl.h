@@ -29,21 +29,22 @@ struct np_flow {
     size_t text_bytes;   /* all that it said */
     int64_t text_tokens; /* estimate of what is not in text any more */
     struct np_stream_usage usage;
-    struct np_answer fault; /* of an error in the stream */
     struct np_identity said;
+    struct np_span error; /* what is wrong with the stream */
+    enum np_class fault;  /* … and what that is called */
     enum np_finish finish;
     int64_t thought_tokens; /* estimate of what it thought aloud */
-    unsigned events;        /* of a sampled trace */
-    unsigned idle_events;   /* that brought neither text nor thought before the first text */
-    size_t idle_bytes;      /* of them */
-    uint64_t first_ns;      /* the first text */
-    bool keep;              /* somebody wants the whole text at the end */
-    bool hidden;            /* its model spends tokens that no answer shows */
-    bool open;              /* the reply is a stream */
-    bool alive;             /* text or thought has come */
-    bool finished;          /* the provider said why it ends */
-    bool ended;             /* … and that it is whole */
-    bool failed;            /* an error came, or what can't be read; fault says it */
+    size_t idle_bytes; /* of events that brought neither text nor thought before the first text */
+    uint64_t first_ns; /* the first text */
+    unsigned idle_events;
+    unsigned events; /* of a sampled trace */
+    bool keep;       /* somebody wants the whole text at the end */
+    bool hidden;     /* its model spends tokens that no answer shows */
+    bool open;       /* the reply is a stream */
+    bool alive;      /* text or thought has come */
+    bool finished;   /* the provider said why it ends */
+    bool ended;      /* … and that it is whole */
+    bool failed;     /* an error came, or what can't be read; fault and error say it */
 };
 
 /* One of the calls that an exchange may have under way. */
@@ -55,33 +56,30 @@ struct np_leg {
 
 struct np_drive {
     enum np_drive_state state;
+    enum np_reason obstacle; /* the last thing that stood in the way; never breaker */
     struct np_leg leg[NP_LEGS];
-    struct np_attempt *attempt;        /* the last one that ended; NULL: none did */
-    uint64_t hedge_at_ns;              /* when a second is asked beside the call; 0: not */
-    size_t hedged_at;                  /* the candidate beside which it was */
-    bool hedged;                       /* it was: once an exchange */
-    bool hedging;                      /* an attempt beside another is being prepared */
-    bool hedge_counted;                /* it counts for the share of its endpoint */
-    bool won;                          /* one has brought what the client gets */
-    bool *kept;                        /* what the first of two legs keeps of the context */
-    enum np_reason obstacle;           /* the last thing that stood in the way; never breaker */
-    size_t behind_breakers;            /* candidates that were passed over for their breaker */
-    struct np_budget_block block;      /* of obstacle budget */
-    int64_t need_nusd;                 /* the least that the attempt may have cost */
-    bool blocked_by_budget;            /* block is filled */
-    bool for_money;                    /* waits, or waited, for the ledger with this candidate */
-    struct np_refusal refusal;         /* a budget hook's own, when it gave one */
-    uint32_t keys_tried[NP_MAX_PLAN];  /* a bit a key, by candidate */
-    bool again;                        /* the next attempt repeats its candidate */
-    bool other_key;                    /* … with another key: no try, no retry budget */
-    int64_t limit_tokens[NP_MAX_PLAN]; /* the real context limit, once a provider named it; 0 */
-    size_t too_small;                  /* candidates whose context was too small */
-    int64_t too_small_room;            /* the largest context among them, in tokens */
-    bool unsaid_limit;                 /* a provider found the prompt too long without figures */
-    int64_t last_retry_after_ms;       /* of the last failed attempt, or until a key is free; -1 */
-    uint64_t phase_ns;                 /* when the call or wait began; the first of two calls */
-    struct np_quota quota;             /* what it holds of its tenant's limits */
-    bool outside;                      /* waits for the ledger before anything else */
+    struct np_attempt *attempt;    /* the last one that ended; NULL: none did */
+    uint64_t hedge_at_ns;          /* when a second is asked beside the call; 0: not */
+    size_t hedged_at;              /* the candidate beside which it was */
+    bool *kept;                    /* what the first of two legs keeps of the context */
+    size_t behind_breakers;        /* candidates that were passed over for their breaker */
+    struct np_budget_block *block; /* of obstacle budget, in the arena; NULL: none was yet */
+    int64_t need_nusd;             /* the least that the attempt may have cost */
+    bool hedged;                   /* it was: once an exchange */
+    bool hedging;                  /* an attempt beside another is being prepared */
+    bool hedge_counted;            /* it counts for the share of its endpoint */
+    bool won;                      /* one has brought what the client gets */
+    bool outside;                  /* waits for the ledger before anything else */
+    bool blocked_by_budget;        /* block is filled, and still holds */
+    bool for_money;                /* waits, or waited, for the ledger with this candidate */
+    bool again;                    /* the next attempt repeats its candidate */
+    bool other_key;                /* … with another key: no try, no retry budget */
+    bool unsaid_limit;             /* a provider found the prompt too long without figures */
+    size_t too_small;              /* candidates whose context was too small */
+    int64_t too_small_room;        /* the largest context among them, in tokens */
+    int64_t last_retry_after_ms;   /* of the last failed attempt, or until a key is free; -1 */
+    uint64_t phase_ns;             /* when the call or wait began; the first of two calls */
+    struct np_quota quota;         /* what it holds of its tenant's limits */
 };
 
 static inline struct np_drive *np_drive_of(const struct np_exchange *x)

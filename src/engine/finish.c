@@ -33,12 +33,12 @@ static int64_t retry_after_s(struct np_drive_env *env, const struct np_exchange 
     uint64_t wait_ns = UINT64_MAX;
     switch (reason) {
     case NP_REASON_budget:
-        if (d->blocked_by_budget && d->block.store_lost)
+        if (d->blocked_by_budget && d->block->store_lost)
             return 1;
-        if (!d->blocked_by_budget || d->block.resets_wall_ms == INT64_MAX)
+        if (!d->blocked_by_budget || d->block->resets_wall_ms == INT64_MAX)
             return -1;
-        return d->block.resets_wall_ms > now.wall_ms
-                   ? up_to_s(d->block.resets_wall_ms - now.wall_ms)
+        return d->block->resets_wall_ms > now.wall_ms
+                   ? up_to_s(d->block->resets_wall_ms - now.wall_ms)
                    : 1;
     case NP_REASON_breaker:
         for (size_t i = 0; i < x->n_plan; i++) {
@@ -176,7 +176,7 @@ void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_
  * tenant's own. */
 static void refuse_budget(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
-    const struct np_budget_block *b = &np_drive_of(x)->block;
+    const struct np_budget_block *b = np_drive_of(x)->block;
     struct np_buf text;
     np_buf_init(&text, 512);
     if (b->over_limit) {
@@ -248,8 +248,8 @@ void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct 
     }
     if (x->n_plan > 0 && d->behind_breakers == x->n_plan && x->n_attempts == 0)
         reason = NP_REASON_breaker;
-    if (reason == NP_REASON_budget && d->blocked_by_budget && d->block.reject &&
-        !d->block.store_lost) {
+    if (reason == NP_REASON_budget && d->blocked_by_budget && d->block->reject &&
+        !d->block->store_lost) {
         refuse_budget(env, x, now);
         return;
     }

@@ -148,6 +148,7 @@ static enum np_hedge ask(struct np_drive_env *env, struct np_exchange *x, size_t
     x->at = at;
     x->plan[at].hedged = d->hedging = true;
     d->hedged_at = first;
+    d->block = NULL;
     struct np_obstacle no = np_drive_prepare(env, x, now);
     x->at = first;
     d->hedging = false;

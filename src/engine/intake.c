@@ -9,8 +9,6 @@
 #define REQUEST_ID "X-Request-Id"
 
 _Static_assert(NP_HTTP_ID_BYTES >= NP_ID_CLIENT_MAX + 1, "a client's id must fit");
-_Static_assert(NP_HTTP_ID_BYTES <= sizeof((struct np_exchange *)0)->id,
-               "an exchange's id must fit");
 
 /* The id of a call: its client's where that may be taken, else a new one. */
 static void make_id(void *ctx, char out[NP_HTTP_ID_BYTES], struct np_span given)
@@ -146,13 +144,15 @@ static struct np_exchange *birth(struct np_worker *w, struct np_http_call *c,
     struct np_exchange *x = np_exchange_new(endpoint->body_bytes * 8 + ARENA_SPARE_BYTES);
     if (!x)
         return NULL;
+    char id[NP_HTTP_ID_BYTES];
+    make_id(w, id, np_http_header(c, REQUEST_ID));
     struct np_live *live = np_arena_alloc(x->arena, sizeof *live);
-    if (!live) {
+    x->id = np_arena_strdup(x->arena, id);
+    if (!live || !x->id) {
         np_exchange_free(x);
         return NULL;
     }
     x->at_wall_ms = np_clock_wall_ms(&np_clock_live);
-    make_id(w, x->id, np_http_header(c, REQUEST_ID));
     np_http_set_request_id(c, x->id);
     read_trace(w, c, &x->trace);
     if (x->trace.state.n > 0)

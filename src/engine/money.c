@@ -20,15 +20,29 @@ static int64_t lowered(const struct np_candidate *c, int64_t room_nusd)
     return fits < c->completion_max ? fits : c->completion_max;
 }
 
+/* Keeps what a refusal would say. Few exchanges need the room for it. */
+static void keep_block(struct np_exchange *x, const struct np_budget_block *block,
+                       int64_t need_nusd)
+{
+    struct np_drive *d = np_drive_of(x);
+    if (!d->block)
+        d->block = np_arena_alloc(x->arena, sizeof *d->block);
+    d->need_nusd = need_nusd;
+    d->blocked_by_budget = d->block != NULL;
+    if (d->block)
+        *d->block = *block;
+}
+
 /* Not even the lowered answer can be paid for: what stands in the way of it. */
 static void note_block(struct np_drive_env *env, struct np_exchange *x,
                        const struct np_candidate *c, struct np_now now)
 {
-    struct np_drive *d = np_drive_of(x);
-    if (np_price_worst(&c->model->price, c->prompt_bound, floor_of(c), &d->need_nusd))
-        d->need_nusd = NP_NUSD_MAX;
-    np_ledger_block(env->ledger, x, c->model, d->need_nusd, now.wall_ms, &d->block);
-    d->blocked_by_budget = true;
+    struct np_budget_block block = {0};
+    int64_t need;
+    if (np_price_worst(&c->model->price, c->prompt_bound, floor_of(c), &need))
+        need = NP_NUSD_MAX;
+    np_ledger_block(env->ledger, x, c->model, need, now.wall_ms, &block);
+    keep_block(x, &block, need);
 }
 
 /* What the exchange may still spend under its endpoint's cap. */
@@ -42,9 +56,8 @@ static int64_t cap_left(const struct np_exchange *x)
 enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
                              struct np_candidate *c, struct np_now now, struct np_reservation *out)
 {
-    struct np_drive *d = np_drive_of(x);
     int64_t cap = cap_left(x);
-    d->blocked_by_budget = false;
+    np_drive_of(x)->blocked_by_budget = false;
     /* Room shrinks between asking and holding when others are quicker: then it is asked again. */
     for (int round = 0; round < 3; round++) {
         struct np_budget_block block = {0};
@@ -67,9 +80,7 @@ enum np_err np_drive_reserve(struct np_drive_env *env, struct np_exchange *x,
                 x->reserved_max_nusd = x->cost_nusd + x->reserved_nusd;
             return NP_OK;
         }
-        d->block = block;
-        d->need_nusd = c->worst_nusd;
-        d->blocked_by_budget = true;
+        keep_block(x, &block, c->worst_nusd);
         if (err != NP_E_REFUSED)
             return err;
     }

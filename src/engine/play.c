@@ -345,8 +345,13 @@ enum np_err np_play_exchange(struct np_play *p, struct np_span given, const char
     enum np_err err = perform(p, make, given, out);
     if (err)
         return err;
+    id = np_arena_strdup(p->made->arena, id);
+    if (!id) {
+        np_exchange_free(p->made);
+        return NP_E_NOMEM;
+    }
+    p->made->id = id;
     *x = p->made;
-    (void)snprintf((*x)->id, sizeof(*x)->id, "%s", id);
     return NP_OK;
 }
 

@@ -179,6 +179,7 @@ static enum np_err book(struct np_play *p, const struct booking *b, int64_t nusd
     *c = *p->catalog;
     c->budgets = &b->budget;
     c->n_budgets = 1;
+    x->id = "";
     x->catalog = c;
     x->tenant = b->tenant;
     x->endpoint = b->endpoint;

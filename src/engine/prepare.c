@@ -87,11 +87,10 @@ static void measure(struct np_drive_env *env, const struct np_exchange *x, struc
 static struct np_obstacle fit(struct np_drive_env *env, struct np_exchange *x,
                               struct np_candidate *c)
 {
-    const struct np_drive *d = np_drive_of(x);
     struct np_request *r = &x->request;
     for (size_t i = 0; i < r->n_context; i++)
         r->context[i].kept = true;
-    int64_t limit = d->limit_tokens[x->at] > 0 ? d->limit_tokens[x->at] : c->model->context;
+    int64_t limit = c->limit_tokens > 0 ? c->limit_tokens : c->model->context;
     int64_t completion = wanted_completion(x, c);
     int64_t floor = least(completion, NP_COMPLETION_FLOOR);
     measure(env, x, c);
@@ -330,7 +329,7 @@ static struct np_obstacle take_and_start(struct np_drive_env *env, struct np_exc
             np_hedge_give(env, x, now);
         goto give_money;
     }
-    d->keys_tried[x->at] |= UINT32_C(1) << key;
+    c->keys_tried |= UINT32_C(1) << key;
     count_start(env, x, c);
     return no;
 
@@ -368,7 +367,7 @@ struct np_obstacle np_drive_prepare(struct np_drive_env *env, struct np_exchange
         return skipped(NP_SKIP_breaker, NP_REASON_breaker);
     uint64_t wait_ns = 0;
     size_t key =
-        np_key_pick(env->guard, p, d->other_key ? d->keys_tried[x->at] : 0, now.mono_ns, &wait_ns);
+        np_key_pick(env->guard, p, d->other_key ? c->keys_tried : 0, now.mono_ns, &wait_ns);
     if (p->n_keys > 0 && key == p->n_keys) {
         if (wait_ns > 0)
             d->last_retry_after_ms = (int64_t)((wait_ns + NP_NS_PER_MS - 1) / NP_NS_PER_MS);

@@ -412,15 +412,17 @@ enum np_err np_sim_add(struct np_sim *s, const struct np_sim_client *client)
     enum np_err err = np_sim_exchange(s, client, &x);
     if (err)
         return err;
+    char id[NP_ID_BYTES];
+    np_id_make(&s->rng, x->at_wall_ms, id);
     struct sim_live *live = np_arena_alloc(x->arena, sizeof *live);
-    if (!live) {
+    x->id = np_arena_strdup(x->arena, id);
+    if (!live || !x->id) {
         np_exchange_free(x);
         return NP_E_NOMEM;
     }
     *live = (struct sim_live){.sim = s, .x = x};
     x->ground = live;
     x->gen = s;
-    np_id_make(&s->rng, x->at_wall_ms, x->id);
     np_timer_init(&live->arrive, on_arrive, live);
     np_timer_init(&live->leave, on_leave, live);
     np_timer_init(&live->wait, on_wait, live);

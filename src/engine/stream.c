@@ -88,11 +88,8 @@ bool np_drive_head(struct np_exchange *x, unsigned leg, unsigned status,
 static void fail(struct np_flow *f, enum np_class class, struct np_span words)
 {
     f->failed = true;
-    f->fault = (struct np_answer){.class = class,
-                                  .error = words,
-                                  .retry_after_ms = -1,
-                                  .limit_tokens = -1,
-                                  .prompt_seen = -1};
+    f->fault = class;
+    f->error = words;
 }
 
 /* An error in the stream means what the adapter says of it, and is never good. */
@@ -107,9 +104,9 @@ static void take_error(struct np_drive_env *env, struct np_exchange *x, const st
     if (np_adapter_answer(np_drive_script(env, x), x, on->model, &reply, &a) ||
         a.class == NP_CLASS_ok)
         return;
-    f->fault.class = a.class;
+    f->fault = a.class;
     if (a.error.n > 0)
-        f->fault.error = a.error;
+        f->error = a.error;
 }
 
 static void take_text(struct np_buf *delta, struct np_flow *f, struct np_span string)
@@ -268,7 +265,11 @@ static void answer_of_broken(const struct np_flow *f, struct np_exchange *x,
                              struct np_answer *out)
 {
     if (f->failed) {
-        *out = f->fault;
+        *out = (struct np_answer){.class = f->fault,
+                                  .error = f->error,
+                                  .retry_after_ms = -1,
+                                  .limit_tokens = -1,
+                                  .prompt_seen = -1};
     } else {
         np_drive_failure(x, end, now, out);
         if (end->how == NP_CALL_COMPLETE) {

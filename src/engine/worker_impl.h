@@ -60,12 +60,12 @@ struct np_live {
     struct np_live_leg leg[NP_LEGS];
     struct np_timer timer; /* the wait between attempts, or beside one */
     struct np_buf body;    /* what the client gets; borrowed by the front */
-    bool begun;            /* it gets a stream, and that has begun */
     struct np_exchange *x;
     struct np_live *prev, *next;     /* in the worker's read_on */
     struct np_live *before, *behind; /* in the worker's awaiting */
-    bool awaits;
     struct np_line_place place;
+    bool begun;     /* it gets a stream, and that has begun */
+    bool awaits;    /* it is in the worker's awaiting */
     bool has_place; /* it counts as under way */
     bool untold;    /* one of a flood of refusals: no log line, no record */
 };

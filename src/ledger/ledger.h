@@ -97,9 +97,9 @@ struct np_claim {
 };
 
 struct np_hold {
-    uint32_t account;
     int64_t window_start;
     int64_t amount;
+    uint32_t account;
     bool open;
 };
 

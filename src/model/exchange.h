@@ -23,8 +23,8 @@
 struct np_candidate {
     const struct np_model *model;
     uint32_t timeout_ms;     /* 0: the provider's */
-    int64_t max_tokens;      /* -1: not lowered */
     uint32_t hedge_after_ms; /* 0: none */
+    int64_t max_tokens;      /* -1: not lowered */
     /* Worked out when it is prepared: */
     int64_t prompt_raw;     /* estimate, with the kept context */
     int64_t prompt_tokens;  /* the same as this model is likely to count it */
@@ -32,9 +32,11 @@ struct np_candidate {
     int64_t completion_max; /* what the call will be allowed */
     int64_t estimated_nusd;
     int64_t worst_nusd;
-    unsigned tries; /* attempts with it so far, other keys not counted */
-    bool shortened; /* truncated to the provider's real limit already */
-    bool hedged;    /* was asked beside another, and is not tried anew */
+    int64_t limit_tokens; /* the real context limit, once a provider named it; 0 */
+    uint32_t keys_tried;  /* a bit a key */
+    unsigned tries;       /* attempts with it so far, other keys not counted */
+    bool shortened;       /* truncated to the provider's real limit already */
+    bool hedged;          /* was asked beside another, and is not tried anew */
 };
 
 enum np_settled { NP_SETTLED_VOID, NP_SETTLED_EXACT, NP_SETTLED_ESTIMATED, NP_SETTLED_PRESUMED };
@@ -137,7 +139,7 @@ struct np_outcome {
 struct np_exchange {
     struct np_arena *arena;
 
-    char id[NP_ID_CLIENT_MAX + 1];
+    const char *id; /* in the arena */
     int64_t at_wall_ms;
     uint64_t accept_ns;   /* first byte of the request seen */
     uint64_t deadline_ns; /* monotonic */
@@ -157,13 +159,13 @@ struct np_exchange {
     struct np_attempt *attempts; /* in the arena, moved as it grows; NULL before the first */
     size_t n_attempts;
     unsigned counted_attempts; /* towards max_attempts */
+    uint32_t notes_lost;       /* calls of hooks beyond NP_MAX_HOOK_NOTES */
     /* Both grow in the arena, so that the many requests with few of them stay small. */
     struct np_skipped *skipped;
     size_t n_skipped;
     struct np_hook_note *notes;
     size_t n_notes;
-    uint32_t notes_lost; /* calls of hooks beyond NP_MAX_HOOK_NOTES */
-    uint64_t hooks_ns;   /* spent in hooks */
+    uint64_t hooks_ns; /* spent in hooks */
 
     int64_t cost_nusd;     /* settled so far */
     int64_t reserved_nusd; /* open now */
@@ -173,12 +175,12 @@ struct np_exchange {
     struct np_answer answer; /* of the attempt that was good */
     const struct np_model *answered_by;
     struct np_outcome outcome;
-    enum np_hedge hedge;    /* what became of asking a second beside the first */
-    bool emitted;           /* text of a streamed answer has reached the client */
     uint64_t first_text_ns; /* when the first did; 0: none */
-    bool done;              /* the one reply was given, or nobody is there to take it */
-    bool client_gone;
     uint64_t end_ns;
+    enum np_hedge hedge; /* what became of asking a second beside the first */
+    bool emitted;        /* text of a streamed answer has reached the client */
+    bool done;           /* the one reply was given, or nobody is there to take it */
+    bool client_gone;
 
     void *ground; /* the ground's own handle on this exchange */
     void *drive;  /* the driver's own state */

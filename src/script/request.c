@@ -245,7 +245,7 @@ void np_req_push(lua_State *L, struct np_script *s)
     h->owner.alive = x;
     h->owner.json = x->request.metadata.p ? &x->request.metadata : &none;
     h->accept_ns = x->accept_ns;
-    memcpy(s->req_id, x->id, sizeof s->req_id);
+    (void)snprintf(s->req_id, sizeof s->req_id, "%s", x->id);
     lua_rawgeti(L, LUA_REGISTRYINDEX, s->req_meta);
     lua_setmetatable(L, -2);
     lua_pushvalue(L, -1);

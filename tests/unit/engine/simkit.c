@@ -179,6 +179,7 @@ static void on_closed(void *ctx, const struct np_exchange *x)
               x->outcome.refused ? x->outcome.refusal.message : x->outcome.text);
     copy_span(o->param, sizeof o->param, x->outcome.refusal.param);
     copy_span(o->model, sizeof o->model, np_span_of(x->answered_by ? x->answered_by->name : ""));
+    o->arena_bytes = np_arena_used(x->arena);
     for (size_t i = 0; i < x->request.n_context; i++)
         o->n_context_kept += x->request.context[i].kept;
     copy_attempts(o, x);

@@ -48,6 +48,7 @@ struct kit_outcome {
     } attempt[NP_MAX_ATTEMPTS];
     enum np_skip skipped[NP_MAX_SKIPS];
     uint64_t took_ns, upstream_ns, first_text_ns;
+    size_t arena_bytes; /* in which it lay */
 };
 
 struct kit {

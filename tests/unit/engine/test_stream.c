@@ -4,6 +4,7 @@
 #include "support/fail_alloc.h"
 
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static const char *const hello = "{\"prompt\":\"hello there\",\"stream\":true}";
@@ -68,6 +69,18 @@ START_TEST(a_whole_stream_is_an_answer_with_its_usage)
     ck_assert_uint_eq(o->attempt[0].first_ms, 300);
     ck_assert_uint_eq(o->first_text_ns, 300 * NP_NS_PER_MS);
     ck_assert_uint_eq(o->took_ns, 700 * NP_NS_PER_MS);
+}
+END_TEST
+
+/* There may be thousands. The arena's first chunk holds 3,500 bytes; the rest is of the end. */
+START_TEST(a_stream_needs_little_memory)
+{
+    kit_step(&kit, "big", streamed(ROLE SAY("Hel") SAY("lo") STOP USAGE DONE, 200, 700));
+    kit_start(&kit);
+    const struct kit_outcome *o = kit_ask(&kit, hello);
+    ck_assert_uint_eq(o->status, 200);
+    printf("a streamed exchange: %zu bytes in its arena\n", o->arena_bytes);
+    ck_assert_uint_le(o->arena_bytes, 3500);
 }
 END_TEST
 
@@ -308,6 +321,7 @@ int main(void)
     TCase *t = tcase_create("streams");
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_whole_stream_is_an_answer_with_its_usage);
+    tcase_add_test(t, a_stream_needs_little_memory);
     tcase_add_test(t, anthropics_counts_are_added_up_over_the_stream);
     tcase_add_test(t, without_a_first_text_in_time_the_next_answers);
     tcase_add_test(t, a_stream_that_flows_has_time_to_the_deadline);

@@ -51,7 +51,8 @@ static void books_open(void)
                                   .n_tenants = 2,
                                   .anonymous = &tenants[2],
                                   .budgets = budgets};
-    x = (struct np_exchange){.catalog = &catalog, .endpoint = &endpoints[0], .tenant = &tenants[0]};
+    x = (struct np_exchange){
+        .id = "", .catalog = &catalog, .endpoint = &endpoints[0], .tenant = &tenants[0]};
     l = np_ledger_new();
     ck_assert_ptr_nonnull(l);
 }

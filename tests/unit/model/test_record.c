@@ -44,7 +44,7 @@ static void setup(void)
     x = np_exchange_new(1 << 20);
     ck_assert(x && np_exchange_plan(x, 2));
     np_buf_init(&b, 1 << 16);
-    snprintf(x->id, sizeof x->id, "req_01jd");
+    x->id = "req_01jd";
     x->at_wall_ms = INT64_C(1795540844123);
     x->accept_ns = 1000 * MS;
     x->end_ns = 1911 * MS + 900000;
@@ -252,7 +252,7 @@ START_TEST(what_never_happened_is_left_out)
 {
     struct np_exchange *y = np_exchange_new(1 << 16);
     ck_assert_ptr_nonnull(y);
-    snprintf(y->id, sizeof y->id, "req_2");
+    y->id = "req_2";
     y->outcome.refused = true;
     y->outcome.refusal.type = NP_REFUSAL_unauthorized;
     np_record_decision(&b, y, false);

@@ -59,7 +59,8 @@ static inline struct np_exchange *kit_exchange(struct kit *k, const char *body, 
 {
     struct np_exchange *x = np_exchange_new((size_t)8 << 20);
     ck_assert_ptr_nonnull(x);
-    snprintf(x->id, sizeof x->id, "%s", id);
+    x->id = np_arena_strdup(x->arena, id);
+    ck_assert_ptr_nonnull(x->id);
     x->accept_ns = k->now_ns;
     x->deadline_ns = k->now_ns + 10 * NP_NS_PER_S;
     x->endpoint = &k->endpoint;
