@@ -456,9 +456,9 @@ STREAMS = {
             same(SSE + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(TOLD + REST + DONE)),
             "bad_reply", "presumed"),
         "a stream of another type": (
-            same(STREAM.replace(b"event-stream", b"event-streams") + WHOLE + END), "bad_reply", "presumed"),
+            same(STREAM.replace(b"event-stream", b"event-streams") + WHOLE + END, "keep"), "bad_reply", "presumed"),
         "a stream without a type": (
-            same(b"HTTP/1.1 200 OK\r\n" + TE + WHOLE + END), "bad_reply", "presumed"),
+            same(b"HTTP/1.1 200 OK\r\n" + TE + WHOLE + END, "keep"), "bad_reply", "presumed"),
         "a stream to the end of its connection": (same(SSE + b"\r\n" + TOLD + REST + USAGE), "ok", "exact"),
         "a stream to the end of its connection, closed after a text": (
             same(SSE + b"\r\n" + TOLD), "cut", "estimated"),
