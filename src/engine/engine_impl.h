@@ -53,6 +53,7 @@ struct neap_engine {
     struct np_keeper *keeper;
     struct np_admin *admin;
     struct np_writer *writer;
+    _Atomic uint64_t records_lost; /* reached the writer and no file */
     struct np_monitor *monitor;
     struct np_otel *otel; /* NULL: nothing is asked for */
     struct np_series *series;
@@ -149,8 +150,6 @@ struct np_writer *np_writer_new(struct neap_engine *e, const char *decisions, ch
 enum np_err np_writer_start(struct np_writer *w) NP_MUST_CHECK;
 /* The newest records; lives as long as the writer. */
 struct np_recent *np_writer_recent(struct np_writer *w);
-/* Records and log lines that reached the writer and no file. Any thread. */
-uint64_t np_writer_lost(struct np_writer *w);
 /* Returns when what the workers told before is in the log, the file and the memory, at the latest after
  * 100 ms. For threads that may wait a moment: not a worker's. */
 void np_writer_gather(struct np_writer *w);

@@ -3,6 +3,7 @@
 #include "engine/quota.h"
 
 #include "base/json.h"
+#include "base/log.h"
 #include "engine/monitor.h"
 #include "engine/objectives.h"
 #include "engine/otel.h"
@@ -128,7 +129,7 @@ static void process_metrics(struct neap_engine *e, const char *version, struct n
     uint64_t dropped = 0;
     for (size_t i = 0; i < e->n_workers; i++)
         dropped += np_ring_dropped(np_worker_ring(e->workers[i]));
-    dropped += np_writer_lost(e->writer);
+    dropped += atomic_load(&e->records_lost) + np_log_lost();
     np_prom_head(out, "neap_log_dropped_total", "counter",
                  "Log lines and decision records lost: the disk was too slow, or full");
     np_prom_i64(out, "neap_log_dropped_total", NULL, (int64_t)dropped);

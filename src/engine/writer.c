@@ -26,10 +26,9 @@ struct np_writer {
     struct np_recent *recent;
     bool keeps; /* records are added to it */
     _Atomic bool stop, reopen;
-    uint64_t dropped;      /* told so far */
-    bool failing;          /* the last write failed; told once */
-    bool torn;             /* the file ends in half a line */
-    _Atomic uint64_t lost; /* records that could not be written */
+    uint64_t dropped; /* told so far */
+    bool failing;     /* the last write failed; told once */
+    bool torn;        /* the file ends in half a line */
     uint64_t lost_told;
     pthread_mutex_t lock; /* of the two numbers; held by nobody who reads or writes */
     pthread_cond_t asked_for, gathered;
@@ -89,7 +88,7 @@ static uint64_t lines_in(struct np_span s)
 /* The writing of records has failed (told once), or goes on again. */
 static void note_failing(struct np_writer *w, bool failing)
 {
-    uint64_t lost = atomic_load(&w->lost);
+    uint64_t lost = atomic_load(&w->engine->records_lost);
     if (failing && !w->failing)
         np_log(NP_LOG_ERROR, "decision records are lost", NP_KVS("file", w->path),
                NP_KVS("error", strerror(errno)));
@@ -128,7 +127,7 @@ static void flush_decisions(struct np_writer *w)
     good = good && write_decisions(w, &rest);
     if (!good) {
         w->torn = w->torn || (rest.p != all.p && rest.p[-1] != '\n');
-        (void)atomic_fetch_add(&w->lost, lines_in(rest));
+        (void)atomic_fetch_add(&w->engine->records_lost, lines_in(rest));
     }
     note_failing(w, !good);
     np_buf_reset(&w->decisions);
@@ -274,11 +273,6 @@ enum np_err np_writer_start(struct np_writer *w)
 struct np_recent *np_writer_recent(struct np_writer *w)
 {
     return w->recent;
-}
-
-uint64_t np_writer_lost(struct np_writer *w)
-{
-    return atomic_load(&w->lost) + np_log_lost();
 }
 
 void np_writer_reopen(struct np_writer *w)

@@ -181,7 +181,7 @@ class Check(unittest.TestCase):
 
     def test_a_byte_order_mark_is_no_part_of_the_code(self):
         self.set.files["route.lua"] = '\ufeffreturn function(req) return { req.promt } end\n'
-        self.assertEqual(self.lines(), (1, ['route.lua:1:35: N304 req has no field "promt"']))
+        self.assertEqual(self.lines(), (1, ['route.lua:1:35: N304 req has no field "promt"; did you mean prompt_tokens?']))
 
     def test_models_that_route_returns_are_held_against_the_set_where_no_request_leads(self):
         self.set.files["route.lua"] = (
