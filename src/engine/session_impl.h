@@ -192,6 +192,9 @@ struct np_test_counts;
  * appended to failure, which may be NULL. False without memory. */
 bool np_session_prove(struct np_policyset *set, const char *filter, struct np_test_counts *counts,
                       struct np_buf *failure) NP_MUST_CHECK;
+/* Where the test of that name stands in the file; *line 0: nowhere. False without memory. */
+bool np_session_find_test(struct np_policyset *set, const char *file, const char *name,
+                          unsigned *line) NP_MUST_CHECK;
 
 /* --- session_tell.c, session_edit.c, session_step.c, session_run.c ---------------------------------- */
 

@@ -13,6 +13,8 @@ struct proving {
     struct np_policyset *set;
     struct np_play *play; /* of the test that runs; NULL until it plays */
     struct np_buf *failure;
+    const char *file, *name; /* a test that is looked for; NULL: none */
+    unsigned line;           /* where it is; 0: not found */
 };
 
 static void fresh(void *ctx)
@@ -38,6 +40,8 @@ static enum np_err play(void *ctx, struct np_span given, struct np_buf *out, str
 static void done(void *ctx, const struct np_test_result *r)
 {
     struct proving *p = ctx;
+    if (p->name && strcmp(r->file, p->file) == 0 && strcmp(r->name, p->name) == 0)
+        p->line = r->line;
     if (r->passed || !p->failure)
         return;
     np_buf_reset(p->failure);
@@ -45,14 +49,29 @@ static void done(void *ctx, const struct np_test_result *r)
                   r->message.p ? r->message.p : "");
 }
 
+static bool prove(struct proving *p, const char *filter, struct np_test_counts *counts)
+{
+    const struct np_test_ground ground = {.fresh = fresh, .play = play, .ctx = p};
+    const struct np_test_order order = {
+        .ground = &ground, .filter = filter, .done = done, .ctx = p};
+    enum np_err err = np_tests_run(p->set, &order, counts);
+    fresh(p);
+    return !err;
+}
+
 bool np_session_prove(struct np_policyset *set, const char *filter, struct np_test_counts *counts,
                       struct np_buf *failure)
 {
-    struct proving p = {set, NULL, failure};
-    const struct np_test_ground ground = {.fresh = fresh, .play = play, .ctx = &p};
-    const struct np_test_order order = {
-        .ground = &ground, .filter = filter, .done = done, .ctx = &p};
-    enum np_err err = np_tests_run(set, &order, counts);
-    fresh(&p);
-    return !err;
+    struct proving p = {.set = set, .failure = failure};
+    return prove(&p, filter, counts);
+}
+
+bool np_session_find_test(struct np_policyset *set, const char *file, const char *name,
+                          unsigned *line)
+{
+    struct np_test_counts counts = {0};
+    struct proving p = {.set = set, .file = file, .name = name};
+    bool ok = prove(&p, name, &counts);
+    *line = p.line;
+    return ok;
 }

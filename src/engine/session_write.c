@@ -187,6 +187,64 @@ static struct np_policyset *prove(struct neap_session *s, const char *name, stru
     return NULL;
 }
 
+/* Whether the file has the test as it would be written. */
+static bool has_text(struct neap_session *s, const char *path, struct np_span name)
+{
+    struct np_buf b, source;
+    char piece[4096];
+    bool has = false;
+    np_buf_init(&b, NP_SESSION_TEXT_BYTES);
+    np_buf_init(&source, NP_SESSION_TEXT_BYTES);
+    FILE *f = fopen(path, "r");
+    for (size_t n; f && (n = fread(piece, 1, sizeof piece, f)) > 0;)
+        np_buf_put(&source, piece, n);
+    if (f)
+        (void)fclose(f);
+    for (int all = 0; source.n > 0 && all < 2 && !has; all++) {
+        put_test(s, name, all == 1, &b);
+        has = memmem(source.p, source.n, b.p, b.n) != NULL;
+    }
+    np_buf_free(&b);
+    np_buf_free(&source);
+    return has;
+}
+
+/* What is to be done about a name. */
+enum place { FREE, DONE, REFUSED };
+
+/* A second test of a name would break its file. The very same one, as when a saved session runs again,
+ * is left alone. */
+static enum place look_for(struct neap_session *s, const char *file, struct np_span name)
+{
+    struct np_buf text;
+    enum place place = REFUSED;
+    unsigned line = 0;
+    char path[4096], *title = np_session_copy(name);
+    (void)snprintf(path, sizeof path, "%s/%s", s->o.dir, file);
+    np_buf_init(&text, NP_SESSION_TEXT_BYTES);
+    struct np_policyset *set = np_session_load_set(s, s->o.dir, &text);
+    if (!set)
+        (void)np_session_fail(s, "%.*s%s does not load", (int)text.n, text.n ? text.p : "",
+                              s->o.dir);
+    else if (!np_session_find_test(set, file, title, &line))
+        (void)np_session_fail(s, "no memory to look for tests");
+    else if (line == 0)
+        place = FREE;
+    else if (has_text(s, path, name))
+        place = DONE;
+    else
+        (void)np_session_fail(s,
+                              "%s:%u has a test \"%s\" already, which is another one; nothing was "
+                              "written: give this one another name",
+                              file, line, title);
+    if (place == DONE)
+        np_session_say(s, "%s:%u has this very test already\n", file, line);
+    np_policyset_drop(set);
+    np_buf_free(&text);
+    free(title);
+    return place;
+}
+
 /* Writes the test, the shorter one first: what ran before may not matter to it. */
 static bool write_test(struct neap_session *s, const char *file, struct np_span name)
 {
@@ -217,11 +275,11 @@ static bool write_test(struct neap_session *s, const char *file, struct np_span 
     return ok;
 }
 
-/* A name that stands in a Lua text as it is. */
+/* A name that stands in a Lua text as it is, and is a pattern of itself. */
 static bool is_good_name(struct np_span name)
 {
     for (size_t i = 0; i < name.n; i++) {
-        if (name.p[i] == '"' || name.p[i] == '\\' || (unsigned char)name.p[i] < 0x20)
+        if (strchr("\"\\[", name.p[i]) || (unsigned char)name.p[i] < 0x20)
             return false;
     }
     return name.n > 0 && name.n < 200;
@@ -245,5 +303,6 @@ bool np_session_test(struct neap_session *s, struct np_span args)
     if (hook.n > 0)
         (void)snprintf(s->focus, sizeof s->focus, "%.*s", (int)hook.n, hook.p);
     (void)snprintf(file, sizeof file, "%s_test.lua", s->focus);
-    return write_test(s, file, name);
+    enum place place = look_for(s, file, name);
+    return place == FREE ? write_test(s, file, name) : place == DONE;
 }

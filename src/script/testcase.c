@@ -78,9 +78,10 @@ static void rewrite(lua_State *L, struct np_test_host *h)
     splice(&h->given, h->recorded->source, json);
     if (np_buf_failed(&h->given))
         luaL_error(L, "%s", np_err_text(NP_E_NOMEM));
-    if (!ground->rewrite(ground->ctx, h->recorded->name, np_buf_view(&h->given), &h->message))
-        luaL_error(L, "%s can't be written: %.*s", h->recorded->name, (int)h->message.n,
-                   h->message.n ? h->message.p : "");
+    if (!ground->rewrite(ground->ctx, h->recorded->name, np_buf_view(&h->given), &h->message)) {
+        lua_pushlstring(L, h->message.n ? h->message.p : "", h->message.n);
+        luaL_error(L, "%s can't be written: %s", h->recorded->name, lua_tostring(L, -1));
+    }
     lua_getfield(L, -2, "changes");
     size_t n;
     const char *text = lua_tolstring(L, -1, &n);

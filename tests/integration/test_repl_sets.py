@@ -143,6 +143,19 @@ class Sets(ReplCase):
         )
         self.assertEqual(done.returncode, 0, done.stdout)
 
+    def test_a_second_test_of_a_name_is_refused_before_anything_is_written(self):
+        before = self.read("policies/route_test.lua")
+        err = self.bad('.load {prompt = "hi"}', ".run", '.test "premium_answers_first" route')
+        self.assertRegex(err, r'route_test\.lua:\d+ has a test "premium_answers_first" already')
+        self.assertEqual(self.read("policies/route_test.lua"), before)
+
+    def test_a_saved_session_that_wrote_a_test_runs_again_and_writes_nothing(self):
+        self.good('.load {prompt = "hi"}', ".run", '.test "hi_is_answered" route', f".save {self.home}/saved")
+        before = self.read("policies/route_test.lua")
+        self.assertEqual(before.count("hi_is_answered"), 1)
+        self.assertRegex(self.good(text=self.read("saved")), r"route_test\.lua:\d+ has this very test already\n$")
+        self.assertEqual(self.read("policies/route_test.lua"), before)
+
     def test_earlier_runs_stand_in_a_test_where_they_matter(self):
         fails = [".mock gpt-4.1 500"] + [".run"] * 3 + [".mock gpt-4.1 off", ".run"]
         out = self.good(*fails, '.test "a_model_that_failed_often_is_left_alone" route')

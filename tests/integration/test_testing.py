@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -317,6 +318,17 @@ end
         self.assertEqual(new["expect"]["dropped"], [])
         self.assertEqual(self.run_tests(), "3 passed, 0 failed\n")
         self.assertEqual(self.run_tests("--update"), "3 passed, 0 failed\n")
+
+    def test_a_case_that_cannot_be_written_is_said_with_the_reason(self):
+        def no_files():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))
+
+        self.put("a_test.lua", 'recorded("cases/*.json")\n')
+        self.put("cases/a.json", '{ "request": { "prompt": "hi" } }')
+        status, out, err = procs.run("test", self.set.path, "--update", preexec_fn=no_files)
+        self.assertEqual((status, err), (1, ""), out)
+        self.assertRegex(out, r"cases/a\.json can't be written: \S+/cases/a\.json: File too large")
 
     def test_cases_that_are_none_are_said_to_be(self):
         self.put("a_test.lua", 'recorded("cases/*.json")\n')
