@@ -42,10 +42,27 @@ local function escape(c)
   return escapes[c] or format("\\x%02x", c:byte())
 end
 
+local function hex(s)
+  return (gsub(s, ".", function(c) return format("\\x%02x", c:byte()) end))
+end
+
+-- What is no UTF-8 and the controls beyond ASCII as bytes, too: a terminal would obey those.
+local function harmless(s)
+  local pieces, from = {}, 1
+  while from <= #s do
+    local whole, wrong = utf8.len(s, from)
+    if whole then wrong = #s + 1 end
+    pieces[#pieces + 1] = gsub(s:sub(from, wrong - 1), "\xc2[\x80-\x9f]", hex)
+    pieces[#pieces + 1] = hex(s:sub(wrong, wrong))
+    from = wrong + 1
+  end
+  return table.concat(pieces)
+end
+
 local function quote(s, whole)
   local cut = not whole and #s > TEXT
   if cut then s = s:sub(1, (utf8.offset(s, 0, TEXT + 1) or TEXT + 1) - 1) end
-  return '"' .. gsub(s, '[%c"\\]', escape) .. '"' .. (cut and "…" or "")
+  return '"' .. harmless(gsub(s, '[%c"\\]', escape)) .. '"' .. (cut and "…" or "")
 end
 
 local function plain(value)
@@ -134,7 +151,10 @@ end
 function M.short(value)
   local text = inline(value, 40, 3, {})
   if text then return text end
-  if type(value) == "string" then return quote(value:sub(1, (utf8.offset(value, 0, 36) or 36) - 1)) .. "…" end
+  if type(value) == "string" then
+    local last = math.min(36, #value + 1)
+    return quote(value:sub(1, (utf8.offset(value, 0, last) or last) - 1)) .. "…"
+  end
   return "{ … }"
 end
 

@@ -4,6 +4,7 @@
 #include "base/buf.h"
 
 #include "base/decimal.h"
+#include "base/utf8.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -91,6 +92,29 @@ enum np_err np_buf_i64(struct np_buf *b, int64_t v)
     }
     char text[NP_DECIMAL_BYTES];
     return np_buf_put(b, text, (size_t)(np_decimal_put_i64(text, v) - text));
+}
+
+static bool is_harmful(uint32_t c, const char *keep)
+{
+    if (c < 0x20)
+        return c == 0 || !strchr(keep, (int)c);
+    return (c >= 0x7f && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
+void np_buf_harmless(struct np_buf *b, struct np_span s, const char *keep)
+{
+    uint32_t c;
+    for (size_t i = 0, n; i < s.n; i += n) {
+        n = np_utf8_next(s.p + i, s.p + s.n, &c);
+        if (n > 0 && !is_harmful(c, keep)) {
+            np_buf_put(b, s.p + i, n);
+            continue;
+        }
+        n = n ? n : 1;
+        for (size_t k = 0; k < n; k++)
+            np_buf_printf(b, "\\x%02x", (unsigned)(unsigned char)s.p[i + k]);
+    }
 }
 
 void np_buf_drop(struct np_buf *b, size_t n)

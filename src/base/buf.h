@@ -65,6 +65,10 @@ static inline enum np_err np_buf_span(struct np_buf *b, struct np_span s)
     return np_buf_put(b, s.p, s.n);
 }
 
+/* Text of others for a terminal: what is no UTF-8, controls and what turns the direction of writing as
+ * \xNN, but for the controls in keep. */
+void np_buf_harmless(struct np_buf *b, struct np_span s, const char *keep);
+
 /* A decimal integer, faster than printf. */
 enum np_err np_buf_i64(struct np_buf *b, int64_t v);
 

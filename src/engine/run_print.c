@@ -11,16 +11,9 @@
 
 /* --- pieces ------------------------------------------------------------------------------------------ */
 
-/* Text of others: control bytes are escaped. */
 static void put_text(struct np_buf *b, struct np_span s)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c == 0x7f)
-            (void)np_buf_printf(b, "\\x%02x", c);
-        else
-            np_buf_char(b, s.p[i]);
-    }
+    np_buf_harmless(b, s, "");
 }
 
 /* Letters of a line so far: bytes that begin a character of UTF-8. */

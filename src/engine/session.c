@@ -33,9 +33,13 @@ void np_session_say_prose(struct neap_session *s, struct np_span text)
 
 static void hand_out(struct neap_session *s, bool problem)
 {
-    np_buf_char(&s->out, '\0');
-    if (s->out.n > 1 && !np_buf_failed(&s->out))
-        s->o.say(s->o.ctx, s->out.p, problem);
+    struct np_buf text;
+    np_buf_init(&text, 4 * NP_SESSION_TEXT_BYTES);
+    np_buf_harmless(&text, np_buf_view(&s->out), "\n\t\033"); /* styles begin with ESC */
+    np_buf_char(&text, '\0');
+    if (text.n > 1 && !np_buf_failed(&s->out) && !np_buf_failed(&text))
+        s->o.say(s->o.ctx, text.p, problem);
+    np_buf_free(&text);
     np_buf_reset(&s->out);
 }
 

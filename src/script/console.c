@@ -235,7 +235,7 @@ static void put_fault(struct np_console *c, struct np_span text, struct np_buf *
     const char *words = c->script->state.fault.text;
     if (strncmp(words, place, sizeof place - 1) == 0 && !memchr(text.p, '\n', text.n))
         words += sizeof place - 1;
-    np_buf_puts(out, words);
+    np_buf_harmless(out, np_span_of(words), "\n\t");
     np_buf_char(out, '\n');
 }
 
@@ -277,7 +277,7 @@ static bool call_on(struct np_console *c, lua_CFunction f, int idx)
 
 static void flush_printed(struct np_console *c, struct np_buf *out)
 {
-    np_buf_span(out, np_buf_view(&c->printed));
+    np_buf_harmless(out, np_buf_view(&c->printed), "\n\t");
     if (np_buf_failed(&c->printed))
         np_buf_puts(out, "(too much to show)\n");
     np_buf_reset(&c->printed);

@@ -14,6 +14,13 @@ class Repl(ReplCase):
         self.assertEqual(self.good('"a\\n", nil'), '"a\\n"\nnil\n')
         self.assertEqual(self.good("x = 1"), "")
 
+    def test_no_text_obeys_the_terminal_whatever_bytes_it_has(self):
+        self.assertEqual(self.good('"\\255é"', '{ "\\u{9b}31m" }'), '"\\xffé"\n{ "\\xc2\\x9b31m" }\n')
+        self.assertEqual(self.good('("\\255"):rep(3)', 'print("\\255\\27[m\\0\\u{9b}é")'),
+                         '"\\xff\\xff\\xff"\n\\xff\\x1b[m\\x00\\xc2\\x9bé\n')
+        self.assertIn("a\\x1b[31m\\xc2\\x9b", self.bad('error("a\\27[31m\\u{9b}")'))
+        self.assertIn("\\xc2\\x9b31m", self.good('.load {prompt = "hi", metadata = {tier = "\\u{9b}31m"}}', ".run"))
+
     def test_what_a_line_sets_is_there_for_the_next_one_locals_too(self):
         self.assertEqual(self.good("x = 2", "local y = x * 3", "x + y"), "8\n")
         self.assertEqual(self.good("function twice(n) return 2 * n end", "twice(4)"), "8\n")
