@@ -26,10 +26,12 @@ static struct np_script *script_of(lua_State *L)
     return s;
 }
 
+/* Numbers are no texts here, and texts below no numbers, though Lua would turn them into such. */
 static struct np_span span_arg(lua_State *L, int arg)
 {
     struct np_span s;
-    s.p = luaL_checklstring(L, arg, &s.n);
+    luaL_checktype(L, arg, LUA_TSTRING);
+    s.p = lua_tolstring(L, arg, &s.n);
     return s;
 }
 
@@ -280,9 +282,17 @@ static struct np_span key_arg(lua_State *L)
     return key;
 }
 
+static double number_arg(lua_State *L, int arg, double otherwise)
+{
+    if (lua_isnoneornil(L, arg))
+        return otherwise;
+    luaL_checktype(L, arg, LUA_TNUMBER);
+    return lua_tonumber(L, arg);
+}
+
 static int64_t ttl_arg(lua_State *L, int arg)
 {
-    double s = luaL_optnumber(L, arg, 0);
+    double s = number_arg(L, arg, 0);
     luaL_argcheck(L, s >= 0 && s < 1e9, arg, "a time to live in seconds is wanted");
     return s > 0 && s < 0.001 ? 1 : (int64_t)(s * 1000);
 }
@@ -365,7 +375,7 @@ static int shared_incr(lua_State *L)
 {
     struct np_script *s = script_of(L);
     struct np_span key = key_arg(L);
-    double by = luaL_optnumber(L, 2, 1), sum = by;
+    double by = number_arg(L, 2, 1), sum = by;
     int64_t ttl_ms = ttl_arg(L, 3);
     enum np_err err = NP_OK;
     luaL_argcheck(L, isfinite(by), 2, "a finite number is wanted");

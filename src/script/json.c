@@ -266,7 +266,8 @@ static int encode(lua_State *L)
 static int decode(lua_State *L)
 {
     struct np_span text;
-    text.p = luaL_checklstring(L, 1, &text.n);
+    luaL_checktype(L, 1, LUA_TSTRING);
+    text.p = lua_tolstring(L, 1, &text.n);
     size_t max = (size_t)lua_tointeger(L, lua_upvalueindex(1));
     if (text.n > max)
         return luaL_error(L, "json.decode takes at most %d bytes", (int)max);

@@ -193,8 +193,7 @@ int np_api_pick(lua_State *L)
         return luaL_error(L, "this can be called in hooks, not while a file is loaded");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    if (lua_rawlen(L, 1) == 0)
-        np_raw_check_keys(L, 1, "pick", names, 4);
+    np_raw_check_options(L, 1, "pick", names, 4);
     size_t n = read_models(L, s->x->catalog, choices);
     read_weights(L, choices, n);
     struct np_span by = np_raw_string(L, 1, "pick", "by", 16);

@@ -40,12 +40,15 @@ const char *np_raw_name(struct np_span name, const char *const *known, size_t n,
     return out;
 }
 
-void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *const *names, size_t n)
+static void check_keys(lua_State *L, int idx, const char *where, const char *const *names, size_t n,
+                       bool listed)
 {
     idx = lua_absindex(L, idx);
     lua_pushnil(L);
     while (lua_next(L, idx)) {
         lua_pop(L, 1);
+        if (listed && lua_isinteger(L, -1))
+            continue;
         if (lua_type(L, -1) != LUA_TSTRING)
             np_state_type_error(L, "%s has a key that is a %s", where, luaL_typename(L, -1));
         const char *name = lua_tostring(L, -1);
@@ -55,6 +58,17 @@ void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *con
         np_state_type_error(L, "%s has an unknown key %s", where,
                             np_raw_name(np_span_of(name), names, n, text));
     }
+}
+
+void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *const *names, size_t n)
+{
+    check_keys(L, idx, where, names, n, false);
+}
+
+void np_raw_check_options(lua_State *L, int idx, const char *where, const char *const *names,
+                          size_t n)
+{
+    check_keys(L, idx, where, names, n, true);
 }
 
 /* Pushes the raw field and returns its type. */

@@ -19,6 +19,9 @@ const char *np_raw_name(struct np_span name, const char *const *known, size_t n,
 /* Refuses keys of the table at idx that are none of the names. where: "messages[2]". */
 void np_raw_check_keys(lua_State *L, int idx, const char *where, const char *const *names,
                        size_t n);
+/* The same for what has a list beside its keys. */
+void np_raw_check_options(lua_State *L, int idx, const char *where, const char *const *names,
+                          size_t n);
 /* Pushes the field of the table at idx, which must be of this Lua type; nil only if optional. */
 void np_raw_push(lua_State *L, int idx, const char *where, const char *name, int type,
                  bool optional);

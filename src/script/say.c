@@ -82,7 +82,8 @@ int np_api_log(lua_State *L)
         return luaL_error(L, "this can be called in hooks, not while a file is loaded");
     struct np_kv kv[FIELDS + 3];
     char message[MESSAGE_BYTES];
-    snprintf(message, sizeof message, "%s", luaL_checkstring(L, 1));
+    luaL_checktype(L, 1, LUA_TSTRING);
+    snprintf(message, sizeof message, "%s", lua_tostring(L, 1));
     lua_settop(L, 2);
     size_t n = read_fields(L, kv);
     lua_Debug ar;

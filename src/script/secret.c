@@ -24,7 +24,8 @@ static int to_text(lua_State *L)
 static int make_handle(lua_State *L, const char *kind)
 {
     size_t n;
-    const char *name = luaL_checklstring(L, 1, &n);
+    luaL_checktype(L, 1, LUA_TSTRING);
+    const char *name = lua_tolstring(L, 1, &n);
     bool printable = n > 0 && n <= NAME_MAX_BYTES;
     for (size_t i = 0; printable && i < n; i++)
         printable = (unsigned char)name[i] >= 0x20 && (unsigned char)name[i] != 0x7f;

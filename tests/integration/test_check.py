@@ -48,6 +48,12 @@ class Check(unittest.TestCase):
         self.assertEqual(status, 0, out)
         self.assertRegex(out, r": version [0-9a-f]{12}, no errors\n$")
 
+    def test_the_name_of_a_secret_is_a_text_and_no_number(self):
+        self.set.provider("p", api_key=policies.Lua("env(5)"))
+        status, lines = self.lines()
+        self.assertEqual(status, 1)
+        self.assertIn("string expected, got number", lines[0])
+
     def test_all_problems_are_told_at_once_and_in_order(self):
         self.set.files["route.lua"] = ROUTE
         self.set.files["retry.lua"] = "return function(req, attempt\n"
