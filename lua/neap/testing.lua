@@ -102,18 +102,51 @@ local function show_lines(value)
   return cut
 end
 
--- The path to the first part in which two values differ and what is there; nothing when they are equal.
-local function differ(got, wanted, path, depth)
-  if type(got) ~= "table" or type(wanted) ~= "table" or depth == 0 then
-    if rawequal(got, wanted) or (got ~= got and wanted ~= wanted) then return nil end
-    return path, got, wanted
+local function is_same(got, wanted)
+  return rawequal(got, wanted) or (got ~= got and wanted ~= wanted)
+end
+
+-- The way from the top to a pair, cut at its beginning where it is long.
+local function path_of(pair)
+  local names = {}
+  while pair.above do
+    table.insert(names, show_key(pair.key))
+    pair = pair.above
   end
-  if rawequal(got, wanted) then return nil end
-  for _, key in ipairs(sorted_keys(got, wanted)) do
-    local name = show_key(key)
-    local below = path .. (name:sub(1, 1) == "[" and name or "." .. name)
-    local where, g, w = differ(rawget(got, key), rawget(wanted, key), below, depth - 1)
-    if where then return where, g, w end
+  local words, bytes = {}, 0
+  for i, name in ipairs(names) do
+    words[i] = name:sub(1, 1) == "[" and name or "." .. name
+    bytes = bytes + #words[i]
+    if bytes > TEXT then
+      words[i] = "…"
+      break
+    end
+  end
+  for i = 1, #words // 2 do words[i], words[#words + 1 - i] = words[#words + 1 - i], words[i] end
+  return table.concat(words)
+end
+
+-- The path to the first part in which two values differ and what is there; nothing when they are equal. Pairs of
+-- tables that were met before are as equal as the rest is: tables may contain themselves, at any depth.
+local function differ(got, wanted)
+  local pairs_left, met = { { got = got, wanted = wanted } }, {}
+  while #pairs_left > 0 do
+    local pair = table.remove(pairs_left)
+    local g, w = pair.got, pair.wanted
+    if type(g) ~= "table" or type(w) ~= "table" then
+      if not is_same(g, w) then return path_of(pair), g, w end
+    elseif not rawequal(g, w) and not (met[g] and met[g][w]) then
+      met[g] = met[g] or {}
+      met[g][w] = true
+      local keys = sorted_keys(g, w)
+      for i = #keys, 1, -1 do
+        local key = keys[i]
+        local below_g, below_w = rawget(g, key), rawget(w, key)
+        if type(below_g) == "table" or not is_same(below_g, below_w) then
+          table.insert(pairs_left, { got = below_g, wanted = below_w, key = key, above = pair })
+        end
+      end
+    end
   end
   return nil
 end
@@ -126,7 +159,7 @@ end
 
 -- nil when the two are equal, else the text that says how they are not.
 function M.compare(got, wanted)
-  local path, g, w = differ(got, wanted, "", DEPTH)
+  local path, g, w = differ(got, wanted)
   if not path then return nil end
   local lines = {}
   labelled(lines, "got", show_lines(got))
@@ -233,7 +266,7 @@ local function changes(lines, was, now, path)
       local name = show_key(key)
       changes(lines, rawget(was, key), rawget(now, key), path .. (name:sub(1, 1) == "[" and name or "." .. name))
     end
-  elseif differ(was, now, "", DEPTH) then
+  elseif differ(was, now) then
     lines[#lines + 1] = format("%s: was %s, is %s", path, show_lines(was)[1], show_lines(now)[1])
   end
 end
@@ -241,7 +274,7 @@ end
 -- nil when the run is as the case expects it; else what is said of it, what changed, and the new JSON.
 function M.judge(run, expect)
   local got = part(run, expect or RECORDED)
-  if expect and not differ(got, expect, "", DEPTH) then return nil end
+  if expect and not differ(got, expect) then return nil end
   local lines = {}
   changes(lines, expect or {}, got, "expect")
   return {

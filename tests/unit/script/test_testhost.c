@@ -10,7 +10,7 @@
 struct told {
     bool passed;
     unsigned line, at_line;
-    char name[128], file[64], at_file[64], source[256], message[1024], run[256];
+    char name[128], file[64], at_file[64], source[256], message[4096], run[256];
 };
 
 struct host {
@@ -122,6 +122,9 @@ static const struct {
      "got       {}\nexpected  { a = 1 }\ndiffers   at .a: got nil, expected 1"},
     {"expect({a = 1}, {})",
      "got       { a = 1 }\nexpected  {}\ndiffers   at .a: got 1, expected nil"},
+    {"local c, d = {}, {} c.x, d.x, c.y, d.y = c, d, 1, 2 expect(c, d)",
+     "got       { x = { itself }, y = 1 }\nexpected  { x = { itself }, y = 2 }\n"
+     "differs   at .y: got 1, expected 2"},
     {"local c = {} c[1] = c expect(c, 1)", "got       { { itself } }\nexpected  1"},
     {"expect(setmetatable({}, {__eq = function() return true end}), {1})",
      "got       {}\nexpected  { 1 }\ndiffers   at [1]: got nil, expected 1"},
@@ -138,6 +141,18 @@ static const struct {
     {"play{request = {1, a = 2}}", "play: JSON can't hold a list that also has names or holes"},
     {"now_ms()", "this can be called in hooks, not while a file is loaded"},
 };
+
+START_TEST(a_difference_is_found_at_any_depth)
+{
+    struct host h;
+    const struct told *t =
+        run(&h, "test('t', function() local a, b = {1}, {2}\n"
+                "for _ = 1, 300 do a, b = {x = a}, {x = b} end expect(a, b) end)");
+    ck_assert_ptr_nonnull(strstr(t->message, "differs   at …"));
+    ck_assert_ptr_nonnull(strstr(t->message, ".x.x.x[1]: got 1, expected 2"));
+    close_host(&h);
+}
+END_TEST
 
 START_TEST(a_failure_says_where_and_what)
 {
@@ -165,6 +180,8 @@ START_TEST(equal_is_equal_by_content)
                 "expect({a = {1, 2, {}}, [2] = 'x'}, {[2] = 'x', a = {1, 2, {}}})\n"
                 "expect(json.null, json.null)\n"
                 "local f = function() end expect({f}, {f})\n"
+                "local a, b = {}, {} for _ = 1, 300 do a, b = {a, 1}, {b, 1} end expect(a, b)\n"
+                "local c, d = {}, {x = {}} c.x = c d.x.x = d expect(c, d)\n"
                 "end)");
     ck_assert_msg(t->passed, "%u: %s", t->at_line, t->message);
     close_host(&h);
@@ -343,6 +360,7 @@ int main(void)
     Suite *suite = suite_create("testhost");
     TCase *tc = tcase_create("testhost");
     tcase_add_test(tc, tests_are_run_in_the_order_in_which_they_stand);
+    tcase_add_test(tc, a_difference_is_found_at_any_depth);
     tcase_add_loop_test(tc, a_failure_says_where_and_what, 0, sizeof failures / sizeof *failures);
     tcase_add_test(tc, equal_is_equal_by_content);
     tcase_add_test(tc, long_values_are_shown_in_lines_sorted_and_cut);
