@@ -36,7 +36,7 @@ struct diff {
     struct pool *pools;
     size_t n_pools;
     struct side old, new;
-    size_t done, same, left_out, made_up;
+    size_t done, same, left_out, made_up, undecided;
     int64_t before_ms; /* wall time of the request before; -1: none */
 };
 
@@ -127,13 +127,11 @@ static int64_t gap_ms(struct diff *d, struct np_span record)
     return now - before < MOST_GAP_MS ? now - before : MOST_GAP_MS;
 }
 
-static char *given_of(struct diff *d, struct np_span record, size_t number)
+static char *given_of(struct diff *d, struct np_span record, size_t number, bool *whole)
 {
-    bool whole;
-    char *request = np_session_record_request(record, &whole);
+    char *request = np_session_record_request(record, whole);
     if (!request)
         return NULL;
-    d->made_up += !whole;
     struct np_buf b;
     struct np_json_w w;
     np_buf_init(&b, NP_SESSION_TEXT_BYTES);
@@ -186,12 +184,18 @@ static void keep(struct diff *d, struct np_span record)
 
 static void compare_one(struct diff *d, struct np_span record, size_t number)
 {
-    char *given = given_of(d, record, number);
+    bool whole = true;
+    if (!np_session_record_was_decided(record)) {
+        d->undecided++;
+        return;
+    }
+    char *given = given_of(d, record, number, &whole);
     if (!given || !play_one(&d->old, given, d->done) || !play_one(&d->new, given, d->done)) {
         d->left_out++;
     } else {
         bool same = np_session_is_same(np_buf_view(&d->old.run), np_buf_view(&d->new.run));
         d->same += same;
+        d->made_up += !whole;
         if (!same)
             keep(d, record);
         d->done++;
@@ -235,6 +239,11 @@ static void report(struct diff *d)
             "%zu of them were recorded without their text: prompts of the same size stood for "
             "them, without metadata (neap serve --record-bodies keeps both)\n",
             d->made_up);
+    if (d->undecided > 0)
+        np_session_say(s,
+                       "%zu were left out: they were refused before a hook was asked, as where "
+                       "there is no such endpoint\n",
+                       d->undecided);
     if (d->left_out > 0)
         np_session_say(s,
                        "%zu were left out: their tenant or endpoint is in no set, or they are not "

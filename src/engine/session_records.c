@@ -218,6 +218,18 @@ char *np_session_attempt_answer(struct np_span record, struct np_span attempt)
     return text;
 }
 
+bool np_session_record_was_decided(struct np_span record)
+{
+    static const char *const signs[] = {"hooks", "estimate"};
+    struct np_span value, attempts = np_session_record_attempts(record);
+    for (size_t i = 0; i < 2; i++) {
+        if (np_json_get(record, signs[i], &value))
+            return true;
+    }
+    struct np_json_walk k = np_json_walk(attempts);
+    return np_json_item(&k, &value);
+}
+
 struct np_span np_session_record_attempts(struct np_span record)
 {
     struct np_span attempts;

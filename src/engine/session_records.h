@@ -21,6 +21,8 @@ struct np_span np_session_record_id(struct np_span record);
 /* Its request as play takes it, malloc'ed. *whole: its body was recorded; else a prompt of the same size
  * is made up. NULL: too long. */
 char *np_session_record_request(struct np_span record, bool *whole);
+/* Whether it came as far as to a hook or a plan; else it was refused at the door. */
+bool np_session_record_was_decided(struct np_span record);
 /* The list of its attempts; "[]" without. */
 struct np_span np_session_record_attempts(struct np_span record);
 struct np_span np_session_attempt_model(struct np_span attempt);

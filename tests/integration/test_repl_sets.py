@@ -196,6 +196,15 @@ class Sets(ReplCase):
         out = self.good(f".diff {self.policies} {path}")
         self.assertIn("5 requests: 5 same, 0 differ", out)
 
+    def test_what_never_reached_a_hook_is_left_out_of_a_comparison_and_told(self):
+        refused = {"requestId": "req_404", "at": "2026-11-24T18:00:05.000Z", "attempts": [], "outcome": "not_found"}
+        elsewhere = record(7, endpoint="/api/gone")
+        out = self.good(f".diff {self.policies} {self.records(record(1), refused, refused, elsewhere)}")
+        self.assertIn("1 requests: 1 same, 0 differ", out)
+        self.assertIn("1 of them were recorded without their text", out)
+        self.assertIn("2 were left out: they were refused before a hook was asked", out)
+        self.assertIn("1 were left out: their tenant or endpoint is in no set", out)
+
     def test_what_diff_lacks_is_told(self):
         path = self.records(record(1))
         self.assertIn("which decision records", self.bad(f".diff {self.policies}"))
