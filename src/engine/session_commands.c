@@ -51,7 +51,8 @@ const struct np_session_command np_session_commands[] = {
      ".save session.neap"},
     {"more", np_session_more, false, ".more", "shows the rest of what was cut", ".more"},
     {"help", np_session_help, false, ".help [COMMAND]", "says what there is", ".help load"},
-    {"quit", np_session_quit, false, ".quit", "leaves, as Ctrl-D does", ".quit"},
+    {"quit", np_session_quit, false, ".quit", "leaves, as .exit and Ctrl-D do", ".quit"},
+    {"exit", np_session_quit, false, ".exit", "the same as .quit", ".exit"},
 };
 
 const size_t np_session_n_commands = sizeof np_session_commands / sizeof *np_session_commands;

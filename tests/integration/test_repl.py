@@ -146,6 +146,11 @@ class Repl(ReplCase):
     def test_a_mistyped_command_is_told_with_a_guess(self):
         self.assertIn("did you mean .load", self.bad(".laod x"))
 
+    def test_quit_and_exit_end_a_session(self):
+        for word in (".quit", ".exit"):
+            self.assertEqual(self.good("1", word, "2"), "1\n")
+            self.assertEqual(self.good(text=f"1\n{word}\n2\n"), "1\n")
+
     def test_help_lists_the_commands_and_says_more_of_each(self):
         listed = self.good(".help")
         self.assertIn(".load", listed)
