@@ -152,6 +152,28 @@ START_TEST(without_memory_a_write_leaves_the_buffer_as_it_was)
 }
 END_TEST
 
+static const char *const harmless[][2] = {
+    {"a \xc3\xa9 \xf0\x9f\x99\x82", "a \xc3\xa9 \xf0\x9f\x99\x82"},
+    {"a\nb\tc\rd\x1b[m\x7f", "a\nb\\x09c\\x0dd\\x1b[m\\x7f"},
+    {"\xff\xc3", "\\xff\\xc3"},
+    {"\xc2\x9b\xc2\xa0", "\\xc2\\x9b\xc2\xa0"},
+    {"\xe2\x80\xae\xe2\x81\xa6\xe2\x80\x8f\xe2\x80\xa6",
+     "\\xe2\\x80\\xae\\xe2\\x81\\xa6\\xe2\\x80\\x8f\xe2\x80\xa6"},
+};
+
+START_TEST(text_for_a_terminal_has_nothing_that_a_terminal_obeys)
+{
+    struct np_buf b;
+    np_buf_init(&b, 200);
+    np_buf_harmless(&b, np_span_of(harmless[_i][0]), "\n");
+    ck_assert(np_span_is(np_buf_view(&b), harmless[_i][1]));
+    np_buf_reset(&b);
+    np_buf_harmless(&b, np_span_make("a\0b", 3), "\n");
+    ck_assert(np_span_is(np_buf_view(&b), "a\\x00b"));
+    np_buf_free(&b);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("base/buf");
@@ -162,6 +184,8 @@ int main(void)
     tcase_add_test(c, printing_grows_the_buffer_as_it_must);
     tcase_add_loop_test(c, integers_are_written_as_printf_writes_them, 0,
                         sizeof integers / sizeof *integers);
+    tcase_add_loop_test(c, text_for_a_terminal_has_nothing_that_a_terminal_obeys, 0,
+                        sizeof harmless / sizeof *harmless);
     tcase_add_test(c, dropping_takes_from_the_front);
     tcase_add_test_raise_signal(c, dropping_more_than_there_is_ends_the_process, SIGABRT);
     tcase_add_test(c, an_impossible_size_is_full_not_overflow);
