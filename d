@@ -1,6 +1,0 @@
-{"requestId":"req_01m8q5kyexpey2n5gxd0ncqpbp","at":"2026-11-30T21:26:18.333Z","attempts":[],"outcome":"not_found","status":404,"message":"there is no such endpoint","costUsd":0,"latencyMs":0,"overheadUs":40}
-{"requestId":"req_01m8q5kyf8rhqbx315n4zxjzgh","at":"2026-11-30T21:26:18.344Z","attempts":[],"outcome":"not_found","status":404,"message":"there is no such endpoint","costUsd":0,"latencyMs":0,"overheadUs":27}
-{"requestId":"req_01m8q5kyfgcmb1a78km25mhrm9","at":"2026-11-30T21:26:18.352Z","endpoint":"/api/assistant/reply","tenant":"anonymous","policy":"8bdb2e902418","attempts":[],"outcome":"invalid_request","status":400,"param":"promp","costUsd":0,"latencyMs":0,"overheadUs":195}
-{"requestId":"req_01m8q5nv8qxk09gnjkqaewh9wd","at":"2026-11-30T21:27:20.599Z","attempts":[],"outcome":"not_found","status":404,"message":"there is no such endpoint","costUsd":0,"latencyMs":0,"overheadUs":42}
-{"requestId":"req_01m8q5nv87mzcgcdxx70fx81dz","at":"2026-11-30T21:27:20.583Z","attempts":[],"outcome":"not_found","status":404,"message":"there is no such endpoint","costUsd":0,"latencyMs":0,"overheadUs":44}
-{"requestId":"req_01m8q5nv96ej2m6hgt6yf9b857","at":"2026-11-30T21:27:20.614Z","endpoint":"/api/assistant/reply","tenant":"anonymous","policy":"8bdb2e902418","attempts":[],"outcome":"invalid_request","status":400,"param":"promp","costUsd":0,"latencyMs":0,"overheadUs":442}
