@@ -36,6 +36,8 @@ struct np_flow {
     int64_t thought_tokens; /* estimate of what it thought aloud */
     size_t idle_bytes; /* of events that brought neither text nor thought before the first text */
     uint64_t first_ns; /* the first text */
+    uint64_t others;   /* parts of the answer that are no text; see np_stream_sort */
+    unsigned half;     /* of a pair whose other half may come; see np_stream_join */
     unsigned idle_events;
     unsigned events; /* of a sampled trace */
     bool keep;       /* somebody wants the whole text at the end */

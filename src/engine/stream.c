@@ -145,39 +145,67 @@ static void take_said(const struct reading *r, struct np_flow *f, const struct n
         (void)np_identity_read(data, r->x->arena, &f->said);
 }
 
-static bool on_event(void *ctx, struct np_span name, struct np_span data)
+static void take_event(const struct reading *r, struct np_flow *f, struct np_stream_event *e,
+                       struct np_span data)
 {
-    const struct reading *r = ctx;
-    struct np_flow *f = np_drive_flow(r->x, r->a);
-    struct np_stream_event e;
-    if (np_stream_read(f->form, name, data, &e)) {
-        fail(f, NP_CLASS_bad_reply, NP_SPAN("an event of the stream is not JSON"));
-        return false;
-    }
-    np_stream_usage_take(&f->usage, &e);
-    take_said(r, f, &e, data);
-    if (e.failed) {
+    np_stream_sort(f->form, &f->others, e);
+    np_stream_usage_take(&f->usage, e);
+    take_said(r, f, e, data);
+    if (e->failed) {
         take_error(r->env, r->x, r->a, data);
-        return false;
+        return;
     }
-    bool text = says_something(e.at[NP_STREAM_text]);
-    bool thought = says_something(e.at[NP_STREAM_thought]);
-    if (e.at[NP_STREAM_finish].p) {
-        f->finish = np_stream_finish(f->form, e.at[NP_STREAM_finish]);
+    bool text = says_something(e->at[NP_STREAM_text]);
+    bool thought = says_something(e->at[NP_STREAM_thought]);
+    if (e->at[NP_STREAM_finish].p) {
+        f->finish = np_stream_finish(f->form, e->at[NP_STREAM_finish]);
         f->finished = true;
     }
     if (text)
-        take_text(r->env->delta, f, e.at[NP_STREAM_text]);
+        take_text(r->env->delta, f, e->at[NP_STREAM_text]);
     if (thought)
-        f->thought_tokens += np_tokens_estimate(np_json_inner(e.at[NP_STREAM_thought]), true);
+        f->thought_tokens += np_tokens_estimate(np_json_inner(e->at[NP_STREAM_thought]), true);
     f->alive = f->alive || text || thought;
-    f->ended = f->ended || e.ends;
+    f->ended = f->ended || e->ends;
     if (!text && !thought && f->text_bytes == 0) {
         f->idle_events++;
         f->idle_bytes += data.n;
         if (f->idle_events > IDLE_EVENTS_MAX || f->idle_bytes > IDLE_BYTES_MAX)
             fail(f, NP_CLASS_bad_reply, NP_SPAN("the stream brings no answer"));
     }
+}
+
+/* Reads an event that is no JSON by itself, but may be with what came before or comes after it. */
+static enum np_err read_joined(struct np_flow *f, struct np_span name, struct np_span *data,
+                               struct np_buf *whole, struct np_stream_event *e)
+{
+    bool joined = false;
+    enum np_err err = np_stream_join(*data, &f->half, whole, &joined);
+    if (err)
+        return err;
+    *data = np_buf_view(whole);
+    return np_stream_read(f->form, name, *data, e);
+}
+
+static bool on_event(void *ctx, struct np_span name, struct np_span data)
+{
+    const struct reading *r = ctx;
+    struct np_flow *f = np_drive_flow(r->x, r->a);
+    struct np_stream_event e;
+    struct np_buf whole;
+    np_buf_init(&whole, NP_SSE_LINE_MAX + 6);
+    enum np_err err = np_stream_read(f->form, name, data, &e);
+    if (err)
+        err = read_joined(f, name, &data, &whole, &e);
+    else if (says_something(e.at[NP_STREAM_text]))
+        f->half = 0; /* the other half did not come: it is left out */
+    if (err)
+        fail(f, NP_CLASS_bad_reply,
+             err == NP_E_NOMEM ? NP_SPAN("no memory for the stream")
+                               : NP_SPAN("an event of the stream is not JSON"));
+    else
+        take_event(r, f, &e, data);
+    np_buf_free(&whole);
     return !f->ended && !f->failed;
 }
 

@@ -88,6 +88,14 @@ enum np_err np_stream_form_finish(struct np_stream_form *f, struct np_span said,
     return np_stream_form_text(f, said, &f->finishes[f->n_finishes++].said);
 }
 
+enum np_err np_stream_form_word(struct np_stream_form *f, struct np_stream_words *words,
+                                struct np_span word)
+{
+    if (words->n == NP_STREAM_WORDS)
+        return NP_E_FULL;
+    return np_stream_form_text(f, word, &words->at[words->n++]);
+}
+
 /* -------------------------------------------------------------------------------------- one event */
 
 static void take(struct np_stream_event *out, enum np_stream_slot slot, struct np_span value)
@@ -95,6 +103,9 @@ static void take(struct np_stream_event *out, enum np_stream_slot slot, struct n
     enum np_json_kind kind = np_json_kind(value);
     bool text = slot == NP_STREAM_text || slot == NP_STREAM_thought;
     if (kind == NP_JSON_NULL || (text && kind != NP_JSON_STRING))
+        return;
+    /* Some say with every event that nothing has ended it. */
+    if (slot == NP_STREAM_finish && (kind != NP_JSON_STRING || np_json_inner(value).n == 0))
         return;
     /* Of two places for a text the one that is not empty counts. */
     if (!text || !out->at[slot].p || np_json_inner(out->at[slot]).n == 0)
@@ -147,6 +158,14 @@ static bool says(struct np_span value, struct np_span word)
            np_span_eq(np_json_inner(value), word);
 }
 
+static bool says_one_of(struct np_span value, const struct np_stream_words *words)
+{
+    for (size_t i = 0; i < words->n; i++)
+        if (says(value, words->at[i]))
+            return true;
+    return words->n == 0;
+}
+
 enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, struct np_span data,
                            struct np_stream_event *out)
 {
@@ -167,7 +186,42 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
         out->at[NP_STREAM_error].p && np_json_kind(out->at[NP_STREAM_error]) != NP_JSON_FALSE;
     out->failed =
         error || np_span_is(name, "error") || says(out->at[NP_STREAM_kind], f->error_kind);
+    if (out->at[NP_STREAM_kind].p && !says_one_of(out->at[NP_STREAM_kind], &f->kinds))
+        memset(out->at, 0, sizeof out->at);
     return NP_OK;
+}
+
+static bool is_zero(struct np_span value)
+{
+    int64_t n;
+    return np_json_kind(value) == NP_JSON_NUMBER && np_json_i64(value, &n) == NP_OK && n == 0;
+}
+
+/* The bit of the part that the event belongs to; 0: it has none. */
+static uint64_t block_bit(struct np_span block)
+{
+    int64_t n = -1;
+    bool number =
+        block.p && np_json_kind(block) == NP_JSON_NUMBER && np_json_i64(block, &n) == NP_OK;
+    return number && n >= 0 && n < 64 ? UINT64_C(1) << n : 0;
+}
+
+void np_stream_sort(const struct np_stream_form *f, uint64_t *others, struct np_stream_event *e)
+{
+    struct np_span opens = e->at[NP_STREAM_opens], part = e->at[NP_STREAM_part];
+    uint64_t bit = block_bit(e->at[NP_STREAM_block]);
+    bool other_answer = e->at[NP_STREAM_choice].p && !is_zero(e->at[NP_STREAM_choice]);
+    if (opens.p)
+        *others = says_one_of(opens, &f->text_parts) ? *others & ~bit : *others | bit;
+    bool text = !other_answer && (!opens.p || says_one_of(opens, &f->text_parts)) &&
+                (!part.p || says_one_of(part, &f->text_parts)) && !(*others & bit);
+    if (other_answer)
+        e->at[NP_STREAM_finish] = NP_SPAN_NONE;
+    if (text || !e->at[NP_STREAM_text].p)
+        return;
+    if (!e->at[NP_STREAM_thought].p)
+        e->at[NP_STREAM_thought] = e->at[NP_STREAM_text];
+    e->at[NP_STREAM_text] = NP_SPAN_NONE;
 }
 
 enum np_finish np_stream_finish(const struct np_stream_form *f, struct np_span said)

@@ -3,6 +3,7 @@
 #ifndef NP_MODEL_STREAM_H
 #define NP_MODEL_STREAM_H
 
+#include "base/buf.h"
 #include "base/err.h"
 #include "base/span.h"
 #include "model/class.h"
@@ -10,13 +11,19 @@
 
 #include <stdint.h>
 
-/* What an event may bring. */
+/* What an event may bring. `choice` is the number of the answer that it belongs to, of which the first is
+ * wanted; `block` that of the part of an answer; `opens` what a part is that begins, `part` what a piece of
+ * one is. */
 #define NP_STREAM_SLOTS(X) \
     X(text)                \
     X(thought)             \
     X(finish)              \
     X(error)               \
     X(kind)                \
+    X(choice)              \
+    X(block)               \
+    X(opens)               \
+    X(part)                \
     X(prompt)              \
     X(completion)          \
     X(cached)              \
@@ -37,6 +44,7 @@ const char *np_stream_slot_name(enum np_stream_slot s);
 #define NP_STREAM_NODES 48
 #define NP_STREAM_FINISHES 16
 #define NP_STREAM_POOL 1024
+#define NP_STREAM_WORDS 8
 
 /* A tree of paths; the first node is its root. */
 struct np_stream_node {
@@ -44,6 +52,11 @@ struct np_stream_node {
     uint16_t place;      /* in an array, from 1; 0: a member */
     uint8_t child, next; /* 0: none */
     uint8_t slot;        /* NP_STREAM_SLOT_COUNT: not the end of a path */
+};
+
+struct np_stream_words {
+    struct np_span at[NP_STREAM_WORDS];
+    size_t n; /* 0: any will do */
 };
 
 struct np_stream_form {
@@ -57,6 +70,8 @@ struct np_stream_form {
     struct np_span end_data; /* data of the event that ends a stream; n 0: none does so */
     struct np_span end_kind; /* its kind */
     struct np_span error_kind;
+    struct np_stream_words kinds;      /* events of other kinds are passed over */
+    struct np_stream_words text_parts; /* what `opens` and `part` say where text is the answer's */
     bool cache_apart;          /* prompt leaves out what was read from a cache and written to it */
     char pool[NP_STREAM_POOL]; /* the texts that the spans are of */
     size_t pool_n;
@@ -70,6 +85,9 @@ enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot sl
                                 struct np_span path) NP_MUST_CHECK;
 enum np_err np_stream_form_finish(struct np_stream_form *f, struct np_span said,
                                   enum np_finish means) NP_MUST_CHECK;
+/* Adds a word. */
+enum np_err np_stream_form_word(struct np_stream_form *f, struct np_stream_words *words,
+                                struct np_span word) NP_MUST_CHECK;
 /* Copies a text into the form. */
 enum np_err np_stream_form_text(struct np_stream_form *f, struct np_span text,
                                 struct np_span *out) NP_MUST_CHECK;
@@ -85,6 +103,14 @@ struct np_stream_event {
 /* NP_E_SYNTAX: the data is not a JSON object. The values are views of data. Blank data says nothing. */
 enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, struct np_span data,
                            struct np_stream_event *out) NP_MUST_CHECK;
+/* Text that is not the answer's becomes a thought, and another answer's finish none. *others has a bit for
+ * each part of the answer, of the first 64, that is no text; 0 at the stream's begin. */
+void np_stream_sort(const struct np_stream_form *f, uint64_t *others, struct np_stream_event *e);
+/* The data of an event that is no JSON, to `out`, with the pair made whole that an earlier event began (*half
+ * has its first half, 0: none; *joined: it has found the second) and without the half that ends a text, which
+ * is kept in *half. NP_E_SYNTAX: neither is there, and it stays what it is; NP_E_NOMEM. */
+enum np_err np_stream_join(struct np_span data, unsigned *half, struct np_buf *out,
+                           bool *joined) NP_MUST_CHECK;
 /* What the provider's finish means; unknown ones are `stop`. */
 enum np_finish np_stream_finish(const struct np_stream_form *f, struct np_span said);
 

@@ -67,6 +67,21 @@ static void take_text(lua_State *L, int idx, const char *name, struct np_stream_
     lua_pop(L, 1);
 }
 
+/* A list of words in a field. */
+static void take_words(lua_State *L, int idx, const char *name, struct np_stream_form *f,
+                       struct np_stream_words *out)
+{
+    if (lua_getfield(L, idx, name) != LUA_TNIL) {
+        luaL_checktype(L, -1, LUA_TTABLE);
+        for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+            check(L, np_stream_form_word(f, out, text_at(L, -1)), name);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
 void np_adapter_stream_read(lua_State *L, int idx, struct np_stream_form *f)
 {
     idx = lua_absindex(L, idx);
@@ -80,6 +95,8 @@ void np_adapter_stream_read(lua_State *L, int idx, struct np_stream_form *f)
     take_text(L, idx, "end_data", f, &f->end_data);
     take_text(L, idx, "end_kind", f, &f->end_kind);
     take_text(L, idx, "error_kind", f, &f->error_kind);
+    take_words(L, idx, "kinds", f, &f->kinds);
+    take_words(L, idx, "text_parts", f, &f->text_parts);
     lua_getfield(L, idx, "cache_apart");
     f->cache_apart = lua_toboolean(L, -1);
     lua_pop(L, 1);

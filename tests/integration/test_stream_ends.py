@@ -267,6 +267,87 @@ class Ends(case.Case):
         stream = self.stream("one", Script(raw, delta(finish="stop"), DONE, END))
         self.assertStreamed(stream, "a\u2028b\u2029c\n\"\u00e9\U0001f600")
 
+    def test_only_the_first_answers_text_is_the_answer(self):
+        def choice(text, **more):
+            return "data: " + json.dumps({"choices": [{"delta": {"content": text}, **more}]}) + "\n\n"
+
+        call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        ways = {
+            "another choice beside it": (choice("no", index=1), delta("good answer"), choice("no", index=2),
+                                         choice("", index=1, finish_reason="length"), delta(finish="stop")),
+            "nothing, by any name": (delta(content=None, role="assistant"), delta(""), delta("good answer"),
+                                     delta(content=None, refusal=None), delta(finish="stop"), "data: {}\n\n"),
+            "what a filter found first": (
+                'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n', delta("good answer"),
+                delta(finish="stop"), 'data: {"choices":null}\n\n'),
+            "tools beside it": (delta(tool_calls=[call]), delta("good answer"), delta(finish="stop")),
+            "a refusal": (delta(refusal="good"), delta(content=None, refusal=" answer"), delta(finish="stop")),
+            "thought by two names": (delta(reasoning_content="no", reasoning="no"), delta("good answer"),
+                                     delta(finish="stop")),
+            "an empty reason in each event": (delta("good", ""), delta(" answer", ""), delta(finish="stop")),
+            "usage in each event": tuple(event.replace("{", '{"usage":{"prompt_tokens":7,"completion_tokens":%d},' % n, 1)
+                                         for n, event in enumerate((delta("good"), delta(" answer", "stop")), 2)),
+        }
+        for name, steps in ways.items():
+            with self.subTest(way=name):
+                stream = self.stream("one", Script(*steps, USAGE, DONE, END))
+                done = self.assertStreamed(stream, "good answer")
+                self.assertEqual(done["finishReason"], "stop")
+                self.assertEqual(done["usage"]["completionTokens"], 3)
+
+    def test_an_empty_reason_is_no_end(self):
+        self.assertBroken(self.stream("one", Script(delta("a", ""), END)))
+
+    def test_only_text_blocks_of_anthropics_are_the_answer(self):
+        def event(kind, **fields):
+            return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n"
+
+        def begin(i, kind, **fields):
+            return event("content_block_start", index=i, content_block={"type": kind, **fields})
+
+        def piece(i, kind, **fields):
+            return event("content_block_delta", index=i, delta={"type": kind, **fields})
+
+        start = event("message_start", message={"usage": {"input_tokens": 7, "output_tokens": 1}})
+        text = begin(9, "text", text="") + piece(9, "text_delta", text="good answer")
+        counted = [event("message_delta", delta={"stop_reason": reason}, usage={"output_tokens": n})
+                   for n, reason in ((2, None), (3, "end_turn"))]
+        ways = {
+            "thinking": begin(0, "thinking", thinking="", signature="")
+            + piece(0, "thinking_delta", thinking="no") + piece(0, "signature_delta", signature="no"),
+            "a tool": begin(0, "tool_use", name="f", input={}) + piece(0, "input_json_delta", partial_json="{"),
+            "a piece that is new": begin(0, "text", text="") + piece(0, "new_delta", text="no"),
+            "a block that is new": begin(0, "new", text="no") + piece(0, "text_delta", text="no"),
+            "an event that is new": event("new", index=9, delta={"type": "text_delta", "text": "no"}, usage={
+                "output_tokens": 99}, content_block={"type": "text", "text": "no"}),
+            "pings": PING * 3,
+        }
+        for name, steps in ways.items():
+            with self.subTest(way=name):
+                stream = self.stream("an", Script(start, steps, text, steps.replace('"no"', '" no"'), *counted,
+                                                  event("message_stop"), END))
+                done = self.assertStreamed(stream, "good answer")
+                self.assertEqual(done["usage"]["completionTokens"], 3)
+
+    def test_a_character_in_two_events_is_one(self):
+        def raw(text):
+            return 'data: {"choices":[{"delta":{"content":"%s"}}]}\n\n' % text
+
+        ways = {
+            "alone": (r"a", r"\ud83d", r"\ude00", r"b"),
+            "at the edges": (r"a\ud83d", r"\ude00b"),
+            "in the midst of others": (r"a\uD83D", r"\uDE00b\ud83d", r"\ude00"),
+        }
+        for name, texts in ways.items():
+            with self.subTest(way=name):
+                steps = [raw(text) for text in texts]
+                stream = self.stream("one", Script(*steps, delta(finish="stop"), DONE, END))
+                wanted = "a\U0001f600b" + ("\U0001f600" if "others" in name else "")
+                self.assertStreamed(stream, wanted)
+        stream = self.stream("one", Script(raw(r"a\ud83d"), raw("b\\ud83d"), delta(finish="length"), DONE, END))
+        self.assertStreamed(stream, "ab")
+        self.assertBroken(self.stream("one", Script(raw("a"), raw(r"\ude00"), STAY)))
+
     # -- hooks
 
     def test_respond_hears_the_whole_text_and_comes_too_late(self):

@@ -159,7 +159,11 @@ local finishes = {
 M.stream = {
   reads = {
     text = { "choices.1.delta.content", "choices.1.delta.refusal" },
-    thought = { "choices.1.delta.reasoning_content", "choices.1.delta.reasoning" },
+    thought = {
+      "choices.1.delta.reasoning_content", "choices.1.delta.reasoning",
+      "choices.1.delta.tool_calls.1.function.arguments",
+    },
+    choice = "choices.1.index",
     finish = "choices.1.finish_reason",
     error = "error",
     prompt = "usage.prompt_tokens",

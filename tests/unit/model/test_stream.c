@@ -123,6 +123,149 @@ START_TEST(what_is_no_object_is_refused_and_blank_data_is_not)
 }
 END_TEST
 
+START_TEST(a_finish_is_a_text_that_says_something)
+{
+    static const char *const none[] = {"\"\"", "null", "false", "0", "{}"};
+    for (size_t i = 0; i < sizeof none / sizeof *none; i++) {
+        char text[96];
+        (void)snprintf(text, sizeof text, "{\"choices\":[{\"finish_reason\":%s}]}", none[i]);
+        read_named("", text);
+        says(NP_STREAM_finish, NULL);
+    }
+}
+END_TEST
+
+START_TEST(events_of_unknown_kinds_bring_nothing)
+{
+    ck_assert_int_eq(np_stream_form_word(&form, &form.kinds, NP_SPAN("told")), NP_OK);
+    ck_assert_int_eq(np_stream_form_word(&form, &form.kinds, NP_SPAN("stop")), NP_OK);
+    const char *rest = "\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"input\":3}}";
+    static const struct {
+        const char *type;
+        bool taken;
+    } rows[] = {{"", true},
+                {"\"type\":\"told\",", true},
+                {"\"type\":null,", true},
+                {"\"type\":\"new\",", false},
+                {"\"type\":7,", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char text[160];
+        (void)snprintf(text, sizeof text, "{%s%s", rows[i].type, rest);
+        read_named("", text);
+        says(NP_STREAM_text, rows[i].taken ? "\"a\"" : NULL);
+        says(NP_STREAM_prompt, rows[i].taken ? "3" : NULL);
+    }
+    read_named("", "{\"type\":\"new\",\"error\":{}}");
+    ck_assert(event.failed);
+}
+END_TEST
+
+static uint64_t others;
+
+/* Reads and sorts; what the text and the thought are then. */
+static void sorted(const char *data, const char *text, const char *thought)
+{
+    read_named("", data);
+    np_stream_sort(&form, &others, &event);
+    says(NP_STREAM_text, text);
+    says(NP_STREAM_thought, thought);
+}
+
+START_TEST(what_another_answer_says_is_a_thought_and_does_not_end_this_one)
+{
+    path(NP_STREAM_choice, "choices.1.index");
+    others = 0;
+    const char *a = "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"}}]}";
+    sorted(a, "\"a\"", NULL);
+    sorted("{\"choices\":[{\"index\":1,\"delta\":{\"content\":\"b\"},\"finish_reason\":\"max\"}]}",
+           NULL, "\"b\"");
+    says(NP_STREAM_finish, NULL);
+    sorted("{\"choices\":[{\"index\":\"0\",\"delta\":{\"content\":\"c\"}}]}", NULL, "\"c\"");
+    sorted("{\"choices\":[{\"index\":null,\"delta\":{\"content\":\"d\"}}]}", "\"d\"", NULL);
+    sorted(a, "\"a\"", NULL);
+}
+END_TEST
+
+START_TEST(what_parts_say_that_are_no_text_is_a_thought)
+{
+    path(NP_STREAM_text, "delta.text");
+    path(NP_STREAM_text, "begun.text");
+    path(NP_STREAM_block, "index");
+    path(NP_STREAM_opens, "begun.type");
+    path(NP_STREAM_part, "delta.type");
+    ck_assert_int_eq(np_stream_form_word(&form, &form.text_parts, NP_SPAN("text")), NP_OK);
+    ck_assert_int_eq(np_stream_form_word(&form, &form.text_parts, NP_SPAN("text_delta")), NP_OK);
+    others = 0;
+    sorted("{\"index\":0,\"begun\":{\"type\":\"text\",\"text\":\"a\"}}", "\"a\"", NULL);
+    sorted("{\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"b\"}}", "\"b\"", NULL);
+    sorted("{\"index\":0,\"delta\":{\"type\":\"new_delta\",\"text\":\"c\"}}", NULL, "\"c\"");
+    sorted("{\"index\":0,\"delta\":{\"text\":\"d\"}}", "\"d\"", NULL);
+    sorted("{\"index\":1,\"begun\":{\"type\":\"new\",\"text\":\"e\"}}", NULL, "\"e\"");
+    sorted("{\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"f\"}}", NULL, "\"f\"");
+    sorted("{\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"g\"}}", "\"g\"", NULL);
+    sorted("{\"index\":1,\"begun\":{\"type\":\"text\",\"text\":\"\"}}", "\"\"", NULL);
+    sorted("{\"index\":1,\"delta\":{\"type\":\"text_delta\",\"text\":\"h\"}}", "\"h\"", NULL);
+    sorted("{\"index\":64,\"begun\":{\"type\":\"new\"}}", NULL, NULL);
+    sorted("{\"index\":-1,\"begun\":{\"type\":\"new\"}}", NULL, NULL);
+    sorted("{\"index\":1e30,\"begun\":{\"type\":\"new\"}}", NULL, NULL);
+    ck_assert_uint_eq(others, 0);
+}
+END_TEST
+
+/* Joins; what comes of it, or NULL where it stays what it is. */
+static void joins(unsigned *half, const char *data, const char *whole, bool joined)
+{
+    struct np_buf out;
+    bool found = false;
+    np_buf_init(&out, 1000);
+    enum np_err err = np_stream_join(np_span_of(data), half, &out, &found);
+    ck_assert_int_eq(err, whole ? NP_OK : NP_E_SYNTAX);
+    if (whole) {
+        struct np_span got = np_buf_view(&out);
+        ck_assert_msg(np_span_is(got, whole), "%s: %.*s", data, (int)got.n, got.p);
+        ck_assert(found == joined);
+    }
+    np_buf_free(&out);
+}
+
+START_TEST(a_character_that_two_events_share_is_made_whole)
+{
+    unsigned half = 0;
+    joins(&half, "{\"t\":\"a\\ud83d\"}", "{\"t\":\"a\"}", false);
+    ck_assert_uint_eq(half, 0xd83d);
+    joins(&half, "{\"i\":\"x\",\"t\":\"\\uDE00b\"}", "{\"i\":\"x\",\"t\":\"\\ud83d\\uDE00b\"}",
+          true);
+    ck_assert_uint_eq(half, 0);
+    /* One of the next begins where it ends. */
+    joins(&half, "{\"t\":\"\\uD83D\"}", "{\"t\":\"\"}", false);
+    joins(&half, "{\"t\":\"\\ude00\\ud83e\"}", "{\"t\":\"\\ud83d\\ude00\"}", true);
+    ck_assert_uint_eq(half, 0xd83e);
+}
+END_TEST
+
+START_TEST(halves_that_nothing_completes_stay_what_they_are)
+{
+    static const char *const bad[] = {"{\"t\":\"\\ude00\"}",
+                                      "{\"t\":\"\\ud83dx\"}",
+                                      "{\"t\":\"\\\\ud83d\"}",
+                                      "{not JSON",
+                                      "{\"t\":\"\\ud83d\\ude00\"}",
+                                      "{\"t\":\"\\ud83d",
+                                      "{\"t\":\"\\ud8",
+                                      "\"\\",
+                                      "{\"t\":\"\\",
+                                      "",
+                                      "\""};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        unsigned half = 0;
+        joins(&half, bad[i], NULL, false);
+        ck_assert_uint_eq(half, 0);
+    }
+    unsigned half = 0xd83d;
+    joins(&half, "{\"t\":\"x\\ude00\"}", NULL, false);
+}
+END_TEST
+
 START_TEST(a_path_is_there_once_and_ends_where_no_other_goes_on)
 {
     static const char *const bad[] = {"",       "type", "type.more", "choices.1", "usage..more",
@@ -245,6 +388,12 @@ int main(void)
     tcase_add_test(t, the_end_is_told_by_data_or_by_kind);
     tcase_add_test(t, errors_are_told_by_kind_name_or_member);
     tcase_add_test(t, what_is_no_object_is_refused_and_blank_data_is_not);
+    tcase_add_test(t, a_finish_is_a_text_that_says_something);
+    tcase_add_test(t, events_of_unknown_kinds_bring_nothing);
+    tcase_add_test(t, what_another_answer_says_is_a_thought_and_does_not_end_this_one);
+    tcase_add_test(t, what_parts_say_that_are_no_text_is_a_thought);
+    tcase_add_test(t, a_character_that_two_events_share_is_made_whole);
+    tcase_add_test(t, halves_that_nothing_completes_stay_what_they_are);
     tcase_add_test(t, a_path_is_there_once_and_ends_where_no_other_goes_on);
     tcase_add_test(t, a_form_has_its_bounds);
     tcase_add_test(t, later_counts_replace_earlier_ones_and_caches_may_stand_apart);
