@@ -92,7 +92,7 @@ static void begin(struct np_call *call, const struct np_call_spec *spec, uint64_
     call->last_byte_ns = call->first_byte_ns = call->connect_ns = 0;
     call->opened = call->refused = call->sent = call->head_done = call->paused = call->head_due =
         false;
-    call->encoded = call->failed = call->flows = false;
+    call->encoded = call->early = call->failed = call->flows = false;
     call->stream = spec->stream;
     call->turn_bytes = 0;
     call->segment_first = call->segment_last = NP_NO_SEGMENT;

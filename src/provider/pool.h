@@ -102,6 +102,7 @@ struct np_call {
     bool sent;      /* the request was handed to the connection */
     bool head_done; /* the head of the final reply is complete */
     bool encoded;   /* the head names an encoding */
+    bool early;     /* the head came before the whole request had left */
     bool warm;      /* only opens a connection */
     bool paused;    /* by the user */
     bool held;      /* by us, scratch being full or its turn being over; in u->held */

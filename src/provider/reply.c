@@ -106,6 +106,17 @@ static bool one_length(const struct np_call *call)
     return true;
 }
 
+/* libcurl goes on sending a request whose reply is whole. Nobody may be reading it any more, so the call is
+ * complete with the reply's last byte, where its length was told. */
+static void end_early(struct np_call *call)
+{
+    curl_off_t length = -1;
+    curl_easy_getinfo(call->easy, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+    if (length >= 0 && (curl_off_t)call->received == length && !np_call_uploaded(call)) {
+        np_call_fail(call, NP_CALL_COMPLETE, NULL);
+    }
+}
+
 static bool end_head(struct np_call *call)
 {
     long status = 0;
@@ -130,6 +141,7 @@ static bool end_head(struct np_call *call)
         np_call_fail(call, NP_CALL_BAD_FRAMING, "the reply's length is none, or two");
         return false;
     }
+    call->early = !call->warm && !np_call_uploaded(call);
     call->head_due = true;
     np_call_enqueue(call);
     return true;
@@ -247,6 +259,9 @@ size_t np_reply_body(char *p, size_t size, size_t n, void *ctx)
     call->received += n;
     call->turn_bytes += (uint32_t)n;
     np_call_enqueue(call);
+    if (call->early) {
+        end_early(call);
+    }
     if (call->u->stops_between_reads && call->stream && !call->held &&
         call->turn_bytes + NP_READ_BYTES > NP_CALL_TURN_BYTES) {
         hold(call);

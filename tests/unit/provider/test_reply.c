@@ -107,6 +107,46 @@ START_TEST(a_content_type_and_a_body_of_no_bytes_are_sent_as_given)
 }
 END_TEST
 
+/* A whole reply when the head of the request is in, and then nothing; the rest of it is never read. */
+static void serve_at_the_head(struct np_raw_conn *c)
+{
+    char byte;
+    ck_assert_int_eq(recv(c->fd, &byte, 1, 0), 1);
+    np_raw_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe");
+    usleep(50000);
+    np_raw_say(c, "llo");
+    usleep(1200000);
+}
+
+START_TEST(a_reply_that_is_whole_before_its_request_has_left_ends_the_call)
+{
+    enum { BYTES = 32 << 20 }; /* more than sockets hold */
+    struct np_raw_server *s = np_raw_start(serve_at_the_head, NULL);
+    struct client c;
+    client_open(&c);
+    client_aim(&c, s);
+    char *body = calloc(1, BYTES);
+    ck_assert_ptr_nonnull(body);
+    c.spec.body = np_span_make(body, BYTES);
+    c.spec.idle_timeout_ms = 1000;
+    struct got g;
+    client_call(&c, &g);
+    assert_how(&g, NP_CALL_COMPLETE);
+    assert_body(&g, "hello");
+    ck_assert_str_eq(g.end.detail, "");
+    got_free(&g);
+    /* Its connection is not used again. */
+    c.spec.body = NP_SPAN("{}");
+    client_call(&c, &g);
+    assert_how(&g, NP_CALL_COMPLETE);
+    ck_assert_uint_eq(np_raw_connections(s), 2);
+    got_free(&g);
+    free(body);
+    client_close(&c);
+    np_raw_stop(s);
+}
+END_TEST
+
 /* Echoes the length of the body, and whether all its bytes are right. */
 static void serve_length(struct np_raw_conn *c)
 {
@@ -536,6 +576,7 @@ int main(void)
     tcase_add_test(t, a_whole_reply_comes_as_head_data_and_done);
     tcase_add_test(t, the_request_is_what_was_asked_for_and_nothing_else);
     tcase_add_test(t, a_content_type_and_a_body_of_no_bytes_are_sent_as_given);
+    tcase_add_test(t, a_reply_that_is_whole_before_its_request_has_left_ends_the_call);
     tcase_add_test(t, a_body_of_megabytes_arrives_whole_and_without_expect);
     tcase_add_test(t, a_reply_of_megabytes_comes_whole_and_in_order);
     tcase_add_test(t, a_chunked_reply_in_single_bytes_is_the_same_as_a_whole_one);
