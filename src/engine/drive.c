@@ -16,7 +16,9 @@ int64_t np_drive_likely_ms(const struct np_drive_env *env, const struct np_model
                            struct np_now now)
 {
     double p95 = np_stat_model_p95_ms(env->guard, m->slot, now.mono_ns);
-    return p95 < 0 ? NP_UNKNOWN_P95_MS : (int64_t)p95 + 1;
+    if (p95 < 0)
+        return NP_UNKNOWN_P95_MS;
+    return p95 < NP_QUICKEST_P95_MS ? NP_QUICKEST_P95_MS : (int64_t)p95 + 1;
 }
 
 struct np_script *np_drive_script(const struct np_drive_env *env, struct np_exchange *x)

@@ -5,8 +5,8 @@
 
 #include "engine/simground.h"
 
-#define KIT_MAX_OUTCOMES 16
-#define KIT_MAX_STEPS 16
+#define KIT_MAX_OUTCOMES 32
+#define KIT_MAX_STEPS 32
 
 /* One step of a model's script. status 0: the call fails as `how` says. */
 struct kit_step {

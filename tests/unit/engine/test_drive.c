@@ -203,6 +203,53 @@ START_TEST(a_stalled_candidate_leaves_time_for_the_next)
 }
 END_TEST
 
+/* Makes a model known as one that answers in 3 ms. */
+static void make_known(struct kit *k, const char *model)
+{
+    for (int i = 0; i < 25; i++)
+        kit_step(k, model, (struct kit_step){.status = 200, .takes_ms = 3});
+}
+
+START_TEST(a_stalled_candidate_leaves_time_for_a_next_that_is_known_as_quick)
+{
+    struct kit k;
+    kit_new(&k);
+    make_known(&k, "small");
+    kit_step(&k, "small", (struct kit_step){.status = 200, .takes_ms = 40});
+    kit_step(&k, "big", (struct kit_step){.status = 200, .takes_ms = 60000});
+    kit_file(
+        &k, "route.lua",
+        "local n = 0\n"
+        "return function() n = n + 1; return n > 25 and { 'big', 'small' } or { 'small' } end\n");
+    kit_start(&k);
+    for (int i = 0; i < 25; i++)
+        ck_assert_str_eq(kit_ask(&k, hello)->model, "small");
+    const struct kit_outcome *o = kit_ask(&k, hello);
+    ck_assert_uint_eq(o->n_attempts, 2);
+    ck_assert_int_eq(o->attempt[0].class, NP_CLASS_timeout);
+    ck_assert_str_eq(o->model, "small");
+    ck_assert_uint_le(o->took_ns, 10000 * NP_NS_PER_MS);
+    kit_free(&k);
+}
+END_TEST
+
+START_TEST(a_candidate_that_is_known_as_quick_is_repeated_as_any_other)
+{
+    struct kit k;
+    kit_new(&k);
+    make_known(&k, "big");
+    kit_step(&k, "big", (struct kit_step){.status = 503});
+    kit_step(&k, "big", (struct kit_step){.status = 200});
+    kit_start(&k);
+    for (int i = 0; i < 25; i++)
+        ck_assert_uint_eq(kit_ask(&k, hello)->n_attempts, 1);
+    const struct kit_outcome *o = kit_ask(&k, hello);
+    ck_assert_uint_eq(o->n_attempts, 2);
+    ck_assert_str_eq(o->model, "big");
+    kit_free(&k);
+}
+END_TEST
+
 START_TEST(five_failures_in_a_row_open_the_breaker_and_it_is_passed_over)
 {
     struct kit k;
@@ -451,6 +498,8 @@ int main(void)
     tcase_add_test(t, a_filtered_request_degrades_with_its_reason);
     tcase_add_test(t, the_deadline_holds_whatever_providers_do);
     tcase_add_test(t, a_stalled_candidate_leaves_time_for_the_next);
+    tcase_add_test(t, a_stalled_candidate_leaves_time_for_a_next_that_is_known_as_quick);
+    tcase_add_test(t, a_candidate_that_is_known_as_quick_is_repeated_as_any_other);
     tcase_add_test(t, five_failures_in_a_row_open_the_breaker_and_it_is_passed_over);
     tcase_add_test(t, with_every_breaker_open_the_reply_says_so_and_when_to_come_back);
     tcase_add_test(t, the_retry_budget_ends_repeats_in_an_outage);
