@@ -489,6 +489,26 @@ void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np
     drained(env, x);
 }
 
+void np_drive_dismiss(struct np_drive_env *env, struct np_exchange *x, const struct np_refusal *r,
+                      struct np_now now)
+{
+    struct np_drive *d = np_drive_of(x);
+    np_require(!x->done && !x->client_gone && d->state != NP_DRIVE_DONE);
+    if (d->state == NP_DRIVE_CALLING) {
+        np_hedge_disarm(env, x);
+        cut_calls(env, x, now);
+        np_hedge_note(env, x, NP_HEDGE_failed);
+    } else {
+        env->ground->unwait(env->ground->ctx, x);
+        if (!d->for_money)
+            count_phase(x, now);
+    }
+    if (x->emitted)
+        np_drive_end_midway(env, x, r, now);
+    else
+        np_drive_refuse(env, x, r, now);
+}
+
 bool np_drive_idle(const struct np_exchange *x)
 {
     const struct np_drive *d = np_drive_of(x);

@@ -106,6 +106,9 @@ void np_drive_wake(struct np_drive_env *env, struct np_exchange *x, struct np_no
 void np_drive_gone(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* Ends the calls that are read on although its client has left. */
 void np_drive_abandon(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
+/* What is under way ends now, and its client is told why. */
+void np_drive_dismiss(struct np_drive_env *env, struct np_exchange *x, const struct np_refusal *r,
+                      struct np_now now);
 /* Frees what the driver holds outside of the exchange's arena. */
 void np_drive_free(struct np_exchange *x);
 /* Nothing of the exchange is under way at a provider any more and its outcome stands. */

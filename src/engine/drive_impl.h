@@ -239,6 +239,9 @@ void np_drive_degrade(struct np_drive_env *env, struct np_exchange *x, enum np_r
 /* A stream that broke off after text had reached the client. */
 void np_drive_break_off(struct np_drive_env *env, struct np_exchange *x,
                         const struct np_answer *answer, struct np_now now);
+/* A stream that neap itself ends after text had reached the client. */
+void np_drive_end_midway(struct np_drive_env *env, struct np_exchange *x,
+                         const struct np_refusal *r, struct np_now now);
 void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_now now);
 /* The plan is used up: what the last obstacle calls for. */
 void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct np_now now);

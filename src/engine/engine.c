@@ -20,6 +20,8 @@
 #define FILES_OTHERS 24
 #define FILES_A_WORKER 12
 #define CONNECTIONS_A_WORKER 16384u
+/* How long what ends a drain may take to reach its clients. */
+#define LAST_WORDS_NS (500 * NP_NS_PER_MS)
 
 /* Descriptors: two a request in flight and some for the rest. */
 static void raise_file_limit(void)
@@ -355,18 +357,29 @@ static bool all_drained(const struct neap_engine *e)
     return true;
 }
 
-bool neap_engine_drain(struct neap_engine *e)
+/* Waits until nothing is open, for so long at most. */
+static void wait_for_open(const struct neap_engine *e, uint64_t ns)
 {
     const struct timespec pause = {.tv_nsec = 10000000};
-    uint64_t until = np_clock_mono_ns(&np_clock_live) + e->options.drain_seconds * NP_NS_PER_S;
+    uint64_t until = np_clock_mono_ns(&np_clock_live) + ns;
+    while ((still_open(e) > 0 || !all_drained(e)) && !atomic_load(&e->hurry) &&
+           np_clock_mono_ns(&np_clock_live) < until)
+        (void)nanosleep(&pause, NULL);
+}
+
+bool neap_engine_drain(struct neap_engine *e)
+{
     atomic_store(&e->draining, true);
     np_log(NP_LOG_INFO, "draining", NP_KVI("open", still_open(e)));
     for (size_t i = 0; i < e->n_workers; i++)
         np_worker_drain(e->workers[i]);
-    while ((still_open(e) > 0 || !all_drained(e)) && !atomic_load(&e->hurry) &&
-           np_clock_mono_ns(&np_clock_live) < until)
-        (void)nanosleep(&pause, NULL);
+    wait_for_open(e, e->options.drain_seconds * NP_NS_PER_S);
     size_t left = still_open(e);
+    if (left > 0 && !atomic_load(&e->hurry)) {
+        for (size_t i = 0; i < e->n_workers; i++)
+            np_worker_dismiss(e->workers[i]);
+        wait_for_open(e, LAST_WORDS_NS);
+    }
     np_log(NP_LOG_INFO, "drained", NP_KVI("left", left));
     return left == 0;
 }

@@ -74,6 +74,8 @@ void np_worker_swap(struct np_worker *w, struct np_here *next, void (*done)(void
 void np_worker_drain(struct np_worker *w);
 /* Whether its order to drain was carried out. */
 bool np_worker_drained(const struct np_worker *w);
+/* The time to drain is over: what is under way ends, and its clients are told. */
+void np_worker_dismiss(struct np_worker *w);
 /* Calls of clients that are not answered yet, and calls that are read on for their usage. */
 size_t np_worker_open(const struct np_worker *w);
 struct np_ring *np_worker_ring(struct np_worker *w);

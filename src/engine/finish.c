@@ -150,6 +150,18 @@ void np_drive_break_off(struct np_drive_env *env, struct np_exchange *x,
     give(env, x, now);
 }
 
+void np_drive_end_midway(struct np_drive_env *env, struct np_exchange *x,
+                         const struct np_refusal *r, struct np_now now)
+{
+    x->answered_by = np_drive_of(x)->attempt->model;
+    x->outcome = (struct np_outcome){.status = 200,
+                                     .finish = NP_FINISH_error,
+                                     .refusal = *r,
+                                     .retry_after_s = -1,
+                                     .broken = true};
+    give(env, x, now);
+}
+
 void np_drive_answer(struct np_drive_env *env, struct np_exchange *x, struct np_now now)
 {
     struct np_hook_report rep = {0};

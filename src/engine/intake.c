@@ -93,6 +93,14 @@ static void refuse(struct np_worker *w, struct np_http_call *c, enum np_refusal_
     give_refusal(w, c, &r, endpoint, true);
 }
 
+static struct np_refusal draining(void)
+{
+    return (struct np_refusal){.type = NP_REFUSAL_draining,
+                               .status = np_refusal_status(NP_REFUSAL_draining),
+                               .message = NP_SPAN("this instance is shutting down"),
+                               .retry_after_s = 1};
+}
+
 /* The key that a call carries; p NULL: none. */
 static struct np_span key_of(const struct np_http_call *c)
 {
@@ -211,7 +219,8 @@ static void on_head(void *ctx, struct np_http_call *c)
         return;
     }
     if (atomic_load_explicit(&w->engine->draining, memory_order_relaxed)) {
-        refuse(w, c, NP_REFUSAL_draining, "this instance is shutting down", endpoint);
+        const struct np_refusal r = draining();
+        give_refusal(w, c, &r, endpoint, true);
         return;
     }
     const struct np_tenant *tenant = authenticate(w, c, catalog, endpoint);
@@ -250,6 +259,35 @@ static void client_left(struct np_worker *w, struct np_exchange *x)
     np_line_leave(&w->line, &live->place);
     np_drive_gone(&w->drive, x, np_worker_now(w));
     np_live_go_on(live); /* what is read on has nobody to wait for */
+}
+
+/* Its request is whole, and it has no reply yet. */
+static void dismiss(void *ctx, struct np_http_call *c)
+{
+    struct np_worker *w = ctx;
+    struct np_exchange *x = np_http_user(c);
+    if (!x || x->done || x->client_gone)
+        return;
+    const struct np_refusal r = draining();
+    struct np_live *live = x->ground;
+    np_meter_add(w->meters, NP_FAMILY_shed, NP_SHED_DRAINING, 0, 0, 1);
+    np_live_wait_over(live);
+    np_line_leave(&w->line, &live->place);
+    if (x->drive) {
+        np_drive_dismiss(&w->drive, x, &r, np_worker_now(w));
+        return;
+    }
+    x->outcome = (struct np_outcome){
+        .status = r.status, .refused = true, .refusal = r, .retry_after_s = r.retry_after_s};
+    x->done = true;
+    x->end_ns = np_loop_now_ns(w->loop);
+    w->ground.reply(w->ground.ctx, x);
+}
+
+void np_intake_dismiss(struct np_worker *w)
+{
+    np_front_each_unanswered(w->front, dismiss, w);
+    np_live_abandon(w);
 }
 
 static void on_left(void *ctx, struct np_http_call *c)

@@ -220,6 +220,17 @@ void np_worker_drain(struct np_worker *w)
                NP_KVI("worker", w->number));
 }
 
+static void dismiss_on_loop(void *ctx)
+{
+    np_intake_dismiss(ctx);
+}
+
+void np_worker_dismiss(struct np_worker *w)
+{
+    if (np_loop_post(w->loop, dismiss_on_loop, w) != NP_OK)
+        np_log(NP_LOG_ERROR, "worker does not take the order to end", NP_KVI("worker", w->number));
+}
+
 bool np_worker_drained(const struct np_worker *w)
 {
     return atomic_load(&w->drained);

@@ -79,6 +79,8 @@ static inline struct np_now np_worker_now(const struct np_worker *w)
 struct np_front_ops np_intake_ops(struct np_worker *w);
 /* intake.c: how the refusals of the front get their request ids; ctx of its ops is the worker. */
 void np_intake_ids(struct np_front_config *config);
+/* intake.c: the time to drain is over: whoever waits is told, and what is under way ends. */
+void np_intake_dismiss(struct np_worker *w);
 /* live_stream.c: a streamed reply. */
 void np_live_emit(void *ctx, struct np_exchange *x, unsigned leg, struct np_span json_text);
 /* live_stream.c: the end of the reply of an exchange whose client wants a stream. */

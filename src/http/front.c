@@ -261,6 +261,20 @@ size_t np_front_open(const struct np_front *f)
     return f->n_open;
 }
 
+void np_front_each_unanswered(struct np_front *f, void (*fn)(void *ctx, struct np_http_call *c),
+                              void *ctx)
+{
+    for (struct np_conn *conn = f->conn_first; conn; conn = conn->next) {
+        struct np_http_call *c = conn->call;
+        if (!c || !c->opened || c->left || c->aborted) {
+            continue;
+        }
+        if (c->stream ? !c->stream->ended : c->stage == NP_STAGE_WAIT && !c->replied) {
+            fn(ctx, c);
+        }
+    }
+}
+
 /* The library forbids stopping while calls are suspended. */
 void np_front_free(struct np_front *f)
 {

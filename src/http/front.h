@@ -106,6 +106,9 @@ struct np_front *np_front_new(struct np_loop *loop, const struct np_front_config
 void np_front_drain(struct np_front *f);
 /* Calls that saw `head` but not yet `gone`. */
 size_t np_front_open(const struct np_front *f);
+/* Those of them that wait for their reply, or for the rest of a stream: each may be ended in `fn`. */
+void np_front_each_unanswered(struct np_front *f, void (*fn)(void *ctx, struct np_http_call *c),
+                              void *ctx);
 /* Ends every connection (`gone` comes for each call) and frees. Not inside a turn of the loop, and the
  * loop must not turn afterwards. */
 void np_front_free(struct np_front *f);
