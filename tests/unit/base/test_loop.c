@@ -471,6 +471,35 @@ START_TEST(an_interrupted_wait_is_an_ordinary_turn)
 }
 END_TEST
 
+static int poke_fd;
+static uint64_t sleep_until_ns;
+
+static void poke_and_sleep(int number)
+{
+    (void)number;
+    (void)!write(poke_fd, "x", 1);
+    while (np_clock_mono_ns(&np_clock_live) < sleep_until_ns) {
+        usleep(1000);
+    }
+}
+
+START_TEST(after_a_sleep_in_a_signal_what_came_goes_before_timers_that_are_due)
+{
+    struct end e;
+    struct np_timer t;
+    end_open(&e, EPOLLIN);
+    poke_fd = e.fds[1];
+    sleep_until_ns = np_loop_refresh_ns(loop) + 1000 * MS;
+    np_timer_init(&t, tick, NULL);
+    np_timer_set(np_loop_timers(loop), &t, sleep_until_ns);
+    alarm_in_ms(10, poke_and_sleep);
+    np_loop_turn(loop, UINT64_MAX);
+    ck_assert_int_eq(timer_calls, 1);
+    ck_assert_int_eq(e.calls, 1);
+    end_close(&e);
+}
+END_TEST
+
 /* Makes the kernel answer epoll_pwait2 with this error, for the rest of the process. */
 static void forbid_pwait2(unsigned error)
 {
@@ -548,6 +577,7 @@ int main(void)
     tcase_add_test(c, a_stop_before_the_run_ends_it_and_is_used_up);
     tcase_add_test(c, a_signal_handler_can_stop_a_sleeping_loop);
     tcase_add_test(c, an_interrupted_wait_is_an_ordinary_turn);
+    tcase_add_test(c, after_a_sleep_in_a_signal_what_came_goes_before_timers_that_are_due);
     tcase_add_loop_test(c, without_epoll_pwait2_waits_are_rounded_up_to_a_millisecond, 0,
                         sizeof refusals / sizeof *refusals);
     tcase_add_test(c, whichever_allocation_fails_there_is_no_loop_and_no_leak);
