@@ -97,11 +97,12 @@ static enum MHD_Result refuse(struct np_http_call *c, enum np_http_refusal cause
 
 /* Whether the head leaves the library too little of the connection's memory to write a reply's head:
  * it would close the connection without a word. */
-static bool head_too_large(const struct np_http_call *c)
+static bool head_too_large(struct np_http_call *c)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    return info && info->header_size > NP_HTTP_HEAD_BYTES;
+    c->head_bytes = info ? info->header_size : 0;
+    return c->head_bytes > NP_HTTP_HEAD_BYTES;
 }
 
 static enum MHD_Result take_head(struct np_http_call *c, const char *method, const char *version)
@@ -308,6 +309,7 @@ void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
         MHD_destroy_response(c->response);
     }
     c->conn->call = NULL;
+    c->conn->taken += c->head_bytes + c->received;
     np_conn_pause(c->conn, np_loop_now_ns(f->loop));
     np_stream_free(c->stream);
     np_buf_free(&c->body);

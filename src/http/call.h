@@ -45,7 +45,8 @@ struct np_tls_watch {
     gnutls_session_t session;
     unsigned char head[5]; /* of the record that comes */
     unsigned n_head;
-    size_t left; /* of the record's rest */
+    size_t left;     /* of the record's rest */
+    uint64_t pulled; /* bytes since the present pause between requests began */
     unsigned finished;
     bool refused; /* nothing goes in or out any more */
 };
@@ -59,6 +60,7 @@ struct np_conn {
     uint64_t check_ns;
     uint64_t since_ns;   /* when the connection, or its present pause between requests, began */
     uint64_t received;   /* bytes on the socket at the last check in this pause */
+    uint64_t taken;      /* bytes of requests that have ended */
     uint64_t trickle_ns; /* since when bytes came without a request line; 0: none did */
     uintptr_t memory;    /* where the library keeps its requests' heads; 0: none came */
     bool used;           /* it has seen a request line */
@@ -106,6 +108,7 @@ struct np_http_call {
     uint64_t accept_ns;
     uint64_t stage_ns; /* when the present stage began */
     uint64_t taken;    /* of its connection's bytes, at the last look at a chunked body */
+    size_t head_bytes;
     size_t reply_bytes;
     enum np_http_stage stage;
 

@@ -3,8 +3,8 @@
  * in one queue (the interval is the same for all, so the queue stays in order):
  *
  *   head     must be in after the patience, from the connection's begin or its request line on
- *   pause    between requests may last as the library's timeout lets it, unless bytes trickle in
- *            without making a request line: then again the patience
+ *   pause    between requests may last as the library's timeout lets it, unless there are bytes that
+ *            make no request line: then again the patience
  *   body     1 KB/s on average once the patience is over, else 408
  *   reply    1 KB/s on average once a minute is over; a streamed one: see stream.c
  *
@@ -165,6 +165,7 @@ void np_conn_pause(struct np_conn *conn, uint64_t now_ns)
 {
     conn->since_ns = now_ns;
     conn->trickle_ns = 0;
+    conn->tls.pulled = 0;
     conn->marked = false;
 }
 
@@ -186,11 +187,19 @@ static struct tcp_info socket_info(int fd)
     return info;
 }
 
-/* Whether bytes came since the last look in this pause or, at the first one, since the pause began. */
+/* Whether bytes came since the last look in this pause or, at the first one, are there. Without TLS and with
+ * the old parser all bytes of requests are known; else what came in the moment in which the pause began is
+ * not told from what came before. */
 static bool has_trickled(const struct np_conn *conn, const struct tcp_info *info, uint64_t now_ns)
 {
     if (conn->marked) {
         return info->tcpi_bytes_received != conn->received;
+    }
+    if (conn->tls.session) {
+        return conn->tls.pulled > 0;
+    }
+    if (conn->front->old_parser) {
+        return info->tcpi_bytes_received > conn->taken;
     }
     uint64_t since_data_ns = info->tcpi_last_data_recv * NP_NS_PER_MS;
     return info->tcpi_bytes_received > 0 && conn->since_ns + PAUSED_NS + since_data_ns < now_ns;

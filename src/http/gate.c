@@ -9,7 +9,9 @@
  * an LF it looks as a CR does there, and is taken for it.
  *
  * It also skips lines before the request line that are empty or that begin with a NUL. They too can be
- * seen in memory, which for all requests of a connection begins at one place. */
+ * seen in memory, which for all requests of a connection begins at one place. One line of two bytes may be
+ * empty (RFC 9112, 2.2) or a NUL with an LF: its request is served and, as what follows may be read otherwise
+ * by others, its connection ends. */
 #include "http/gate.h"
 
 #include <arpa/inet.h>
@@ -159,13 +161,14 @@ static bool walk_end(const struct scan *s)
 /* Whether nothing was skipped before the request line but one empty line. Where the memory begins is known
  * from the first request, as malloc aligns: only what was skipped there in multiples of that is not seen,
  * until the connection's next request. */
-static bool walk_before(const struct np_http_call *c)
+static bool walk_before(struct np_http_call *c)
 {
     uintptr_t line = (uintptr_t)c->method;
     if (c->conn->memory == 0) {
         c->conn->memory = line - line % _Alignof(max_align_t);
     }
     uintptr_t skipped = line - c->conn->memory;
+    c->close = skipped > 0;
     return skipped == 0 || (skipped == 2 && is_line_end(c->method - 2, 2));
 }
 

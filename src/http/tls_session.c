@@ -54,6 +54,7 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *bytes, size_t n)
     ssize_t got = conn->tls.refused ? -1 : recv(conn->fd, bytes, n, 0);
     if (conn->tls.refused)
         errno = ECONNRESET;
+    conn->tls.pulled += got > 0 ? (size_t)got : 0;
     if (got <= 0 || follow(&conn->tls, bytes, (size_t)got))
         return got;
     (void)gnutls_alert_send(conn->tls.session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);

@@ -229,6 +229,50 @@ START_TEST(a_second_request_line_that_trickles_in_ends)
 }
 END_TEST
 
+/* A line that stands in one packet with the request before, and one behind its reply. */
+START_TEST(bytes_that_make_no_request_line_end_a_pause)
+{
+    for (int later = 0; later < 2; later++) {
+        struct client *c = client_new();
+        if (later) {
+            ck_assert(alive(c));
+            client_say(c, "GET /aaaa");
+        } else {
+            client_say(c, "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\nGET /aaaa");
+            ck_assert_int_eq(client_read(c).status, 200);
+        }
+        ck_assert(client_closed_within(c, 1500));
+        client_free(c);
+    }
+    ck_assert_uint_eq(rig.refused[NP_HTTP_REFUSAL_timeout], 2);
+}
+END_TEST
+
+START_TEST(all_kinds_of_requests_leave_a_pause_without_bytes)
+{
+    static const char *const rows[] = {
+        "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET /whole HTTP/1.1\nHost: localhost\n\n",
+        "POST /whole HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+        "POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+        "POST /whole HTTP/1.1\r\nHost: localhost\r\nX-A:   b  \r\nX-B:\r\nContent-Length: 0\r\n\r\n",
+        "GET /whole HTTP/1.1\r\nHost: localhost\r\n\r\nGET /whole HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    };
+    struct client *clients[sizeof rows / sizeof rows[0]];
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        clients[i] = client_new();
+        ck_assert(alive(clients[i]));
+        client_say(clients[i], rows[i]);
+    }
+    rig_turn_for(1000);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        client_pull(clients[i]);
+        ck_assert_msg(!client_ended(clients[i]), "%s", rows[i]);
+        client_free(clients[i]);
+    }
+}
+END_TEST
+
 START_TEST(a_silent_pause_between_requests_is_longer_than_the_patience)
 {
     struct client *c = client_new();
@@ -429,6 +473,8 @@ int main(void)
     tcase_add_test(t, a_request_line_that_trickles_in_ends);
     tcase_add_test(t, headers_that_trickle_in_end);
     tcase_add_test(t, a_second_request_line_that_trickles_in_ends);
+    tcase_add_test(t, bytes_that_make_no_request_line_end_a_pause);
+    tcase_add_test(t, all_kinds_of_requests_leave_a_pause_without_bytes);
     tcase_add_test(t, a_silent_pause_between_requests_is_longer_than_the_patience);
     tcase_add_test(t, a_body_that_trickles_in_is_408);
     tcase_add_test(t, a_body_that_is_dropped_may_not_trickle_either);
