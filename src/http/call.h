@@ -144,7 +144,8 @@ struct np_front {
     uint64_t due_ns;              /* when the library wants to run at the latest */
 
     LIST_HEAD(, np_http_call) chunked; /* whose bodies come */
-    uint64_t moves;                    /* times that the library has told something */
+    uint64_t moves;                    /* times that the library has told something, or used TLS */
+    uint64_t still_ns; /* how long it waits after runs without a move; 0: it moved */
 
     struct np_conn *conn_first, *conn_last;
     struct np_timer check_timer;

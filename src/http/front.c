@@ -14,7 +14,8 @@
 #include "base/log.h"
 #include "http/call.h"
 
-#define RUNS_MAX 8 /* a turn; the rest follows in the next */
+#define RUNS_MAX 8  /* a turn; the rest follows in the next */
+#define IDLE_RUNS 2 /* after which nothing will come of another */
 /* The library counts connections that have ended until it cleans up after them. */
 #define CONNECTIONS_SPARE 256
 /* Below this many suspended calls the walk is cheaper than waiting. */
@@ -22,8 +23,9 @@
 #define RESUME_NS_PER_CALL 1000
 #define RESUME_NS_MAX (5 * NP_NS_PER_MS)
 #define DEFAULT_PATIENCE_MS 10000
-/* How long the library waits that wants to run and then does nothing; see chunks.c. */
+/* How long the library waits that wants to run and then does nothing: twice as long each time. See still(). */
 #define STILL_NS (2 * NP_NS_PER_MS)
+#define STILL_NS_MAX (32 * NP_NS_PER_MS)
 
 const char *np_http_refusal_name(enum np_http_refusal r)
 {
@@ -36,13 +38,26 @@ const char *np_http_refusal_name(enum np_http_refusal r)
 
 /* ------------------------------------------------------------------------------------------- turns */
 
-/* Queued replies need a second run to be written, and the library says so with a timeout of 0. */
+/* libmicrohttpd 0.9.75 says that it has something to do while it can do nothing: with a chunked body's line
+ * that fills its memory (chunks.c), and with a TLS handshake whose next bytes have not come. New bytes wake
+ * it whatever it says; so it waits, where nothing moved when it ran. */
+static void still(struct np_front *f, uint64_t now_ns)
+{
+    uint64_t next_ns = f->still_ns * 2 < STILL_NS_MAX ? f->still_ns * 2 : STILL_NS_MAX;
+    f->still_ns = f->still_ns && LIST_EMPTY(&f->chunked) ? next_ns : STILL_NS;
+    f->due_ns = now_ns + f->still_ns;
+    np_chunks_check(f);
+}
+
+/* Queued replies and resumed calls need a second run, and the library says so with a timeout of 0. With TLS
+ * all that goes in or out is a move, so that two runs without one are the last. */
 static void run(struct np_front *f, uint64_t now_ns)
 {
-    uint64_t moves = f->moves;
+    uint64_t began = f->moves;
     f->ready = false;
-    for (int i = 0; i < RUNS_MAX; i++) {
+    for (int i = 0, idle = 0; i < RUNS_MAX && !(f->config.tls && idle == IDLE_RUNS); i++) {
         MHD_UNSIGNED_LONG_LONG ms;
+        uint64_t before = f->moves;
         MHD_run(f->daemon);
         if (MHD_get_timeout(f->daemon, &ms) != MHD_YES) {
             f->due_ns = UINT64_MAX;
@@ -52,11 +67,12 @@ static void run(struct np_front *f, uint64_t now_ns)
             f->due_ns = now_ns + ms * NP_NS_PER_MS;
             return;
         }
+        idle = f->moves == before ? idle + 1 : 0;
     }
-    bool still = f->moves == moves && !LIST_EMPTY(&f->chunked);
-    f->due_ns = still ? now_ns + STILL_NS : 0;
-    if (still) {
-        np_chunks_check(f);
+    if (f->moves == began && (f->config.tls || !LIST_EMPTY(&f->chunked))) {
+        still(f, now_ns);
+    } else {
+        f->still_ns = f->due_ns = 0;
     }
 }
 

@@ -54,6 +54,7 @@ static ssize_t pull(gnutls_transport_ptr_t ptr, void *bytes, size_t n)
     ssize_t got = conn->tls.refused ? -1 : recv(conn->fd, bytes, n, 0);
     if (conn->tls.refused)
         errno = ECONNRESET;
+    conn->front->moves += got >= 0;
     conn->tls.pulled += got > 0 ? (size_t)got : 0;
     if (got <= 0 || follow(&conn->tls, bytes, (size_t)got))
         return got;
@@ -70,7 +71,9 @@ static ssize_t push(gnutls_transport_ptr_t ptr, const void *bytes, size_t n)
         errno = EPIPE;
         return -1;
     }
-    return send(conn->fd, bytes, n, MSG_NOSIGNAL);
+    ssize_t sent = send(conn->fd, bytes, n, MSG_NOSIGNAL);
+    conn->front->moves += sent > 0;
+    return sent;
 }
 
 static int wait_for_input(gnutls_transport_ptr_t ptr, unsigned ms)

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import unittest
 
@@ -151,6 +152,91 @@ class Tls(case.Case):
                 pass
             status, _, body = read_reply(sock)
             self.assertEqual(status, 413, body)
+
+    def test_a_chunk_line_that_never_ends_is_refused_inside_the_tls(self):
+        head = wire.request(body=b"x", host="localhost").split(b"Content-Length")[0]
+        for line in (b"1;" + b"e" * 60000, b"0" * 60000):
+            with self.subTest(line=line[:2]), connect(self.server.port, self.cert) as sock:
+                began = time.monotonic()
+                try:
+                    sock.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + line)
+                except (ConnectionError, ssl.SSLError):
+                    pass
+                status, _, body = read_reply(sock)
+                case.say(f"a chunk line of 60 KB: {status} after {(time.monotonic() - began) * 1000:.0f} ms")
+                self.assertIn(status, (400, 413), body)
+
+    def cpu_ticks(self):
+        with open(f"/proc/{self.server.process.pid}/stat", encoding="ascii") as f:
+            return sum(int(n) for n in f.read().rpartition(")")[2].split()[11:13])
+
+    def test_what_is_slow_to_speak_is_ended_and_costs_nothing(self):
+        """Within the patience for heads: 10 s, looked at every 2."""
+        head = wire.request(body=b"x", host="localhost").split(b"Content-Length")[0]
+        hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+        plain = {"nothing": b"", "half a hello": hello, "a record that never comes": hello + b"\x00" * 100}
+        used = wire.request("GET", "/nothing", host="localhost")
+        inside = {"a handshake, and nothing": b"", "half a head": head,
+                  "a chunk line that stands still": head + b"Transfer-Encoding: chunked\r\n\r\n1;eee",
+                  "half a head behind a reply": used}
+        socks = {}
+        for name, data in plain.items():
+            socks[name] = socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
+            socks[name].sendall(data)
+        trickling = socket.create_connection(("127.0.0.1", self.server.port), timeout=30)
+        for name, data in inside.items():
+            socks[name] = connect(self.server.port, self.cert)
+            socks[name].settimeout(30)
+            if data:
+                socks[name].sendall(data)
+            if data == used:
+                self.assertEqual(read_reply(socks[name])[0], 404)
+                socks[name].sendall(head)
+        began, ticks, ended = time.monotonic(), self.cpu_ticks(), {}
+
+        def wait(name):
+            try:
+                while socks[name].recv(4096):
+                    pass
+            except OSError:
+                pass
+            ended[name] = time.monotonic() - began
+
+        threads = [threading.Thread(target=wait, args=(name,)) for name in socks]
+        for thread in threads:
+            thread.start()
+        for byte in hello + b"\x00" * 100:
+            try:
+                trickling.sendall(bytes([byte]))
+                trickling.settimeout(0.25)
+                if not trickling.recv(100):
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+        ended["a hello that trickles"] = time.monotonic() - began
+        for thread in threads:
+            thread.join()
+        ticks = self.cpu_ticks() - ticks
+        for sock in (trickling, *socks.values()):
+            sock.close()
+        case.say(f"slow to speak, ended after s: {', '.join(f'{k} {v:.1f}' for k, v in ended.items())}; {ticks} ticks of CPU")
+        for name, seconds in ended.items():
+            self.assertLess(seconds, 20, name)
+            self.assertGreater(seconds, 5, name)
+        self.assertLess(ticks, 100)
+
+    def test_a_client_that_says_no_goodbye_is_one_that_left(self):
+        with connect(self.server.port, self.cert) as sock:
+            self.assertEqual(self.ask(sock)[0], 200)
+            sock.sendall(wire.request(body={"prompt": "hi"}, host="localhost"))
+            self.assertEqual(read_reply(sock)[0], 200)
+            raw = sock.detach()
+        os.close(raw)
+        self.assertTrue(procs.wait_for(lambda: self.server.metrics().get("llm_inflight") == 0))
+        with connect(self.server.port, self.cert) as sock:
+            self.assertEqual(self.ask(sock)[0], 200)
 
     def test_many_bodies_and_large_ones_come_whole(self):
         with connect(self.server.port, self.cert) as sock:
