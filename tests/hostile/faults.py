@@ -240,6 +240,13 @@ FRAMING = {
         same(CHUNKED + b"fffffffffffffffff\r\n" + BODY), "bad_reply", "presumed"),
     "a chunk size that is too small": Fault(
         same(CHUNKED + b"10\r\n" + BODY + b"\r\n0\r\n\r\n"), "bad_reply", "presumed"),
+    "chunk sizes with zeros, extensions and blanks": Fault(
+        same(CHUNKED + b"000%x;a=b;c=\"d\" \r\n%s\r\n000 \r\nX-Trailer: t\r\n\r\n" % (len(BODY), BODY), "keep"), "ok", "exact"),
+    "a blank before a chunk size": Fault(
+        same(CHUNKED + b" %x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)), "bad_reply", "presumed"),
+    "zeros before a chunk size without end": Fault(endless(CHUNKED, b"0" * 8192), "bad_reply", "presumed"),
+    "HTTP/1.0 to the end of the connection": Fault(
+        same(HEAD.replace(b"/1.1", b"/1.0") + b"\r\n" + BODY), "ok", "exact"),
     "a head that never ends": Fault(endless(HEAD, PAD), "bad_reply", "presumed"),
     "a header of 1 MB": Fault(
         same(HEAD + b"X-Pad: " + b"a" * 1048576 + b"\r\nContent-Length: 2\r\n\r\n{}"),

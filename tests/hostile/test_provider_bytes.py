@@ -1,6 +1,8 @@
 """Replies cut at any byte, byte by byte, twice or without an end (T15): each request gets exactly one well
 formed reply, and nothing of one answer reaches another request. Further faults are in faults.py."""
 
+import os
+import tempfile
 import threading
 import time
 
@@ -8,6 +10,7 @@ import case
 import policies as sets
 import stub
 from case import at_once
+from test_tls import make_pair
 
 DEADLINE = 1500
 GOOD = stub.reply(stub.openai("the whole answer"))
@@ -15,6 +18,11 @@ RESET = stub.Stub.RESET
 
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+
+def rss_kb(server):
+    with open(f"/proc/{server.process.pid}/statm", encoding="ascii") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 1024
 
 
 class Bytes(case.Case):
@@ -110,6 +118,9 @@ class Twice(case.Case):
 class Endless(case.Case):
     """Many endless replies at once do not add up."""
 
+    # Memory that was freed is used again, so that what is held can be seen under the sanitizer too.
+    env = {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"}
+
     scenario = False
     workers = 1
 
@@ -143,6 +154,53 @@ class Endless(case.Case):
             self.assertGood(reply)
         case.say(f"4 endless replies: {sent[0] / 4 / 2**20:.1f} MB taken of each")
         self.assertLess(sent[0] / 4, 24 << 20)
+
+    def check_chunk_lines(self, url, sent, **kw):
+        """Four chunk lines without end at once: none outlasts the time for silence, others are served."""
+        files = sets.Policies(url)
+        files.provider("p", idle_timeout_ms=600)
+        files.model("m", "p")
+        files.endpoint("assistant", ["m"], max_attempts=1, deadline_ms=20000)
+        server = self.serve(files, **kw)
+        self.addCleanup(server.stop)
+        self.assertGood(server.ask("plain"))
+        before = rss_kb(server)
+        replies = at_once(6, lambda i: server.ask("endless" if i < 4 else "plain", timeout=30))
+        for reply in replies[:4]:
+            self.assertEqual(self.classes(server.decision(reply)), ["timeout"], reply)
+        for reply in replies[4:]:
+            self.assertGood(reply)
+        grown = rss_kb(server) - before
+        case.say(f"4 chunk lines without end: {sent[0] / 4 / 2**20:.0f} MB of each, RSS {grown} KB more")
+        self.assertLess(grown, 16 << 10)
+
+    def line_without_end(self, sent):
+        def handle(call):
+            if b"plain" in call.body:
+                return GOOD
+            try:
+                call.conn.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;")
+                while True:
+                    call.conn.send(b"e" * 65536)
+                    sent[0] += 65536
+            except OSError:
+                return None
+
+        return handle
+
+    def test_chunk_lines_without_end_are_silence(self):
+        sent = [0]
+        provider = stub.Stub(self.line_without_end(sent))
+        self.addCleanup(provider.stop)
+        self.check_chunk_lines(provider.url, sent)
+
+    def test_chunk_lines_without_end_over_tls_are_silence(self):
+        sent = [0]
+        with tempfile.TemporaryDirectory(prefix="neap-tls-") as folder:
+            cert, key = make_pair(folder, "provider")
+            provider = stub.Stub(self.line_without_end(sent), (cert, key))
+            self.addCleanup(provider.stop)
+            self.check_chunk_lines(provider.url, sent, flags=("--ca-file", cert))
 
 
 if __name__ == "__main__":
