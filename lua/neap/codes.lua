@@ -46,6 +46,12 @@ return {
   N226 = "A timeout of a provider that never comes, because timeout_ms is over before.",
   N227 = "A hedge that is never made: its time is not before the deadline, there is no second attempt, or no second "
     .. "provider.",
+  N228 = "A tenant whose date of expiry is over: its keys are refused.",
+  N229 = "Prices that were looked at in the future, by more than a year.",
+  N230 = "A budget of nothing: no call that has a price is made by it. A tenant is stopped by disabled = true.",
+  N231 = "A model that could write more than its context holds, in which the prompt has its place, too.",
+  N232 = "Prices above a number of tokens that are none: nothing is different there.",
+  N233 = "A model called auto, which clients write to leave the choice to route.",
   N301 = "A name that is nowhere: no global and no function of a library is called so.",
   N302 = "A global is written: policies have none. What all requests share is in shared.set(key, value, ttl_s).",
   N303 = "A function of Lua's that policies have not: it reads as nil.",
@@ -65,6 +71,8 @@ return {
   N315 = "A function gives a value in some branches of its last statement and nothing in others.",
   N318 = "A file is too large or nested too deeply to be looked into; it was loaded and tried all the same.",
   N319 = "A comment `-- neap: allow CODE reason` that allows nothing: no reason, or no such warning at its line.",
+  N320 = "A place of a template that nobody fills: callers read it as it stands, with its brackets.",
+  N321 = "A template that nobody uses: no hook names it, and no reason of a degraded reply is called so.",
   N401 = "A hook gave something of the wrong kind, or a function or req was given it, when it was tried on a built-in "
     .. "request.",
   N402 = "A hook failed when it was tried on a built-in request: an error, too many steps, too much memory. Then its "

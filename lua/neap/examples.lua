@@ -79,6 +79,18 @@ return {
     PROVIDER .. ", first_token_timeout_ms = 8000, timeout_ms = 30000"),
   N227 = endpoint('models = { "gpt-4.1", "claude-haiku-4-5" }, hedge_after_ms = 20000',
     'models = { "gpt-4.1", "claude-haiku-4-5" }, hedge_after_ms = 1500'),
+  N228 = one("tenants.lua", "return {\n  acme = { keys = { \"sha256:" .. ("0"):rep(64) .. "\" }, @ },\n}\n",
+    'expires = "2020-06-30"', "disabled = true"),
+  N229 = model('provider = "openai", ' .. PRICE .. ', as_of = "2206-11-01"', 'provider = "openai", ' .. PRICE),
+  N230 = one("budgets.lua", 'return {\n  { account = "tenant", window = "day", limit_usd = @ },\n}\n', "0", "0.05"),
+  N231 = model('provider = "openai", context = 8192, max_output = 128000, ' .. PRICE,
+    'provider = "openai", context = 128000, max_output = 8192, ' .. PRICE),
+  N232 = model('provider = "openai", usd_per_million = { input = 2, output = 8, above = { tokens = 200000 } }',
+    'provider = "openai", usd_per_million = { input = 2, output = 8, above = { tokens = 200000, input = 4 } }'),
+  N233 = one("models.lua", "return {\n  [\"gpt-4.1\"] = { @ },\n  [\"gpt-4.1-mini\"] = { provider = \"openai\", "
+    .. PRICE .. " },\n  [\"claude-haiku-4-5\"] = { provider = \"anthropic\", " .. PRICE .. " },\n}\n",
+    'provider = "openai", ' .. PRICE .. ' },\n  auto = { provider = "openai", ' .. PRICE,
+    'provider = "openai", ' .. PRICE),
 
   N150 = told("neap serve --listen 0.0.0.0:8080       -- tenants.lua is empty", "neap key new --tenant acme      "
     .. "   -- and the line that it prints in tenants.lua"),
@@ -118,6 +130,8 @@ return {
   N318 = shell("{ head -c 300000 /dev/zero | tr '\\0' ' '; cat lib/plan.lua; } > lib/large.lua",
     "cp lib/plan.lua lib/large.lua"),
   N319 = route('return { "gpt-4.1" } -- neap: allow N310', 'return { "gpt-4.1" }'),
+  N320 = one("templates/budget.txt", "Please ask again later. (@)\n", "{{request_id}}", "{{requestId}}"),
+  N321 = shell("echo 'We are closed.' > templates/closed.txt", "echo 'We are closed.' > templates/budget.txt"),
 
   N401 = retry("return 7", "return { retry_in_ms = 7 }"),
   N402 = route("if #req.metadata.tier > 3 then return { \"gpt-4.1\" } end",

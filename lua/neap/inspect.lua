@@ -2,11 +2,12 @@
 -- object has not, what can't be written, calls with too few arguments, comparisons that can't come out
 -- true. habits.lua adds what is only unwise.
 --
--- M.new(modules, native, set) with modules = { lex, parse, typing, habits, words }, native.guess(word, names)
--- and set = { files = {name = true}, model = {…}, provider = {…}, endpoint = {…}, template = {…} } (sorted
--- lists of names; nil: not known) gives a function(file) with file = { name, kind = "data" | "hook" |
--- "library" | "test", source }. That returns the problems, each {line, column, code, text, warning}, and
--- what the file's comments allow, each {line, column, code, reason, alone}.
+-- M.new(modules, native, set) with modules = { lex, parse, typing, habits, templates, words },
+-- native.guess(word, names) and set = { files = {name = true}, model = {…}, provider = {…}, endpoint = {…},
+-- template = {…} } (sorted lists of names; nil: not known) gives a function(file) with file = { name, kind =
+-- "data" | "hook" | "library" | "test" | "template", source }, templates last. That returns the problems, each
+-- {line, column, code, text, warning}, and what the file's comments allow, each {line, column, code, reason,
+-- alone}.
 
 local M = {}
 
@@ -363,11 +364,13 @@ local function look(modules, file, tokens, place)
   each(chunk, check_node)
   local hook_fn = I.hook and modules.typing.returned(chunk)
   if I.hook and I.hook.name == "route" then check_plans(hook_fn) end
+  if file.kind == "hook" or file.kind == "library" then I.templates.note(chunk, each, I.dotted) end
   modules.habits.look(file, chunk, I.tell, each, place, hook_fn)
 end
 
 local function inspect(modules, file)
   if #file.source > MAX_BYTES then
+    I.templates.doubt()
     return { { line = 1, column = 1, code = "N318", warning = true,
       text = "is too large to be looked into: over 256 KiB" } }, {}
   end
@@ -377,10 +380,31 @@ local function inspect(modules, file)
     local line, column = place(at)
     problems[#problems + 1] = { line = line, column = column, code = code, warning = warning, text = text }
   end
+  if file.kind == "template" then
+    I.templates.look(file, I.tell)
+    return problems, {}
+  end
   local tokens = modules.lex.tokens(file.source)
   local ok = pcall(look, modules, file, tokens, place)
-  if not ok then I.tell(1, "N318", true, "is nested too deeply to be looked into") end
+  if not ok then
+    I.templates.doubt()
+    I.tell(1, "N318", true, "is nested too deeply to be looked into")
+  end
   return problems, allows_of(tokens, place)
+end
+
+-- The reasons of degraded replies, in order and as keys.
+local function reasons_of(words)
+  local reasons = { sorted = {} }
+  for _, alias in ipairs(words.aliases) do
+    if alias.name == "neap.reason" then
+      for reason in string.gmatch(alias.type, "%a+") do
+        reasons[reason] = true
+        table.insert(reasons.sorted, reason)
+      end
+    end
+  end
+  return reasons
 end
 
 function M.new(modules, native, set)
@@ -388,9 +412,10 @@ function M.new(modules, native, set)
   for _, entry in ipairs(words.left_out) do left_out[entry.name] = entry.text end
   for _, kind in ipairs { "data", "hook", "library", "test" } do globals[kind] = globals_of(words, kind) end
   local T = modules.typing.new(words, { model = set.model, provider = set.provider })
+  local templates = modules.templates.new(reasons_of(words), guess)
   return function(file)
     I = { file = file, T = T, native = native, set = set, left_out = left_out, globals = globals[file.kind],
-      hook = hook_of(words, file), dotted = modules.typing.dotted }
+      templates = templates, hook = hook_of(words, file), dotted = modules.typing.dotted }
     return inspect(modules, file)
   end
 end

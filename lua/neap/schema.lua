@@ -1,9 +1,9 @@
 -- Decides whether the data files of a policy set are right: one table of what each may hold.
 --
 -- M.check(data, native, locate, kinds) takes what the files returned (by file name; false: told
--- already, nil: not there), C's helpers, and the modules locate.lua and kinds.lua. It returns the data
--- made plain for C (every default filled in, names turned into places in the lists, money into whole
--- units) and the problems, each with file, line, column, code and text.
+-- already, nil: not there), C's helpers, and the modules locate.lua and kinds.lua (in it, as `doubts`,
+-- doubts.lua). It returns the data made plain for C (every default filled in, names turned into places in the
+-- lists, money into whole units) and the problems, each with file, line, column, code and text.
 
 local M = {}
 
@@ -11,7 +11,6 @@ local match = string.match
 
 local MAX_PRICE = 1000000000000 -- a million dollars for a million tokens
 local MAX_KEYS, MAX_PLAN, MAX_ACCOUNTS = 16, 16, 12 -- model/catalog.h
-local DAY_MS = 86400000
 
 -- ---------------------------------------------------------------------------------- addresses
 
@@ -70,12 +69,6 @@ local function url_fault(url)
   if port and (tonumber(port) < 1 or tonumber(port) > 65535) then return "has no proper port" end
   if match(host, ":") and not match(host, "^%[") then return "has no proper host" end
   return host_fault(host)
-end
-
--- Whether an address is of this machine.
-local function is_loopback(url)
-  local authority = match(url, "^%a+://([^/]*)") or ""
-  return match(authority, "^127%.") or match(authority, "^localhost[:]?%d*$") or match(authority, "^%[::1%]")
 end
 
 local function url_kind(k)
@@ -444,92 +437,6 @@ local function link_budgets(k, budgets, indexes, at)
   end
 end
 
--- ------------------------------------------------------------------------- what can't be meant
-
--- About the least that a call costs: 100 tokens in, 16 out, in units of money.
-local function cheapest(model)
-  return (model.base.input * 100 + model.base.output * 16 + 999) // 1000 + model.per_request
-end
-
-local function warn_models(k, models, native)
-  for _, m in ipairs(models) do
-    if not m.priced then
-      k.warn(m.at, "N220", "has no price: its calls count as free, no budget holds them")
-    elseif m.as_of and native.now_ms - m.as_of.ms > 180 * DAY_MS then
-      k.warn(k.below(m.at, "as_of"), "N221", "is older than 180 days: are the prices still right?")
-    end
-  end
-end
-
--- The least of what a field is in all providers of an endpoint; nil where one has none.
-local function least_of(e, models, providers, field)
-  local least
-  for _, place in ipairs(e.model_places) do
-    local p = providers[models[place].provider_place or 0]
-    if not p or not p[field] then return nil end
-    least = least and math.min(least, p[field]) or p[field]
-  end
-  return least
-end
-
-local function warn_deadline(k, e, models, providers)
-  local connect = least_of(e, models, providers, "connect_timeout_ms")
-  local first = least_of(e, models, providers, "given_first_ms")
-  if connect and e.deadline_ms < connect then
-    k.warn(k.below(e.at, "deadline_ms"), "N223",
-      "is over before a connection has failed (connect_timeout_ms = %d)", connect)
-  elseif first and e.deadline_ms < first then
-    k.warn(k.below(e.at, "deadline_ms"), "N223",
-      "is over before any of its providers' timeouts (first_token_timeout_ms = %d)", first)
-  end
-end
-
--- What keeps a second call from ever being made beside a slow first one.
-local function warn_hedge(k, e, models)
-  if e.hedge_after_ms == 0 then return end
-  local at, first, other = k.below(e.at, "hedge_after_ms"), nil, false
-  for _, place in ipairs(e.model_places) do
-    local provider = models[place].provider_place
-    first = first or provider
-    other = other or provider ~= first
-  end
-  if e.hedge_after_ms >= e.deadline_ms then
-    k.warn(at, "N227", "never comes: the deadline is over before (deadline_ms = %d)", e.deadline_ms)
-  elseif e.max_attempts < 2 then
-    k.warn(at, "N227", "has no effect: max_attempts = 1 leaves no second call")
-  elseif not other then
-    k.warn(at, "N227", "has no effect: all models are of one provider, and the second call goes to another")
-  end
-end
-
-local function warn_endpoint(k, e, models, providers)
-  local least
-  for _, place in ipairs(e.model_places) do
-    local m = models[place]
-    local cost = m.priced and cheapest(m) or 0
-    least = least and math.min(least, cost) or cost
-  end
-  if least and e.max_cost_usd >= 0 and e.max_cost_usd < least then
-    k.warn(k.below(e.at, "max_cost_usd"), "N222", "is less than the cheapest call can cost")
-  end
-  warn_deadline(k, e, models, providers)
-  warn_hedge(k, e, models)
-  if e.cache then k.warn(k.below(e.at, "cache"), "N224", "has no effect yet") end
-end
-
-local function warn_providers(k, providers)
-  for _, p in ipairs(providers) do
-    if match(string.lower(p.base_url), "^http:") and not is_loopback(p.base_url) then
-      k.warn(k.below(p.at, "base_url"), "N225", "is not https: keys and texts can be read on the way")
-    end
-    for _, field in ipairs { "connect_timeout_ms", "first_token_timeout_ms", "idle_timeout_ms" } do
-      if p[field] > p.timeout_ms and p.given[field] ~= nil then
-        k.warn(k.below(p.at, field), "N226", "never comes: timeout_ms = %d is over before", p.timeout_ms)
-      end
-    end
-  end
-end
-
 -- --------------------------------------------------------------------------------- the check
 
 local file_order = {
@@ -576,18 +483,17 @@ function M.check(data, native, locate, kinds)
   local indexes = {
     provider = index(providers), model = index(models), endpoint = index(endpoints), tenant = index(tenants),
   }
+  local made = {
+    providers = providers, models = models, endpoints = endpoints, tenants = tenants,
+    budgets = budgets, alerts = alerts,
+  }
   link_models(k, models, indexes.provider)
   link_endpoints(k, endpoints, indexes.model)
   link_tenants(k, tenants, indexes.endpoint, indexes.model)
   link_budgets(k, budgets, indexes, k.file("budgets.lua"))
-  warn_providers(k, providers)
-  warn_models(k, models, native)
-  for _, e in ipairs(endpoints) do warn_endpoint(k, e, models, providers) end
+  k.doubts.tell(k, made, native)
   place_problems(k, problems, native, locate)
-  return {
-    providers = providers, models = models, endpoints = endpoints, tenants = tenants,
-    budgets = budgets, alerts = alerts,
-  }, problems
+  return made, problems
 end
 
 M.url_fault = url_fault

@@ -79,8 +79,9 @@ static void push_modules(lua_State *L)
                                            {"parse", "neap/parse.lua"},
                                            {"typing", "neap/typing.lua"},
                                            {"habits", "neap/habits.lua"},
+                                           {"templates", "neap/templates.lua"},
                                            {"words", "neap/words.lua"}};
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         push_module(L, names[i][1]);
         lua_setfield(L, -2, names[i][0]);
@@ -171,6 +172,8 @@ static const char *kind_name(enum np_set_kind kind)
         return "library";
     case NP_SET_TEST:
         return "test";
+    case NP_SET_TEMPLATE:
+        return "template";
     default:
         return NULL;
     }
@@ -204,28 +207,38 @@ static enum np_err fault_of(const struct inspection *in, const char *file)
     return NP_E_INVALID;
 }
 
+static enum np_err look_into(struct inspection *in, const struct np_set_file *f)
+{
+    lua_State *L = in->st->L;
+    lua_pushcfunction(L, look);
+    lua_pushlightuserdata(L, in);
+    lua_pushlightuserdata(L, (void *)(uintptr_t)f);
+    enum np_err err = np_state_call_trusted(in->st, 2, 0) ? NP_OK : fault_of(in, f->name);
+    np_state_collect(in->st, false);
+    return err == NP_E_NOMEM ? err : NP_OK;
+}
+
+/* The templates last: what they are for stands in the code. */
 static enum np_err inspect(struct inspection *in)
 {
     lua_State *L = in->st->L;
+    enum np_err err = NP_OK;
+    bool seen = true; /* all of the code */
     lua_pushcfunction(L, open_inspection);
     lua_pushlightuserdata(L, in);
     if (!np_state_call_trusted(in->st, 1, 0))
         return fault_of(in, "");
-    for (size_t i = 0; i < in->set->n_files; i++) {
+    for (size_t i = 0; !err && i < in->set->n_files; i++) {
         const struct np_set_file *f = &in->set->files[i];
-        if (f->broken || !kind_name(np_set_file_kind(f->name)))
-            continue;
-        lua_pushcfunction(L, look);
-        lua_pushlightuserdata(L, in);
-        lua_pushlightuserdata(L, (void *)(uintptr_t)f);
-        if (!np_state_call_trusted(in->st, 2, 0)) {
-            enum np_err err = fault_of(in, f->name);
-            if (err == NP_E_NOMEM)
-                return err;
-        }
-        np_state_collect(in->st, false);
+        enum np_set_kind kind = np_set_file_kind(f->name);
+        seen = seen && !f->broken;
+        if (!f->broken && kind != NP_SET_TEMPLATE && kind_name(kind))
+            err = look_into(in, f);
     }
-    return NP_OK;
+    for (size_t i = 0; !err && seen && i < in->set->n_files; i++)
+        if (np_set_file_kind(in->set->files[i].name) == NP_SET_TEMPLATE)
+            err = look_into(in, &in->set->files[i]);
+    return err;
 }
 
 enum np_err np_policyset_inspect(const struct np_policyset *set, struct np_problems *problems)

@@ -334,10 +334,11 @@ static void push_natives(lua_State *L, struct loader *l)
 
 /* ----------------------------------------------------------------------------------- checking */
 
-/* (what each data file returned …, loader, schema, locate, kinds, lex): the normalised data. */
+/* (what each data file returned …, loader, schema, locate, kinds, lex, doubts): the normalised data. */
 static int check(lua_State *L)
 {
     struct loader *l = lua_touserdata(L, NP_DATA_COUNT + 1);
+    lua_setfield(L, NP_DATA_COUNT + 4, "doubts");
     lua_setfield(L, NP_DATA_COUNT + 3, "lex");
     lua_getfield(L, NP_DATA_COUNT + 2, "check");
     lua_createtable(L, 0, NP_DATA_COUNT);
@@ -366,7 +367,8 @@ static bool check_data(struct loader *l)
            np_state_run_embedded(l->st, "neap/locate.lua") &&
            np_state_run_embedded(l->st, "neap/kinds.lua") &&
            np_state_run_embedded(l->st, "neap/lex.lua") &&
-           np_state_call_trusted(l->st, NP_DATA_COUNT + 5, 1);
+           np_state_run_embedded(l->st, "neap/doubts.lua") &&
+           np_state_call_trusted(l->st, NP_DATA_COUNT + 6, 1);
 }
 
 /* ----------------------------------------------------------------------------------- building */

@@ -204,6 +204,46 @@ class Check(unittest.TestCase):
                  'route.lua:3:55: N309 warning: models.lua has no "mm"']),
         )
 
+    def test_templates_are_held_against_the_code_that_fills_them(self):
+        self.set.files["templates/closed.txt"] = "Back in {{hours}} hours.\n{{ tenant }}, {{hour}}!\n"
+        self.set.files["templates/budget.txt"] = "{{requestid}} {{retryAfter}}\n"
+        self.set.files["templates/bugdet.txt"] = "Unused.\n"
+        uses = 'template("closed", { hours = 1 })'
+        self.set.files["degrade.lua"] = "return function(_, reason)\n  return @\nend\n".replace("@", uses)
+        unused = "templates/bugdet.txt:1:1: N321 warning: no hook uses it, and no reason of a degraded reply is called "
+        unused += '"bugdet"; did you mean budget?'
+        said = [
+            "templates/budget.txt:1:1: N320 warning: nobody fills {{requestid}}: callers read it as it stands; "
+            "did you mean requestId?",
+            unused,
+            "templates/closed.txt:2:15: N320 warning: nobody fills {{hour}}: callers read it as it stands; "
+            "did you mean hours?",
+        ]
+        self.assertEqual(self.lines(), (0, said))
+
+    def test_a_template_is_not_doubted_where_its_use_can_t_be_seen(self):
+        self.set.files["templates/closed.txt"] = "Back in {{hours}} hours.\n"
+        for uses, codes in (
+            ('template("clo" .. "sed", { hours = 1 })', []),
+            ('template("clo" .. "sed")', ["N320"]),
+            ('template("closed", M.values)', []),
+            ('M.fill("closed")', []),
+            ('"closed"', ["N321"]),
+        ):
+            fill = "template" if "M.fill" in uses else "nil"
+            self.set.files["degrade.lua"] = (
+                f"local M = {{ values = {{ hours = 1 }}, fill = {fill} }}\n"
+                f'return function(req)\n  if req.tenant == "nobody" and M then return {uses} end\nend\n'
+            )
+            self.assertEqual([line.split(" ")[1] for line in self.lines()[1]], codes, uses)
+
+    def test_a_key_that_is_there_twice_is_a_warning(self):
+        twice = policies.env("NEAP_CHECK_KEY")
+        self.set.provider("p", api_key=None, api_keys=[twice, policies.env("NEAP_CHECK_KEY_2"), twice])
+        status, lines = self.lines()
+        self.assertEqual((status, len(lines)), (0, 1), lines)
+        self.assertRegex(lines[0], r'N207 warning: p\.api_keys\[3\] is there twice: env:NEAP_CHECK_KEY$')
+
     def test_what_could_not_be_written_is_no_verdict(self):
         with open("/dev/full", "w", encoding="ascii") as full:
             done = subprocess.run(

@@ -2,7 +2,7 @@
 
 local harness = require "lib.harness"
 local schema, kinds, locate = require "neap.schema", require "neap.kinds", require "neap.locate"
-locate.lex = require "neap.lex"
+locate.lex, kinds.doubts = require "neap.lex", require "neap.doubts"
 local test, equal = harness.test, harness.equal
 
 local native = {
