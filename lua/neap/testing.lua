@@ -2,8 +2,8 @@
 -- something else than they wanted.
 --
 -- M.open(base, native) makes the environment of one file: all that policies see, and test, play, alerts, expect
--- and recorded, which are C's. M.tests is what the file has announced. No value of a test is trusted: only raw
--- access is used, no metamethod runs here.
+-- and recorded, which are C's. M.tests is what the file has announced. No value of a test is trusted: only
+-- raw access is used, no metamethod of theirs runs here.
 
 local M = { tests = {} }
 
@@ -304,6 +304,75 @@ function M.prepare(t)
   return copy
 end
 
+-- ----------------------------------------------------------------------------------- what comes back
+
+-- The fields of what comes back, as words.lua has them (a test holds it), and the class of those that are of one.
+local FIELDS = {
+  run = "status cancelled text model provider degraded reason finish_reason retry_after_s hedge cost_usd latency_ms "
+    .. "plan attempts:run_attempt skipped:run_skip dropped hooks:run_hook calls:run_call error:run_error",
+  run_attempt = "model provider class status error latency_ms max_tokens cost_usd retry_in_ms hedge lost",
+  run_skip = "model why",
+  run_hook = "returned why",
+  run_call = "hook returned why error at steps",
+  run_error = "type message param",
+  told = "alarms:alarm returned why error at steps",
+  alarm = "alert subject severity text silence",
+}
+M.FIELDS = FIELDS
+
+local guess -- C's
+local classes = {} -- by name: { below = { field = class }, meta = a metatable }
+
+-- A table with fields of these names: another one is named when it is read, as it would be of req.
+local function meta_of(what, names)
+  local known = {}
+  for _, name in ipairs(names) do known[name] = true end
+  local function refuse(_, name)
+    if type(name) ~= "string" or known[name] then return nil end
+    local near = guess(name, names)
+    error(format("%s has no field %s%s", what, show_string(name), near and "; did you mean " .. near .. "?" or ""), 2)
+  end
+  return { __index = refuse, __metatable = false }
+end
+
+local function class_of(name)
+  if not classes[name] then
+    local names, below = {}, {}
+    for field, class in FIELDS[name]:gmatch "([%w_]+):?([%w_]*)" do
+      names[#names + 1] = field
+      if class ~= "" then below[field] = class end
+    end
+    classes[name] = { below = below, meta = meta_of(name, names) }
+  end
+  return classes[name]
+end
+
+-- Makes the names of fields sure in a table of a class, or in each of a list.
+local function guard(value, name)
+  if type(value) ~= "table" then return end
+  if rawget(value, 1) ~= nil then
+    for _, item in ipairs(value) do guard(item, name) end
+    return
+  end
+  local class = class_of(name)
+  for field, below in next, class.below do
+    local inner = rawget(value, field)
+    if field == "hooks" and type(inner) == "table" then
+      for _, calls in next, inner do guard(calls, below) end
+      setmetatable(inner, meta_of("run.hooks", sorted_keys(inner)))
+    else
+      guard(inner, below)
+    end
+  end
+  if next(value) ~= nil then setmetatable(value, class.meta) end
+end
+
+-- What play and alerts give back.
+function M.hand_back(value, name)
+  guard(value, name)
+  return value
+end
+
 -- ------------------------------------------------------------------------------- the environment
 
 local function refuse_global(_, name)
@@ -315,6 +384,7 @@ local function refuse_field(_, name)
 end
 
 function M.open(base, native)
+  guess = native.guess
   local each = { each = native.each }
   local names = setmetatable({
     test = setmetatable({}, {

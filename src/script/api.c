@@ -18,12 +18,12 @@
 #define SHARED_KEY_BYTES 256
 
 /* The script whose hook runs. Loading a file must have no effects and depend on nothing. */
-static struct np_script *script_of(lua_State *L)
+struct np_script *np_api_script(lua_State *L)
 {
-    struct np_script *s = np_state_of(L)->script;
-    if (!s || !s->x)
-        luaL_error(L, NP_LOADING_WORDS);
-    return s;
+    const struct np_state *st = np_state_of(L);
+    if (!st->script || !st->script->x)
+        luaL_error(L, st->testing ? NP_TESTING_WORDS : NP_LOADING_WORDS);
+    return st->script;
 }
 
 /* Numbers are no texts here, and texts below no numbers, though Lua would turn them into such. */
@@ -42,7 +42,7 @@ typedef double statistic(void *ctx, struct np_span name);
 static int push_statistic(lua_State *L, statistic *f)
 {
     struct np_span name = span_arg(L, 1);
-    double v = f ? f(script_of(L)->powers.ctx, name) : -1;
+    double v = f ? f(np_api_script(L)->powers.ctx, name) : -1;
     if (v >= 0)
         lua_pushnumber(L, v);
     else
@@ -52,12 +52,12 @@ static int push_statistic(lua_State *L, statistic *f)
 
 static int stats_p95(lua_State *L)
 {
-    return push_statistic(L, script_of(L)->powers.p95_ms);
+    return push_statistic(L, np_api_script(L)->powers.p95_ms);
 }
 
 static int stats_error_rate(lua_State *L)
 {
-    return push_statistic(L, script_of(L)->powers.error_rate);
+    return push_statistic(L, np_api_script(L)->powers.error_rate);
 }
 
 /* An argument that is one of these names, or `otherwise` where it is not given. */
@@ -80,7 +80,7 @@ static int stats_burn(lua_State *L)
 {
     static const char *const objectives[] = {"p95_ms", "error_rate", "degraded_rate", "cost_usd"};
     static const char *const windows[] = {"5m", "30m", "1h", "6h", "3d"};
-    const struct np_powers *p = &script_of(L)->powers;
+    const struct np_powers *p = &np_api_script(L)->powers;
     struct np_span endpoint = span_arg(L, 1);
     struct np_span objective = choice_arg(L, 2, "objective", objectives, 4, "");
     struct np_span window = choice_arg(L, 3, "window", windows, 5, "1h");
@@ -126,7 +126,7 @@ static struct np_span account_arg(lua_State *L, const char *call)
 
 static int stats_cost_usd(lua_State *L)
 {
-    const struct np_powers *p = &script_of(L)->powers;
+    const struct np_powers *p = &np_api_script(L)->powers;
     struct np_span account = account_arg(L, "stats.cost_usd");
     struct np_span window = lua_isnoneornil(L, 2) ? NP_SPAN("") : span_arg(L, 2);
     if (window.n > 0)
@@ -141,7 +141,7 @@ static int stats_cost_usd(lua_State *L)
 
 static int budget_remaining(lua_State *L)
 {
-    const struct np_powers *p = &script_of(L)->powers;
+    const struct np_powers *p = &np_api_script(L)->powers;
     struct np_span account = account_arg(L, "budget.remaining");
     int64_t nusd;
     if (p->remaining && p->remaining(p->ctx, account, &nusd))
@@ -153,7 +153,7 @@ static int budget_remaining(lua_State *L)
 
 static int breaker_state(lua_State *L)
 {
-    const struct np_powers *p = &script_of(L)->powers;
+    const struct np_powers *p = &np_api_script(L)->powers;
     struct np_span model = span_arg(L, 1);
     lua_pushstring(L, p->breaker ? p->breaker(p->ctx, model) : NULL);
     return 1;
@@ -164,7 +164,7 @@ static int breaker_state(lua_State *L)
 /* With a model: as that model has counted of late. */
 static int tokens(lua_State *L)
 {
-    const struct np_powers *p = &script_of(L)->powers;
+    const struct np_powers *p = &np_api_script(L)->powers;
     struct np_span text = span_arg(L, 1);
     np_state_poll(L, (int64_t)(text.n / 64));
     int64_t n = np_tokens_estimate(text, false);
@@ -189,7 +189,7 @@ static int backoff(lua_State *L)
     double cap = np_raw_number(L, 1, "backoff", "cap_ms", 0, 2500);
     double jitter = np_raw_number(L, 1, "backoff", "jitter_ms", 0, 120);
     int64_t attempt = np_raw_integer(L, 1, "backoff", "attempt", 0, 1000, 1);
-    struct np_rng *rng = script_of(L)->powers.rng;
+    struct np_rng *rng = np_api_script(L)->powers.rng;
     double wait = fmin(ldexp(base, (int)attempt), cap) + jitter * (rng ? np_rng_unit(rng) : 0);
     lua_pushinteger(L, wait < 86400000.0 ? (lua_Integer)wait : 86400000);
     return 1;
@@ -197,14 +197,14 @@ static int backoff(lua_State *L)
 
 static int random_unit(lua_State *L)
 {
-    struct np_rng *rng = script_of(L)->powers.rng;
+    struct np_rng *rng = np_api_script(L)->powers.rng;
     lua_pushnumber(L, rng ? np_rng_unit(rng) : 0);
     return 1;
 }
 
 static int now_ms(lua_State *L)
 {
-    lua_pushinteger(L, np_clock_wall_ms(script_of(L)->powers.clock));
+    lua_pushinteger(L, np_clock_wall_ms(np_api_script(L)->powers.clock));
     return 1;
 }
 
@@ -260,7 +260,7 @@ static const struct np_template *find_template(lua_State *L, const struct np_exc
 
 static int fill_template(lua_State *L)
 {
-    struct np_script *s = script_of(L);
+    struct np_script *s = np_api_script(L);
     struct np_place places[PLACES];
     const struct np_template *t = find_template(L, s->x);
     size_t n = read_places(L, places);
@@ -314,7 +314,7 @@ static void push_tidy(lua_State *L, double v)
 
 static int shared_get(lua_State *L)
 {
-    struct np_script *s = script_of(L);
+    struct np_script *s = np_api_script(L);
     struct np_span key = key_arg(L);
     struct np_shared_value v = {.kind = NP_SHARED_NIL};
     struct np_buf *copy = &s->state.scratch;
@@ -343,7 +343,7 @@ static int shared_get(lua_State *L)
 
 static int shared_set(lua_State *L)
 {
-    struct np_script *s = script_of(L);
+    struct np_script *s = np_api_script(L);
     struct np_span key = key_arg(L);
     int64_t ttl_ms = ttl_arg(L, 3);
     struct np_shared_value v = {.kind = NP_SHARED_NIL};
@@ -373,7 +373,7 @@ static int shared_set(lua_State *L)
 
 static int shared_incr(lua_State *L)
 {
-    struct np_script *s = script_of(L);
+    struct np_script *s = np_api_script(L);
     struct np_span key = key_arg(L);
     double by = number_arg(L, 2, 1), sum = by;
     int64_t ttl_ms = ttl_arg(L, 3);

@@ -4,6 +4,8 @@
 
 #include <lua.h>
 
+/* The state's hooks and the request of the one that runs; raises where there is none. */
+struct np_script *np_api_script(lua_State *L);
 /* Pushes a table of them by name: functions, and tables of functions. */
 void np_api_push(lua_State *L);
 /* pick{models, weights=, by=, sticky=} (pick.c). */

@@ -187,10 +187,8 @@ static size_t by_burden(const struct np_script *s, const struct choice *choices,
 int np_api_pick(lua_State *L)
 {
     static const char *const names[] = {"models", "weights", "by", "sticky"};
-    struct np_script *s = np_state_of(L)->script;
+    struct np_script *s = np_api_script(L);
     struct choice choices[MODELS];
-    if (!s || !s->x)
-        return luaL_error(L, "this can be called in hooks, not while a file is loaded");
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
     np_raw_check_options(L, 1, "pick", names, 4);

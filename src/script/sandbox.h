@@ -10,6 +10,7 @@
  * raises without one: load.c knows them by these words. */
 #define NP_CIRCLE_WORDS "requires itself, in a circle"
 #define NP_LOADING_WORDS "this can be called in hooks, not while a file is loaded"
+#define NP_TESTING_WORDS "this can be called in hooks, not by a test: play{…} runs them"
 
 /* Runs lua/neap/sandbox.lua with them; returns the registry's number of its function that makes
  * environments. Raises. */

@@ -76,10 +76,8 @@ static size_t read_fields(lua_State *L, struct np_kv *kv)
 
 int np_api_log(lua_State *L)
 {
-    struct np_script *s = np_state_of(L)->script;
+    const struct np_script *s = np_api_script(L);
     enum np_log_level level = (enum np_log_level)lua_tointeger(L, lua_upvalueindex(1));
-    if (!s || !s->x)
-        return luaL_error(L, "this can be called in hooks, not while a file is loaded");
     struct np_kv kv[FIELDS + 3];
     char message[MESSAGE_BYTES];
     luaL_checktype(L, 1, LUA_TSTRING);

@@ -107,6 +107,7 @@ struct np_state {
     const void *lock_meta, *array_meta; /* metatables by address: views, arrays of JSON */
     const struct np_policyset *set;     /* where require looks; may be NULL */
     struct np_script *script;           /* NULL: a bare state */
+    bool testing;                       /* a test runs in it, no file is loaded */
 };
 
 /* A capped state with the sandbox in place; NULL without memory. set may be NULL (no require). */

@@ -94,8 +94,11 @@ void np_testcase_run(lua_State *L, struct np_test_host *h)
 {
     struct np_json_fault fault;
     struct np_span source = h->recorded->source;
-    if (np_json_check(source, NP_JSON_DEPTH, &fault))
-        luaL_error(L, "%s is no JSON", h->recorded->name);
+    if (np_json_check(source, NP_JSON_DEPTH, &fault)) {
+        h->broken = fault.line;
+        luaL_error(L, "%s is no JSON: %s at line %d, column %d", h->recorded->name, fault.what,
+                   (int)fault.line, (int)fault.column);
+    }
     np_ljson_push(L, source);
     np_testhost_helper(L, h, "split", 1); /* {given, expect}, or what is wrong */
     if (lua_isstring(L, -1))

@@ -100,6 +100,14 @@ int np_testhost_play(lua_State *L, struct np_test_host *h)
     return hand_over(L, h, "play", h->order->ground->play);
 }
 
+/* What is on the top for a test: what it is called in testing.lua, of whose fields alone it can ask. */
+static int hand_back(lua_State *L, struct np_test_host *h, const char *class)
+{
+    lua_pushstring(L, class);
+    np_testhost_helper(L, h, "hand_back", 2);
+    return 1;
+}
+
 static int play(lua_State *L)
 {
     struct np_test_host *h = host_of(L);
@@ -107,7 +115,8 @@ static int play(lua_State *L)
         return np_state_type_error(L, "play: only tests can play, not their file");
     want(L, 1, LUA_TTABLE, "play{request = {…}}");
     lua_settop(L, 1);
-    return np_testhost_play(L, h);
+    (void)np_testhost_play(L, h);
+    return hand_back(L, h, "run");
 }
 
 static int alerts(lua_State *L)
@@ -117,7 +126,8 @@ static int alerts(lua_State *L)
         return np_state_type_error(L, "alerts: only tests can ask, not their file");
     want(L, 1, LUA_TTABLE, "alerts{after_ms = …}");
     lua_settop(L, 1);
-    return hand_over(L, h, "alerts", h->order->ground->alerts);
+    (void)hand_over(L, h, "alerts", h->order->ground->alerts);
+    return hand_back(L, h, "told");
 }
 
 int np_testhost_unexpected(lua_State *L, struct np_test_host *h)
@@ -193,7 +203,7 @@ static void tell_fault(struct np_test_host *h)
     r.steps = TEST_STEPS - h->st->steps_left;
     if (h->recorded && !f->file[0]) {
         r.at_file = h->recorded->name;
-        r.at_line = np_testcase_line(h->recorded);
+        r.at_line = h->broken ? h->broken : np_testcase_line(h->recorded);
         r.source = source_line(h->set, r.at_file, r.at_line);
     }
     tell(h, &r);
@@ -211,9 +221,13 @@ static void tell_file(struct np_test_host *h, const char *text)
 /* Trusted: 1 host, 2 what testing.lua returned. */
 static int open_file(lua_State *L)
 {
-    static const luaL_Reg natives[] = {{"test", test},     {"each", each},
-                                       {"play", play},     {"alerts", alerts},
-                                       {"expect", expect}, {"recorded", np_testcase_recorded},
+    static const luaL_Reg natives[] = {{"test", test},
+                                       {"each", each},
+                                       {"play", play},
+                                       {"alerts", alerts},
+                                       {"expect", expect},
+                                       {"recorded", np_testcase_recorded},
+                                       {"guess", np_native_guess},
                                        {NULL, NULL}};
     struct np_test_host *h = lua_touserdata(L, 1);
     lua_pushvalue(L, 2);
@@ -311,10 +325,11 @@ static enum np_err run_tests(struct np_test_host *h)
         }
         np_buf_reset(&h->trace);
         h->order->ground->fresh(h->order->ground->ctx);
-        h->running = true;
+        h->running = h->st->testing = true;
+        h->broken = 0;
         h->updated = false;
         bool ok = call_own(h, run_test, i, false);
-        h->running = false;
+        h->running = h->st->testing = false;
         struct np_test_result r = {.passed = true, .steps = TEST_STEPS - h->st->steps_left};
         if (h->updated)
             r.message = np_buf_view(&h->message);
@@ -331,14 +346,13 @@ static enum np_err run_tests(struct np_test_host *h)
 static bool open_state(struct np_test_host *h)
 {
     h->st = np_state_new_sandboxed(h->set);
-    if (!h->st || !np_state_run_embedded(h->st, "neap/testing.lua"))
+    if (!h->st)
         return false;
     lua_State *L = h->st->L;
     lua_pushcfunction(L, open_file);
-    lua_insert(L, -2);
     lua_pushlightuserdata(L, h);
-    lua_insert(L, -2);
-    return np_state_call_trusted(h->st, 2, 0);
+    return np_state_run_embedded(h->st, "neap/testing.lua") &&
+           np_state_call_trusted(h->st, 2, 0);
 }
 
 static enum np_err run_file(struct np_test_host *h)

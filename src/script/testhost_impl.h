@@ -23,6 +23,7 @@ struct np_test_host {
     struct np_buf trace;                /* of the last play, as lines */
     struct np_buf message;              /* of the last expect that failed, or of a case's update */
     bool updated;                       /* the case was written anew */
+    unsigned broken;                    /* the line at which the case ceases to be JSON; 0: it is */
 };
 
 /* Calls a function of testing.lua with the n_args values on the top; one value comes back. */

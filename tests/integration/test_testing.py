@@ -333,7 +333,8 @@ end
     def test_cases_that_are_none_are_said_to_be(self):
         self.put("a_test.lua", 'recorded("cases/*.json")\n')
         for text, why in (
-            ("{", "cases/a.json is no JSON"),
+            ('{\n "request": {,}\n}', "  cases/a.json:2:  \"request\": {,}\n    cases/a.json is no JSON: a key in double quotes or } "
+             "expected at line 2, column 14"),
             ("[1]", 'a case is {"request": {…}, …, "expect": {…}}'),
             ('{"request": {}, "expect": 3}', "expect must be an object"),
             ('{"expct": {}, "request": {}}', 'there is no field "expct"'),
@@ -344,6 +345,27 @@ end
             self.assertEqual(self.read("cases/a.json"), text)
         os.remove(os.path.join(self.set.path, "cases/a.json"))
         self.assertIn("recorded: no file of the set is called cases/*.json", self.run_tests(status=1))
+
+    # --- what comes back ------------------------------------------------------------------------
+
+    def test_a_mistyped_field_of_what_came_back_is_named(self):
+        self.put("alert.lua", 'return function() return { { alert = "a", severity = "info", text = "b" } } end\n')
+        play = 'local run, told = play { request = { prompt = "hi" } }, alerts {}'
+        for asked, said in (
+            ("run.modle", 'run has no field "modle"; did you mean model?'),
+            ("run.attempts[1].clas", 'run_attempt has no field "clas"; did you mean class?'),
+            ("run.calls[1].hok", 'run_call has no field "hok"; did you mean hook?'),
+            ("run.hooks.rout", 'run.hooks has no field "rout"; did you mean route?'),
+            ("run.hooks.route[1].wy", 'run_hook has no field "wy"; did you mean why?'),
+            ("told.alarm", 'told has no field "alarm"; did you mean alarms?'),
+            ("told.alarms[1].subjet", 'alarm has no field "subjet"; did you mean subject?'),
+        ):
+            self.put("a_test.lua", f'test("t", function()\n  {play}\n  expect({asked}, nil)\nend)\n')
+            self.assertIn(f"  a_test.lua:3:  expect({asked}, nil)\n    {said}\n", self.run_tests(status=1))
+        self.put("a_test.lua", f'test("t", function()\n  {play}\n  expect({{ run.reason, run.error, run[1] }}, {{}})\n'
+                 '  expect(#json.encode(run) > 500 and type(run), "table")\n'
+                 '  for key, value in pairs(run) do expect(rawequal(run[key], value), true) end\nend)\n')
+        self.run_tests()
 
     # --- watch --------------------------------------------------------------------------------
 

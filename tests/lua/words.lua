@@ -272,6 +272,20 @@ test("what tests can name is told, and nothing else", function()
   equal(told, there)
 end)
 
+test("what comes back to tests has the fields that are described", function()
+  for name, text in pairs(require("neap.testing").FIELDS) do
+    local told, known = {}, {}
+    for field, below in text:gmatch "([%w_]+):?([%w_]*)" do told[#told + 1] = field .. " " .. below end
+    for _, class in ipairs(words.classes) do
+      for _, field in ipairs(class.name == "neap." .. name and class.fields or {}) do
+        local below = field.type:match "neap%.([%w_]+)" or ""
+        known[#known + 1] = field.name .. " " .. (book.fields("neap." .. below) and below or "")
+      end
+    end
+    equal(told, known, name)
+  end
+end)
+
 test("there is a hook for each name that endpoints.lua's on_error has", function()
   local schema = assert(io.open(top .. "/lua/neap/schema.lua")):read("a")
   local names = {}

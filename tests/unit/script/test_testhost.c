@@ -139,7 +139,9 @@ static const struct {
     {"play(1)", "play{request = {…}}: a table is wanted, got a number"},
     {"play{request = function() end}", "play: JSON can't hold a function"},
     {"play{request = {1, a = 2}}", "play: JSON can't hold a list that also has names or holes"},
-    {"now_ms()", "this can be called in hooks, not while a file is loaded"},
+    {"now_ms()", "this can be called in hooks, not by a test: play{…} runs them"},
+    {"log.info('hi')", "this can be called in hooks, not by a test: play{…} runs them"},
+    {"pick{'a'}", "this can be called in hooks, not by a test: play{…} runs them"},
 };
 
 START_TEST(a_difference_is_found_at_any_depth)
