@@ -37,10 +37,10 @@ end
 for _, class in ipairs(words.classes) do
   local short = class.name:gsub("^neap%.", "")
   put(class.name, "class", class)
-  if class.handle then put(short, "class", class) end
+  put(short, "class", class)
   for _, field in ipairs(class.fields) do
     put(class.name .. "." .. field.name, "field", field)
-    if class.handle then put(short .. "." .. field.name, "field", field) end
+    put(short .. "." .. field.name, "field", field)
   end
 end
 for _, alias in ipairs(words.aliases) do put(alias.name, "alias", alias) end

@@ -52,16 +52,31 @@ static char *ask(void *ctx, const char *prompt)
     return line;
 }
 
-/* Opens $VISUAL, $EDITOR or vi. While it runs Ctrl-C is its own. */
+/* $VISUAL or $EDITOR; NULL: none is chosen. */
+static const char *chosen_editor(void)
+{
+    const char *visual = getenv("VISUAL"), *editor = getenv("EDITOR");
+    return visual && visual[0] ? visual : editor && editor[0] ? editor : NULL;
+}
+
+/* Opens $VISUAL, $EDITOR or vi. While it runs Ctrl-C is its own. Without a terminal only what was chosen is
+ * run, and does not read the session's lines. */
 static bool edit(void *ctx, const char *path)
 {
     (void)ctx;
-    const char *visual = getenv("VISUAL"), *editor = getenv("EDITOR");
-    const char *chosen = visual && visual[0] ? visual : editor && editor[0] ? editor : "vi";
+    const char *chosen = chosen_editor();
+    bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     char command[1024];
+    if (!chosen && !terminal) {
+        (void)fprintf(stderr, "an editor needs a terminal: change the file, then .reload; or name "
+                              "one that needs none in EDITOR\n");
+        return false;
+    }
+    chosen = chosen ? chosen : "vi";
     struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
     int status = -1;
-    (void)snprintf(command, sizeof command, "exec %s \"$0\"", chosen);
+    (void)snprintf(command, sizeof command, "exec %s \"$0\"%s", chosen,
+                   terminal ? "" : " </dev/null");
     (void)fflush(stdout);
     (void)sigaction(SIGINT, &ignore, &before);
     pid_t child = fork();

@@ -15,6 +15,7 @@
 #include "base/span.h"
 
 #define SETTLE_MS 100
+#define AWAY_MS 200 /* between two looks for a folder that is away */
 #define PATH_BYTES 4096
 #define MASK                                                                                 \
     (IN_CLOSE_WRITE | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF | \
@@ -93,14 +94,31 @@ static bool wait_for_change(struct watching *w)
     }
 }
 
+/* Where the folder is away, for a checkout say: waits until it is there. False: a signal wants it to end. */
+static bool wait_for_folder(struct watching *w)
+{
+    bool told = false;
+    while (!watch_folders(w)) {
+        struct pollfd fd = {w->signals, POLLIN, 0};
+        if (!told)
+            say(w, "waiting for ", w->dir);
+        told = true;
+        if (poll(&fd, 1, AWAY_MS) > 0)
+            return false;
+    }
+    return true;
+}
+
 static enum neap_status watch(struct watching *w)
 {
-    enum neap_status status;
+    enum neap_status status = NEAP_FAILED;
+    if (!watch_folders(w)) {
+        say(w, "there is no folder to watch: ", w->dir);
+        return NEAP_FAILED;
+    }
     for (;;) {
-        if (!watch_folders(w)) {
-            say(w, "there is no folder to watch: ", w->dir);
-            return NEAP_FAILED;
-        }
+        if (!wait_for_folder(w))
+            return status;
         status = neap_test(w->dir, w->options);
         say(w, "", "");
         say(w, "watching ", w->dir);

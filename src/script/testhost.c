@@ -351,8 +351,7 @@ static bool open_state(struct np_test_host *h)
     lua_State *L = h->st->L;
     lua_pushcfunction(L, open_file);
     lua_pushlightuserdata(L, h);
-    return np_state_run_embedded(h->st, "neap/testing.lua") &&
-           np_state_call_trusted(h->st, 2, 0);
+    return np_state_run_embedded(h->st, "neap/testing.lua") && np_state_call_trusted(h->st, 2, 0);
 }
 
 static enum np_err run_file(struct np_test_host *h)

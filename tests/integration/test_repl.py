@@ -143,6 +143,12 @@ class Repl(ReplCase):
         self.assertIn("prompt", self.good(".doc req.prompt_tokens"))
         self.assertIn("did you mean", self.bad(".doc rety"))
 
+    def test_doc_knows_tables_by_the_names_that_the_guide_gives_them(self):
+        for name, said in (("usage", "completion_tokens"), ("context_item", "pinned"), ("refusal", "retry_after_s")):
+            self.assertRegex(self.good(f".doc {name}"), rf"^{name} \(a table\)\n(.*\n)*    {said} +\S")
+        self.assertIn("message.role: neap.role", self.good(".doc message.role"))
+        self.assertRegex(self.good(".doc play"), r"(?s)^play\(.*\nplay \(a table\)\n")
+
     def test_a_mistyped_command_is_told_with_a_guess(self):
         self.assertIn("did you mean .load", self.bad(".laod x"))
 

@@ -104,6 +104,18 @@ class Sets(ReplCase):
         self.assertIn("~ attempts  gpt-4.1-mini ok   (was gpt-4.1 ok)\n", out)
         self.assertTrue(out.endswith('"gpt-4.1-mini"\nundone: .edit route\n"gpt-4.1"\n'), out)
 
+    def test_without_a_terminal_no_editor_is_started_that_was_not_chosen(self):
+        self.env = {key: value for key, value in self.env.items() if key not in ("EDITOR", "VISUAL")}
+        said = self.bad(".edit route")
+        self.assertIn("an editor needs a terminal: change the file, then .reload", said)
+        self.assertIn("route.lua was not edited", said)
+
+    def test_an_editor_does_not_read_the_lines_of_the_session(self):
+        path = self.write("reader", "#!/bin/sh\nexec cat\n")
+        os.chmod(path, 0o755)
+        self.env["EDITOR"] = path
+        self.assertTrue(self.good(text=".edit route\n1 + 1\n").endswith("\n2\n"))
+
     def test_variables_of_lines_outlive_a_reload_and_libraries_are_new(self):
         self.editor("s/^-- Decides/-- It decides/")
         out = self.good("x = 7", ".edit route", "x", 'require("lib.plan").join({"a"}, {}), hooks.route(req)')

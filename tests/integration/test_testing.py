@@ -414,6 +414,29 @@ end
             process.wait()
             process.stdout.close()
 
+    def test_watch_waits_for_a_folder_that_is_away(self):
+        self.put("a_test.lua", 'test("t", function() end)\n')
+        process = self.watch(subprocess.PIPE)
+        try:
+            self.until(process.stdout, "watching ")
+            os.rename(self.set.path, self.set.path + ".away")
+            self.until(process.stdout, "waiting for ")
+            os.rename(self.set.path + ".away", self.set.path)
+            self.until(process.stdout, "1 passed, 0 failed")
+            process.send_signal(signal.SIGINT)
+            self.assertEqual(process.wait(20), 0)
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+
+    def until(self, lines, what):
+        for _ in range(100):
+            line = lines.readline().decode()
+            if line == "" or what in line:
+                break
+        self.assertIn(what, line)
+
     def test_watch_follows_changes_on_a_terminal(self):
         self.put("a_test.lua", 'test("t", function() end)\n')
         master, slave = os.openpty()
