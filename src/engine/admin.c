@@ -430,6 +430,7 @@ struct np_admin *np_admin_new(struct neap_engine *e, int listen_fd)
                                               .n_hosts = e->n_hosts},
                                      .max_body_bytes = BODY_MAX_BYTES,
                                      .max_connections = 256,
+                                     .max_lingering = e->lingering,
                                      .idle_timeout_s = 75,
                                      .request_id_header = REQUEST_ID,
                                      .make_id = make_id,

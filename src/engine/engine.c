@@ -22,6 +22,9 @@
 #define CONNECTIONS_A_WORKER 16384u
 /* How long what ends a drain may take to reach its clients. */
 #define LAST_WORDS_NS (500 * NP_NS_PER_MS)
+/* Sockets of refused clients that are read on for a moment: of each front, and of all what part. */
+#define LINGERING_A_FRONT 256u
+#define LINGERING_PART 16u
 
 /* Descriptors: two a request in flight and some for the rest. */
 static void raise_file_limit(void)
@@ -37,15 +40,24 @@ static void raise_file_limit(void)
 }
 
 /* As many connections as there are descriptors for: a request in flight takes two, and some are for the
- * rest (measured: 25 with one worker, 5 a further one, when nothing is under way). */
+ * rest (measured: 25 with one worker, 5 a further one, when nothing is under way). Those who are refused
+ * have a share of their own, or a crowd of them would take what providers and operators need. */
 static void fit_connections(struct neap_engine *e)
 {
     struct neap_options *o = &e->options;
     struct rlimit r;
     rlim_t others = FILES_OTHERS + FILES_A_WORKER * (rlim_t)e->n_workers;
     rlim_t room = UINT_MAX;
-    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != RLIM_INFINITY)
-        room = r.rlim_cur > others + 2 ? (r.rlim_cur - others) / 2 : 1;
+    rlim_t fronts = e->n_workers + 1u; /* and the operators' */
+    e->lingering = LINGERING_A_FRONT;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur != RLIM_INFINITY) {
+        rlim_t left = r.rlim_cur > others ? r.rlim_cur - others : 0;
+        rlim_t lingering = left / LINGERING_PART / fronts;
+        lingering = lingering > LINGERING_A_FRONT ? LINGERING_A_FRONT : lingering;
+        e->lingering = lingering > 0 ? (unsigned)lingering : 1;
+        left -= left > fronts * e->lingering ? fronts * e->lingering : left;
+        room = left > 2 ? left / 2 : 1;
+    }
     if (o->max_connections > room)
         np_log(NP_LOG_WARN, "--max-connections is more than there are descriptors for",
                NP_KVI("wanted", o->max_connections), NP_KVI("connections", room));

@@ -60,6 +60,7 @@ struct neap_engine {
     int listen_fds[NP_MAX_WORKERS], admin_fd;
     unsigned port, admin_port;
     int64_t started_wall_ms;
+    unsigned lingering;      /* a front's sockets of refused clients that are read on */
     _Atomic size_t inflight; /* requests that have begun */
     _Atomic bool draining;
     _Atomic bool hurry;

@@ -49,6 +49,7 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
                                      .max_body_bytes = 1u << 20,
                                      .max_connections = e->options.max_connections,
                                      .limits = e->limits,
+                                     .max_lingering = e->lingering,
                                      .idle_timeout_s = IDLE_TIMEOUT_S};
     np_intake_ids(&config);
     struct np_front_ops ops = np_intake_ops(w);

@@ -84,6 +84,7 @@ struct np_front_config {
     size_t max_body_bytes;
     unsigned max_connections;      /* of this front; over it 503 */
     struct np_http_limits *limits; /* of all fronts that share them; NULL: none */
+    unsigned max_lingering;        /* sockets that are read on after an early refusal; 0: 256 */
     unsigned idle_timeout_s;
     /* For a request's head, and before a body's least rate (1 KB/s) counts; 0: 10 s. */
     unsigned patience_ms;

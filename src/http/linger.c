@@ -15,6 +15,13 @@
 #define LINGER_NS NP_NS_PER_S
 #define LINGERING_MAX 256 /* more than that is an attack, not clients to be polite to */
 
+/* Where descriptors are few they are not for those who were refused. */
+static bool too_many(const struct np_front *f)
+{
+    unsigned most = f->config.max_lingering ? f->config.max_lingering : LINGERING_MAX;
+    return f->n_lingering >= most;
+}
+
 struct np_linger {
     struct np_front *front;
     struct np_linger *prev, *next;
@@ -68,7 +75,7 @@ static void expire(void *ctx, uint64_t now_ns)
 
 bool np_linger_take(struct np_front *f, int fd)
 {
-    if (f->n_lingering == LINGERING_MAX || f->freeing) {
+    if (too_many(f) || f->freeing) {
         return false;
     }
     struct np_linger *l = calloc(1, sizeof *l);
@@ -96,7 +103,7 @@ bool np_linger_take(struct np_front *f, int fd)
 
 void np_linger_start(struct np_front *f, int fd)
 {
-    int copy = f->n_lingering < LINGERING_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : -1;
+    int copy = too_many(f) ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (copy >= 0 && !np_linger_take(f, copy)) {
         close(copy);
     }

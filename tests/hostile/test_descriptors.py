@@ -74,9 +74,24 @@ class Starved(case.Case):
 
 
 class FewDescriptors(Starved):
+    flags = ("--max-connections-per-address", "64")
+
     @classmethod
     def serve(cls, policies, **kw):
         return super().serve(policies, **kw, prefix=("prlimit", "--nofile=64:64"))
+
+    def test_a_crowd_that_is_turned_away_takes_no_descriptor_of_providers_and_operators(self):
+        inside = [self.server.conn() for _ in range(8)]
+        crowd = [self.server.conn() for _ in range(200)]
+        ready = self.server.admin("GET", "/readyz").status
+        for conn in inside:
+            conn.send(wire.request(body={"prompt": "a"}))
+        replies = [conn.reply() for conn in inside]
+        for conn in inside + crowd:
+            conn.close()
+        self.assertEqual(ready, 200)
+        for reply in replies:
+            self.assertGood(reply)
 
     def test_with_64_descriptors_the_rest_is_told_503_and_nothing_spins(self):
         conns = [self.server.conn() for _ in range(100)]
