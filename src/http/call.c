@@ -179,6 +179,8 @@ void np_call_suspend(struct np_http_call *c)
     c->front->n_suspended++;
     if (c->conn->peer_closed) {
         np_call_leave(c);
+    } else if (np_call_may_leave(c) && np_tls_has_left(c->conn)) {
+        np_conn_peer_closed(c->conn);
     }
 }
 
@@ -220,8 +222,7 @@ enum MHD_Result np_call_handle(void *cls, struct MHD_Connection *mhd, const char
 
 /* -------------------------------------------------------------------------------------------- end */
 
-/* Whether there is somebody to tell that the client is away. */
-static bool may_leave(const struct np_http_call *c)
+bool np_call_may_leave(const struct np_http_call *c)
 {
     if (c->left) {
         return false;
@@ -233,7 +234,7 @@ static bool may_leave(const struct np_http_call *c)
 void np_call_leave(struct np_http_call *c)
 {
     struct np_front *f = c->front;
-    if (!may_leave(c)) {
+    if (!np_call_may_leave(c)) {
         return;
     }
     c->left = true;

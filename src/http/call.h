@@ -48,6 +48,7 @@ struct np_tls_watch {
     size_t left;     /* of the record's rest */
     uint64_t pulled; /* bytes since the present pause between requests began */
     unsigned finished;
+    bool came;    /* bytes came that were not looked at */
     bool refused; /* nothing goes in or out any more */
 };
 
@@ -181,6 +182,8 @@ void np_call_completed(void *cls, struct MHD_Connection *mhd, void **con_cls,
 void np_call_stage(struct np_http_call *c, enum np_http_stage stage);
 /* The client has closed while the call waits. */
 void np_call_leave(struct np_http_call *c);
+/* Whether there is somebody to tell that the client is away. */
+bool np_call_may_leave(const struct np_http_call *c);
 /* Counts a refusal of the front's own. */
 void np_call_count(struct np_front *f, enum np_http_refusal cause);
 
@@ -204,12 +207,17 @@ void np_conn_check(void *ctx, uint64_t now_ns);
 /* It takes no place any more, though it may not have ended yet. */
 void np_conn_uncount(struct np_conn *conn);
 void np_conn_pause(struct np_conn *conn, uint64_t now_ns);
+/* Its client has left. */
+void np_conn_peer_closed(struct np_conn *conn);
 
 /* tls.c: gnutls_certificate_retrieve_function2, for the library. */
 int np_tls_show(gnutls_session_t session, const gnutls_datum_t *authorities, int n_authorities,
                 const gnutls_pk_algorithm_t *algorithms, int n_algorithms, gnutls_pcert_st **chain,
                 unsigned *n_chain, gnutls_privkey_t *key);
 
+/* tls_session.c: whether a client whose request is whole has ended its session, which it may do while its
+ * connection stays open. */
+bool np_tls_has_left(struct np_conn *conn);
 /* tls_session.c: from now on a client's second handshake is refused. */
 void np_tls_watch_start(struct np_conn *conn, struct MHD_Connection *mhd);
 

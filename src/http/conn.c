@@ -76,16 +76,25 @@ static void hurry(struct np_conn *conn)
 
 /* --------------------------------------------------------------------------------- begin and end */
 
-static void peer_closed(void *ctx, uint32_t events)
+void np_conn_peer_closed(struct np_conn *conn)
 {
-    struct np_conn *conn = ctx;
-    if (!(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) || conn->peer_closed) {
-        return;
-    }
     conn->peer_closed = true;
     hurry(conn);
     if (conn->call) {
         np_call_leave(conn->call);
+    }
+}
+
+static void peer_says(void *ctx, uint32_t events)
+{
+    struct np_conn *conn = ctx;
+    if (conn->peer_closed) {
+        return;
+    }
+    conn->tls.came = true;
+    bool closed = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+    if (closed || (conn->call && np_call_may_leave(conn->call) && np_tls_has_left(conn))) {
+        np_conn_peer_closed(conn);
     }
 }
 
@@ -109,8 +118,9 @@ static void begin(struct np_front *f, struct MHD_Connection *mhd, void **socket_
     }
     conn->front = f;
     conn->fd = info->connect_fd;
-    conn->watch = (struct np_watch){.ready = peer_closed, .ctx = conn, .fd = -1};
-    if (np_loop_add(f->loop, &conn->watch, conn->fd, EPOLLRDHUP | EPOLLET) != NP_OK) {
+    conn->watch = (struct np_watch){.ready = peer_says, .ctx = conn, .fd = -1};
+    uint32_t input = f->config.tls ? EPOLLIN : 0;
+    if (np_loop_add(f->loop, &conn->watch, conn->fd, EPOLLRDHUP | EPOLLET | input) != NP_OK) {
         free(conn);
         give_up(f, info);
         return;

@@ -1,7 +1,10 @@
 /* A client's TLS session, watched on its way to the socket. With TLS 1.2 a client may ask for a new handshake on
  * a connection that has one. Nobody needs it, each costs us more than the client, and it has been a hole
  * before. The library answers by closing as if all were well. Here the client gets the alert
- * no_renegotiation and the connection then ends without the word that says that all is well. */
+ * no_renegotiation and the connection then ends without the word that says that all is well.
+ *
+ * A client may also end its session and leave the connection open until it hears the same from us: some
+ * libraries do when they are told to close. Nobody reads while a call waits, so it is looked for here. */
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -9,7 +12,13 @@
 #include "http/call.h"
 
 #define RECORD_HEAD_BYTES 5
+#define RECORD_ALERT 21
 #define RECORD_HANDSHAKE 22
+#define RECORD_DATA 23
+/* What follows the head: level and description, the kind of record, a tag. */
+#define ALERT_BYTES_1_3 19
+/* Before 1.3 there may be 8 bytes of a nonce. */
+#define ALERT_BYTES_MAX 32
 
 /* Finished was seen of the client, of the server. */
 enum { OF_CLIENT = 1, OF_SERVER = 2 };
@@ -81,6 +90,40 @@ static int wait_for_input(gnutls_transport_ptr_t ptr, unsigned ms)
     const struct np_conn *conn = ptr;
     struct pollfd p = {.fd = conn->fd, .events = POLLIN};
     return poll(&p, 1, ms == GNUTLS_INDEFINITE_TIMEOUT ? -1 : (int)ms);
+}
+
+/* Whether a whole record has come that an alert may be in: in TLS 1.3 they look like two bytes of data. */
+static bool alert_came(const struct np_conn *conn)
+{
+    unsigned char bytes[RECORD_HEAD_BYTES + ALERT_BYTES_MAX];
+    ssize_t got = recv(conn->fd, bytes, sizeof bytes, MSG_PEEK | MSG_DONTWAIT);
+    if (got < RECORD_HEAD_BYTES)
+        return false;
+    size_t n = ((size_t)bytes[3] << 8) + bytes[4];
+    if ((size_t)got < RECORD_HEAD_BYTES + n)
+        return false;
+    return bytes[0] == RECORD_ALERT ||
+           (bytes[0] == RECORD_DATA && n == ALERT_BYTES_1_3 &&
+            gnutls_protocol_get_version(conn->tls.session) == GNUTLS_TLS1_3);
+}
+
+bool np_tls_has_left(struct np_conn *conn)
+{
+    struct np_tls_watch *t = &conn->tls;
+    if (!t->session || !t->came || t->refused || t->finished != (OF_CLIENT | OF_SERVER))
+        return false;
+    t->came = false;
+    while (t->left == 0 && t->n_head == 0 && gnutls_record_check_pending(t->session) == 0 &&
+           alert_came(conn)) {
+        char word[2];
+        ssize_t got = gnutls_record_recv(t->session, word, sizeof word);
+        /* Data after all: a request that begins with it is lost, so the connection takes none. */
+        if (got > 0)
+            conn->call->close = true;
+        else if (got != GNUTLS_E_WARNING_ALERT_RECEIVED)
+            return got != GNUTLS_E_AGAIN && got != GNUTLS_E_INTERRUPTED;
+    }
+    return false;
 }
 
 void np_tls_watch_start(struct np_conn *conn, struct MHD_Connection *mhd)
