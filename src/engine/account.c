@@ -105,15 +105,13 @@ static void log_line(const struct np_exchange *x)
     for (size_t i = 0; i < x->n_attempts; i++)
         tokens += x->attempts[i].usage.prompt + x->attempts[i].usage.completion;
     const char *model = x->answered_by ? x->answered_by->name : last ? last->model->name : "-";
-    const char *outcome = x->client_gone ? "cancelled"
-                          : x->outcome.refused || x->outcome.broken
-                              ? np_refusal_name(x->outcome.refusal.type)
-                          : x->outcome.degraded ? np_reason_name(x->outcome.reason)
-                                                : "ok";
+    struct np_span outcome = np_record_outcome(x);
+    const char *reason = np_span_is(outcome, "degraded") ? np_reason_name(x->outcome.reason) : "-";
     np_log(NP_LOG_INFO, "request", NP_KVS("request", x->id), NP_KVS("endpoint", x->endpoint->path),
            NP_KVS("tenant", x->tenant->name), NP_KVI("status", np_account_status(x)),
-           NP_KVS("outcome", outcome), NP_KVS("model", model), NP_KVI("tokens", tokens),
-           NP_KVM("cost_usd", x->cost_nusd), NP_KVI("attempts", x->n_attempts),
+           NP_KVV("outcome", outcome), NP_KVS("reason", reason), NP_KVS("model", model),
+           NP_KVI("tokens", tokens), NP_KVM("cost_usd", x->cost_nusd),
+           NP_KVI("attempts", x->n_attempts),
            NP_KVI("ms", (x->end_ns - x->accept_ns) / NP_NS_PER_MS), NP_KVS("policy", x->policy));
 }
 

@@ -33,7 +33,7 @@ static const struct word classes[] = {
 };
 
 static const struct word skips[] = {
-    {"budget", "a budget has no room for it"},
+    {"budget", "it may cost more than one request is allowed"},
     {"breaker", "its breaker is open"},
     {"busy", "too many calls are in flight, or its retries are used up"},
     {"quota", "its quota is used up, it is left alone for a while"},
@@ -177,12 +177,17 @@ static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
 static void tell_skipped(struct np_buf *out, struct np_buf *b, struct np_span s, bool by_hook)
 {
     struct np_span why = np_text_of(s, "why");
-    const char *words =
-        by_hook && np_span_is(why, "budget") ? "the budget hook wanted the next" : SAID(skips, why);
+    bool budget = np_span_is(why, "budget");
     put_member(b, "", s, "model");
     put_member(b, ": ", s, "why");
-    if (words)
-        (void)np_buf_printf(b, ", %s", words);
+    if (budget && np_text_of(s, "account").n > 0) {
+        put_member(b, ", the budget ", s, "account");
+        (void)np_buf_puts(b, " has no room for it");
+    } else if (budget && by_hook) {
+        (void)np_buf_puts(b, ", the budget hook wanted the next");
+    } else if (SAID(skips, why)) {
+        (void)np_buf_printf(b, ", %s", SAID(skips, why));
+    }
     np_explain_entry(out, "skipped", b);
 }
 
@@ -389,6 +394,14 @@ static void put_answering(struct np_buf *b, struct np_span record)
     put_member(b, ", answered by ", good, "model");
 }
 
+/* Whether a provider was. */
+static bool asked(struct np_span record)
+{
+    struct np_json_walk w = np_list_of(record, "attempts");
+    struct np_span attempt;
+    return np_json_item(&w, &attempt);
+}
+
 static void tell_outcome(struct np_buf *out, struct np_buf *b, struct np_span record)
 {
     struct np_span outcome = np_text_of(record, "outcome"), reason = np_text_of(record, "reason");
@@ -405,10 +418,12 @@ static void tell_outcome(struct np_buf *out, struct np_buf *b, struct np_span re
     if (words)
         (void)np_buf_printf(b, ": %s", words);
     put_member(b, ": ", record, "message");
-    if (np_text_of(record, "message").n == 0)
-        put_member(b, ": the request is not valid at ", record, "param");
-    else
+    if (np_text_of(record, "message").n > 0)
         put_member(b, ", at ", record, "param");
+    else if (np_text_of(record, "param").n > 0)
+        put_member(b, ": the request is not valid at ", record, "param");
+    else if (np_span_is(outcome, "invalid_request") && !asked(record))
+        (void)np_buf_puts(b, ": the body is no valid request");
     (void)np_buf_puts(b, ", after ");
     put_ms(b, np_number_of(record, "latencyMs"));
     (void)np_buf_puts(b, ", for ");

@@ -9,7 +9,11 @@ enum np_tried np_drive_skip(struct np_drive_env *env, struct np_exchange *x, enu
                             enum np_reason obstacle)
 {
     const struct np_model *m = np_drive_candidate(x)->model;
+    size_t before = x->n_skipped;
     np_exchange_note_skip(x, m, why);
+    if (x->n_skipped > before && why == NP_SKIP_budget && np_drive_of(x)->blocked_by_budget)
+        x->skipped[before].account =
+            np_arena_dup(x->arena, np_span_of(np_drive_of(x)->block->account));
     np_meter_add(env->meters, NP_FAMILY_llm_skipped, m->slot, (uint32_t)why, 0, 1);
     if (obstacle == NP_REASON_breaker)
         np_drive_of(x)->behind_breakers++;

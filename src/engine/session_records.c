@@ -220,7 +220,7 @@ char *np_session_attempt_answer(struct np_span record, struct np_span attempt)
 
 bool np_session_record_was_decided(struct np_span record)
 {
-    static const char *const signs[] = {"hooks", "estimate"};
+    static const char *const signs[] = {"hooks", "plan"};
     struct np_span value, attempts = np_session_record_attempts(record);
     for (size_t i = 0; i < 2; i++) {
         if (np_json_get(record, signs[i], &value))

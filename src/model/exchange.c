@@ -103,6 +103,8 @@ void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum
     if (!list)
         return;
     x->skipped = list;
-    x->skipped[x->n_skipped++] =
-        (struct np_skipped){m, why, (uint16_t)x->n_notes, (uint16_t)x->n_attempts};
+    x->skipped[x->n_skipped++] = (struct np_skipped){.model = m,
+                                                     .why = why,
+                                                     .after_notes = (uint16_t)x->n_notes,
+                                                     .after_attempts = (uint16_t)x->n_attempts};
 }

@@ -90,6 +90,7 @@ struct np_skipped {
     const struct np_model *model;
     enum np_skip why;
     uint16_t after_notes, after_attempts; /* hooks called and attempts made before */
+    struct np_span account;               /* the budget that had no room, in the arena; n 0: none */
 };
 
 /* One call of a hook, for the record. Texts are in the arena. On the live ground steps and place are

@@ -118,13 +118,17 @@ static void put_plan(struct np_json_w *w, const struct np_exchange *x)
 {
     if (x->n_plan == 0)
         return;
-    const struct np_candidate *c = &x->plan[x->at < x->n_plan ? x->at : x->n_plan - 1];
-    np_json_w_begin_key(w, "estimate", '{');
-    np_json_w_i64(w, "promptTokens", c->prompt_tokens);
-    np_json_w_i64(w, "maxTokens", c->completion_max);
-    np_json_w_nano(w, "costUsd", c->estimated_nusd);
-    np_json_w_nano(w, "worstUsd", c->worst_nusd);
-    np_json_w_end(w, '}');
+    const struct np_candidate *c = NULL; /* the latest that one was worked out for */
+    for (size_t i = x->at < x->n_plan ? x->at + 1 : x->n_plan; i > 0 && !c; i--)
+        c = x->plan[i - 1].completion_max > 0 ? &x->plan[i - 1] : NULL;
+    if (c) {
+        np_json_w_begin_key(w, "estimate", '{');
+        np_json_w_i64(w, "promptTokens", c->prompt_tokens);
+        np_json_w_i64(w, "maxTokens", c->completion_max);
+        np_json_w_nano(w, "costUsd", c->estimated_nusd);
+        np_json_w_nano(w, "worstUsd", c->worst_nusd);
+        np_json_w_end(w, '}');
+    }
     np_json_w_begin_key(w, "plan", '[');
     for (size_t i = 0; i < x->n_plan; i++)
         np_json_w_cstr(w, NULL, x->plan[i].model->name);
@@ -235,6 +239,7 @@ static void put_attempts(struct np_json_w *w, const struct np_exchange *x)
         np_json_w_cstr(w, "why", np_skip_name(x->skipped[i].why));
         np_json_w_i64(w, "hooks", (int64_t)x->skipped[i].after_notes);
         np_json_w_i64(w, "attempts", (int64_t)x->skipped[i].after_attempts);
+        put_span_unless_empty(w, "account", x->skipped[i].account);
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');
@@ -335,15 +340,20 @@ static void put_message(struct np_json_w *w, const struct np_refusal *r)
         put_span_unless_empty(w, "message", r->message);
 }
 
-static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
+struct np_span np_record_outcome(const struct np_exchange *x)
 {
     const struct np_outcome *o = &x->outcome;
     if (x->client_gone)
-        np_json_w_cstr(w, "outcome", "cancelled");
-    else if (o->refused || o->broken)
-        np_json_w_str(w, "outcome", refusal_type(&o->refusal));
-    else
-        np_json_w_cstr(w, "outcome", o->degraded ? "degraded" : "ok");
+        return NP_SPAN("cancelled");
+    if (o->refused || o->broken)
+        return refusal_type(&o->refusal);
+    return o->degraded ? NP_SPAN("degraded") : NP_SPAN("ok");
+}
+
+static void put_outcome(struct np_json_w *w, const struct np_exchange *x)
+{
+    const struct np_outcome *o = &x->outcome;
+    np_json_w_str(w, "outcome", np_record_outcome(x));
     if (o->degraded)
         np_json_w_cstr(w, "reason", np_reason_name(o->reason));
     put_count(w, "status", o->status);

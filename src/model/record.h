@@ -12,6 +12,8 @@ void np_record_stream_end(struct np_buf *b, const struct np_exchange *x);
 /* The body of an error: {"error":{type,message,param,requestId}}. */
 void np_record_error(struct np_buf *b, const struct np_refusal *r, const char *request_id);
 /* One line of decisions, with its newline; prompt and reply only with bodies. */
+/* How it ended, in a word: ok, degraded, cancelled, or the type of the error. */
+struct np_span np_record_outcome(const struct np_exchange *x);
 void np_record_decision(struct np_buf *b, const struct np_exchange *x, bool bodies);
 /* The same of a call that was refused before it became an exchange. endpoint NULL: not known. */
 void np_record_refusal(struct np_buf *b, const struct np_refusal *r, const char *request_id,

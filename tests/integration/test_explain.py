@@ -29,6 +29,7 @@ class Explain(case.Case):
         policies.endpoint("fails", ["first", "second"])
         policies.endpoint("plain", ["second"])
         policies.endpoint("skips", ["shut", "second"], max_attempts=2)
+        policies.endpoint("only", ["shut"], max_attempts=1)
         policies.endpoint("lost", ["second"], max_attempts=1)
         policies.budgets = [
             {"account": "tenant", "window": "day", "limit_usd": 50},
@@ -92,6 +93,20 @@ class Explain(case.Case):
         self.mock.control()
         self.assertRegex(text, r"skipped +shut: breaker, its breaker is open")
         self.assertLess(text.index("skipped"), text.index("attempt 1"), text)
+
+    def test_where_nobody_could_be_asked_no_estimate_is_told(self):
+        self.mock.control(shut={"status": 500, **QUICK}, second={"status": 500, **QUICK})
+        self.ask("only")
+        text = self.told(self.ask("only"))
+        self.mock.control()
+        self.assertIn("reason breaker", text)
+        self.assertNotIn("estimate", text)
+
+    def test_a_body_that_is_none_is_said_to_be_none(self):
+        reply = self.server.ask(b"{", "/api/plain/reply", {"Content-Type": "application/json"})
+        self.assertEqual(reply.status, 400)
+        self.server.decision(reply)
+        self.assertIn("invalid_request 400: the body is no valid request", self.told(reply.get("X-Request-Id")))
 
     def test_a_degraded_reply_says_why(self):
         self.mock.control(second={"status": 503, **QUICK})

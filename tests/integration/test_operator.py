@@ -242,6 +242,11 @@ class Operator(case.Case):
                       "model=free", "tokens=", "cost_usd=", "attempts=3", "ms=", "policy="):
             self.assertIn(field, line)
 
+    def test_the_log_and_the_record_call_an_outcome_the_same(self):
+        line = self.assertLogged(f"info request request={self.gone.get('X-Request-Id')} ")
+        record = self.server.decision(self.gone)
+        self.assertIn(f" outcome={record['outcome']} reason={record['reason']} ", line)
+
 
 class Token(case.Case):
     """With NEAP_ADMIN_TOKEN set it is asked for on everything but health and readiness."""
