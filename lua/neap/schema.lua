@@ -52,15 +52,20 @@ local function host_fault(host)
   return nil
 end
 
--- An address that may be called: scheme, host, no user, no query, no fragment. Without the slash at
--- its end.
-local function url_fault(url)
+local function query_fault(rest, query)
+  if not query and match(rest, "[?#\\]") then return "must have no query and no fragment" end
+  return match(rest, "[#\\]") and "must have no fragment" or
+    match(rest, "^[^/]*%?") and "must have a path before its query" or nil
+end
+
+-- An address that may be called: scheme, host, no user, no fragment, no query unless `query` is true.
+local function url_fault(url, query)
   if match(url, "[^\x21-\x7e]") or #url > 1024 then return "holds bytes that no address has" end
   local scheme, rest = match(url, "^(%a[%w+.-]*)://(.*)$")
   if not scheme then return "must begin with https:// or http://" end
   scheme = string.lower(scheme)
   if scheme ~= "http" and scheme ~= "https" then return "must begin with https:// or http://" end
-  if match(rest, "[?#\\]") then return "must have no query and no fragment" end
+  if query_fault(rest, query) then return query_fault(rest, query) end
   local authority = match(rest, "^[^/]*")
   if match(authority, "@") then return "must have no user in it: keys belong to api_key" end
   local host, port = match(authority, "^(.-):(%d+)$")
@@ -71,14 +76,14 @@ local function url_fault(url)
   return host_fault(host)
 end
 
-local function url_kind(k)
+local function url_kind(k, query)
   return function(value, at)
     if type(value) ~= "string" then
       return k.tell(at, "N202", "must be the address of an API, got %s", k.show(value))
     end
-    local fault = url_fault(value)
+    local fault = url_fault(value, query)
     if fault then return k.tell(at, "N208", "%s: %s", fault, k.show(value)) end
-    return (string.gsub(value, "/+$", ""))
+    return query and value or (string.gsub(value, "/+$", ""))
   end
 end
 
@@ -324,7 +329,7 @@ local function alerts_file(k)
     return value
   end
   local sink = k.record {
-    webhook = k.need(k.either(k.is_secret, k.secret, url_kind(k))),
+    webhook = k.need(k.either(k.is_secret, k.secret, url_kind(k, true))),
     format = k.may(k.choice { "json", "slack" }, "json"),
   }
   return k.record {

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +12,10 @@
 #define BAD_EVENTS_MIN 10
 #define PRESUMED_SHARE 0.02
 #define PRESUMED_MIN_NUSD \
-    (NP_NUSD_PER_USD / 100)    /* booked in an hour: below, a share says nothing */
+    (NP_NUSD_PER_USD / 100) /* booked in an hour: below, a share says nothing */
+/* Of a limit, from where on an account that turns requests away is used up: below it is a large request
+ * that found no room. */
+#define USED_UP_PART 0.5
 #define PROJECTED_MIN_PART 0.1 /* of a window, before its run says anything */
 
 /* What was told of a jump or a projection stays until it is below this part of what it was told at:
@@ -42,9 +46,19 @@ __attribute__((format(printf, 7, 8))) static void say(const struct sight *v, con
     np_alert_say(v->out, &f);
 }
 
-static double usd(int64_t nusd)
+/* "12.40", or "0.014934" where cents would say too little. */
+struct dollars {
+    char text[32];
+};
+
+static struct dollars usd(double nusd)
 {
-    return (double)nusd / (double)NP_NUSD_PER_USD; /* shown, never reckoned with */
+    struct dollars d;
+    double value = nusd / (double)NP_NUSD_PER_USD; /* shown, never reckoned with */
+    int n = snprintf(d.text, sizeof d.text, "%.*f", value > 0 && value < 1 ? 6 : 2, value);
+    while (value > 0 && value < 1 && n > 4 && d.text[n - 1] == '0') /* cents stay */
+        d.text[--n] = '\0';
+    return d;
 }
 
 /* --- budgets ---------------------------------------------------------------------------------------- */
@@ -92,8 +106,16 @@ static void projected(const struct sight *v, const struct np_account_view *a)
         *place = is ? hash : 0;
     if (is)
         say(v, "projected", a->name, "ticket", at_end / (double)a->limit_nusd, 1.0,
-            "%s will cross its limit of $%.2f: $%.2f at the pace so far", a->name,
-            usd(a->limit_nusd), at_end / (double)NP_NUSD_PER_USD);
+            "%s will cross its limit of $%s: $%s at the pace so far", a->name,
+            usd((double)a->limit_nusd).text, usd(at_end).text);
+}
+
+/* Budgets are walls: the last of the money is never spent where no call fits into it. */
+static bool used_up(const struct np_account_view *a)
+{
+    int64_t taken = a->spent_nusd + a->reserved_nusd;
+    return a->spent_nusd >= a->limit_nusd ||
+           (a->turned_away && (double)taken >= USED_UP_PART * (double)a->limit_nusd);
 }
 
 /* Each window of an account is told of anew. */
@@ -104,10 +126,12 @@ static void budget(const struct sight *of, const struct np_account_view *a)
     v.window_ms = np_window_start(a->window, v.s->wall_ms);
     double part = (double)a->spent_nusd / (double)a->limit_nusd;
     for (size_t p = 0; p < r->n_budget; p++) {
-        if (part >= r->budget[p])
+        bool whole = r->budget[p] == 1 && used_up(a);
+        if (part >= r->budget[p] || whole)
             say(&v, "budget", a->name, r->budget[p] >= 1 ? "page" : "ticket", part, r->budget[p],
-                "%s has spent $%.2f of $%.2f (%.0f %%)", a->name, usd(a->spent_nusd),
-                usd(a->limit_nusd), part * 100);
+                "%s has spent $%s of $%s (%.0f %%)%s", a->name, usd((double)a->spent_nusd).text,
+                usd((double)a->limit_nusd).text, part < 1 ? floor(part * 100 + 1e-9) : part * 100,
+                a->turned_away && used_up(a) ? "; requests are turned away" : "");
     }
     projected(&v, a);
 }
@@ -264,8 +288,9 @@ static void money(const struct sight *v)
             100 * (double)presumed / (double)booked);
     int64_t excess = t->excess_nusd - before->excess_nusd;
     if (excess > 0)
-        say(v, "excess", "", "ticket", usd(excess), 0,
-            "providers billed $%.6f more than was reserved, in the last hour", usd(excess));
+        say(v, "excess", "", "ticket", (double)excess / (double)NP_NUSD_PER_USD, 0,
+            "providers billed $%s more than was reserved, in the last hour",
+            usd((double)excess).text);
     if (t->clock_jumps > before->clock_jumps)
         say(v, "clock_jump", "", "ticket", (double)(t->clock_jumps - before->clock_jumps), 0,
             "the machine's clock has jumped by more than 5 s");

@@ -260,8 +260,10 @@ void np_drive_exhausted(struct np_drive_env *env, struct np_exchange *x, struct 
     }
     if (x->n_plan > 0 && d->behind_breakers == x->n_plan && x->n_attempts == 0)
         reason = NP_REASON_breaker;
-    if (reason == NP_REASON_budget && d->blocked_by_budget && d->block->reject &&
-        !d->block->store_lost) {
+    bool budget = reason == NP_REASON_budget && d->blocked_by_budget && !d->block->store_lost;
+    if (budget && !d->block->over_limit)
+        np_ledger_turned_away(env->ledger, x->catalog, np_span_of(d->block->account), now.wall_ms);
+    if (budget && d->block->reject) {
         refuse_budget(env, x, now);
         return;
     }

@@ -180,6 +180,8 @@ static void read_headers(struct source *s, const char *signal, struct np_otel_si
     out->fields[out->n_fields++] = (struct np_call_field){
         NP_SPAN("content-type"),
         out->json ? NP_SPAN("application/json") : NP_SPAN("application/x-protobuf")};
+    out->fields[out->n_fields++] =
+        (struct np_call_field){NP_SPAN("user-agent"), NP_SPAN("neap/" NEAP_VERSION)};
     for (struct np_span rest = np_span_of(value); next_pair(&rest, &key, &text, &ok);) {
         if (!ok || out->n_fields == NP_OTEL_FIELDS) {
             s->env->warn(s->env->ctx, name, ok ? "has too many" : "is no list of key=value");

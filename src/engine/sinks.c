@@ -9,7 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define WAITING_MAX 64
+/* Of one sink: as many as there can be alerts. A receiver that is gone takes no place of another's. */
+#define WAITING_MAX NP_ALERTS
+#define SINKS_MAX \
+    64 /* addresses that are looked at in turn: those of old policies may wait still */
 #define TRIES_MAX 5
 #define FIRST_WAIT_NS NP_NS_PER_S /* then 4, 16, 64 seconds */
 #define TRY_NS (10 * NP_NS_PER_S)
@@ -17,8 +20,8 @@
 #define REPLY_MAX_BYTES ((size_t)64 << 10)
 
 struct delivery {
-    struct np_sinks *sinks; /* NULL: a free place */
-    uint64_t order;
+    struct np_sinks *sinks;
+    struct delivery *next; /* the one that came after it */
     struct np_alert alert;
     char label[NP_LABEL_BYTES];
     char url[1100];
@@ -32,8 +35,7 @@ struct np_sinks {
     struct np_loop *loop;
     struct np_upstream *upstream;
     struct np_sinks_ops ops;
-    uint64_t orders;
-    struct delivery places[WAITING_MAX];
+    struct delivery *first; /* of all that are not through, in the order that they came */
 };
 
 /* --- messages ----------------------------------------------------------------------------------------- */
@@ -98,9 +100,13 @@ static void pump(struct np_sinks *s);
 
 static void end(struct delivery *d)
 {
+    struct delivery **at = &d->sinks->first;
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
     np_timer_stop(np_loop_timers(d->sinks->loop), &d->again);
     np_buf_free(&d->body);
-    d->sinks = NULL;
+    free(d);
 }
 
 static void give_up(struct delivery *d, const char *why, unsigned status)
@@ -149,15 +155,29 @@ static void on_done(void *ctx, struct np_call *call, const struct np_call_end *e
     pump(s);
 }
 
-static void start(struct delivery *d)
+/* Where the path of an address begins: a receiver's may end in a query, which is no part of a base. */
+static size_t path_at(struct np_span url)
+{
+    const char *scheme = memmem(url.p, url.n, "://", 3);
+    size_t at = scheme ? (size_t)(scheme - url.p) + 3 : url.n;
+    while (at < url.n && url.p[at] != '/' && url.p[at] != '?')
+        at++;
+    return at;
+}
+
+/* Whether it is under way. */
+static bool start(struct delivery *d)
 {
     static const struct np_call_ops ops = {.head = on_head, .data = on_data, .done = on_done};
-    const struct np_call_field fields[] = {{NP_SPAN("content-type"), NP_SPAN("application/json")}};
+    const struct np_call_field fields[] = {{NP_SPAN("content-type"), NP_SPAN("application/json")},
+                                           {NP_SPAN("user-agent"), NP_SPAN("neap/" NEAP_VERSION)}};
     uint64_t now_ns = np_loop_refresh_ns(d->sinks->loop);
-    const struct np_call_spec spec = {.base_url = np_span_of(d->url),
-                                      .path = NP_SPAN(""),
+    struct np_span url = np_span_of(d->url);
+    size_t path = path_at(url);
+    const struct np_call_spec spec = {.base_url = np_span_make(url.p, path),
+                                      .path = np_span_make(url.p + path, url.n - path),
                                       .fields = fields,
-                                      .n_fields = 1,
+                                      .n_fields = sizeof fields / sizeof fields[0],
                                       .body = np_buf_view(&d->body),
                                       .deadline_ns = now_ns + TRY_NS,
                                       .max_reply_bytes = REPLY_MAX_BYTES};
@@ -165,25 +185,23 @@ static void start(struct delivery *d)
     enum np_err err = np_upstream_start(d->sinks->upstream, &spec, &ops, d, &d->call);
     if (err)
         give_up(d, err == NP_E_INVALID ? "its address can't be called" : np_err_text(err), 0);
+    return !err;
 }
 
-/* Whether an earlier message to the same sink is not through. */
-static bool must_wait(const struct np_sinks *s, const struct delivery *d)
-{
-    for (size_t i = 0; i < WAITING_MAX; i++) {
-        const struct delivery *o = &s->places[i];
-        if (o->sinks && o->order < d->order && strcmp(o->url, d->url) == 0)
-            return true;
-    }
-    return false;
-}
-
+/* Begins the oldest message of each sink, unless it is under way or waits for its next try. */
 static void pump(struct np_sinks *s)
 {
-    for (size_t i = 0; i < WAITING_MAX; i++) {
-        struct delivery *d = &s->places[i];
-        if (d->sinks && !d->call && d->again.slot == 0 && !must_wait(s, d))
-            start(d);
+    const struct delivery *oldest[SINKS_MAX];
+    size_t n = 0;
+    for (struct delivery *d = s->first, *next; d && n < SINKS_MAX; d = next) {
+        size_t i = 0;
+        next = d->next;
+        while (i < n && strcmp(oldest[i]->url, d->url) != 0)
+            i++;
+        if (i < n)
+            continue;
+        if (d->call || d->again.slot != 0 || start(d))
+            oldest[n++] = d;
     }
 }
 
@@ -194,28 +212,40 @@ static void on_again(void *ctx, uint64_t now_ns)
     pump(d->sinks);
 }
 
-static struct delivery *free_place(struct np_sinks *s)
+static void dropped(const struct np_alert *a, const struct np_sink *sink, const char *why)
 {
-    for (size_t i = 0; i < WAITING_MAX; i++) {
-        if (!s->places[i].sinks)
-            return &s->places[i];
+    np_log(NP_LOG_ERROR, "an alert was dropped", NP_KVS("alert", a->fact.alert),
+           NP_KVS("sink", sink->label), NP_KVS("error", why));
+}
+
+/* A place at the end, unless too many wait for the same sink; NULL: *why says why not. */
+static struct delivery *place(struct np_sinks *s, const char *url, const char **why)
+{
+    struct delivery **last = &s->first;
+    size_t n = 0;
+    for (; *last; last = &(*last)->next)
+        n += strcmp((*last)->url, url) == 0;
+    struct delivery *d = n < WAITING_MAX ? calloc(1, sizeof *d) : NULL;
+    *why = n < WAITING_MAX ? np_err_text(NP_E_NOMEM) : "too many wait already";
+    if (d) {
+        d->sinks = s;
+        *last = d;
     }
-    return NULL;
+    return d;
 }
 
 void np_sinks_put(struct np_sinks *s, const struct np_sink *sink, const struct np_alert *a,
                   struct np_span body)
 {
-    struct delivery *d = free_place(s);
+    const char *why = "the address is too long";
     if (!sink->url)
         return;
-    if (!d || strlen(sink->url) >= sizeof d->url) {
-        np_log(NP_LOG_ERROR, "an alert was dropped", NP_KVS("alert", a->fact.alert),
-               NP_KVS("sink", sink->label),
-               NP_KVS("error", d ? "the address is too long" : "too many wait already"));
+    struct delivery *d = strlen(sink->url) < sizeof d->url ? place(s, sink->url, &why) : NULL;
+    if (!d) {
+        dropped(a, sink, why);
         return;
     }
-    *d = (struct delivery){.sinks = s, .order = ++s->orders, .alert = *a};
+    d->alert = *a;
     np_label_brief(sink->label, d->label);
     (void)snprintf(d->url, sizeof d->url, "%s", sink->url);
     np_timer_init(&d->again, on_again, d);
@@ -252,9 +282,7 @@ void np_sinks_free(struct np_sinks *s)
     if (!s)
         return;
     np_upstream_free(s->upstream);
-    for (size_t i = 0; i < WAITING_MAX; i++) {
-        if (s->places[i].sinks)
-            end(&s->places[i]);
-    }
+    while (s->first)
+        end(s->first);
     free(s);
 }

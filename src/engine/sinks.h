@@ -1,6 +1,7 @@
 /* Sending alerts to webhooks, from the monitor's loop: nothing waits for a receiver. Each sink gets its
  * messages in order, one at a time; what can't be delivered is tried five times, then given up and
- * logged. At most 64 messages wait; more are dropped and counted. Addresses are never logged. */
+ * logged. At most as many as there can be alerts wait for a sink; more are dropped and logged. Addresses
+ * are never logged. */
 #ifndef NP_ENGINE_SINKS_H
 #define NP_ENGINE_SINKS_H
 

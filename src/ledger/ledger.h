@@ -73,6 +73,10 @@ int64_t np_ledger_room(struct np_ledger *l, const struct np_exchange *x, const s
 /* What stands in the way of need_nusd: of the accounts that have less, the one that frees its money last. */
 void np_ledger_block(struct np_ledger *l, const struct np_exchange *x, const struct np_model *m,
                      int64_t need_nusd, int64_t wall_ms, struct np_budget_block *block);
+/* Notes that a request ended because the account (a name as in struct np_budget_block) had too little left
+ * for it, as np_account_view tells. */
+void np_ledger_turned_away(struct np_ledger *l, const struct np_catalog *c, struct np_span account,
+                           int64_t wall_ms);
 /* Whether less than a fifth of a limit that such a call touches is left. */
 bool np_ledger_nearly_spent(struct np_ledger *l, const struct np_exchange *x,
                             const struct np_model *m, int64_t wall_ms);
@@ -152,6 +156,7 @@ struct np_account_view {
     enum np_window window;
     bool reject;      /* on_exceeded of its first budget */
     bool each_tenant; /* it stands in a budget of each tenant */
+    bool turned_away; /* in this window a request ended here for want of its money */
 };
 enum np_err np_ledger_account(struct np_ledger *l, const struct np_catalog *c, struct np_span name,
                               int64_t wall_ms, struct np_account_view *out) NP_MUST_CHECK;

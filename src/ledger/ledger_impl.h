@@ -52,13 +52,14 @@ struct np_record {
     uint32_t open;                       /* reservations */
     uint32_t next;                       /* in the list of free records */
     uint32_t next_listed;
-    bool current; /* in the index */
-    bool opened;  /* v counts from the account's start: the store was asked once */
-    bool listed;  /* in the list of those that the next round takes */
-    bool asking;  /* in the round under way */
-    bool dirty;   /* the store does not know all of v */
-    bool written; /* the disk does */
-    bool looked;  /* somebody read it since the store was last asked */
+    bool current;     /* in the index */
+    bool opened;      /* v counts from the account's start: the store was asked once */
+    bool listed;      /* in the list of those that the next round takes */
+    bool asking;      /* in the round under way */
+    bool dirty;       /* the store does not know all of v */
+    bool written;     /* the disk does */
+    bool looked;      /* somebody read it since the store was last asked */
+    bool turned_away; /* a request ended for want of its money */
 };
 
 struct np_thread;

@@ -59,6 +59,7 @@ void np_account_look(struct np_ledger *l, const struct np_account_key *key, int6
     out->spent_nusd = r ? r->others_settled + np_vector_settled(&r->v) : 0;
     out->reserved_nusd = r ? r->reserved : 0;
     out->leased_nusd = r && r->free > 0 ? r->free : 0;
+    out->turned_away = r && r->turned_away;
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -151,17 +152,17 @@ static bool account_split(struct np_span account, enum np_account_kind *kind, st
     return false;
 }
 
-/* window NP_WINDOW_KINDS: that of the first budget. */
-static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, struct np_span account,
-                           unsigned window, int64_t wall_ms, struct np_account_view *out)
+/* The key of an account and the first of its budgets, with its limit. window NP_WINDOW_KINDS: that of the
+ * first budget that covers it. */
+static enum np_err resolve(const struct np_catalog *c, struct np_span account, unsigned window,
+                           struct np_account_key *key, size_t *first, int64_t *limit_nusd)
 {
-    struct np_account_key key;
     enum np_account_kind kind;
     struct np_span name;
-    if (!account_split(account, &kind, &name) || !entity_id(c, kind, name, &key.id)) {
+    if (!account_split(account, &kind, &name) || !entity_id(c, kind, name, &key->id)) {
         return NP_E_NOTFOUND;
     }
-    key.kind = kind;
+    key->kind = kind;
     for (size_t i = 0; i < c->n_budgets && window == NP_WINDOW_KINDS; i++) {
         if (budget_covers(&c->budgets[i], kind, name)) {
             window = c->budgets[i].window;
@@ -170,11 +171,19 @@ static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, stru
     if (window == NP_WINDOW_KINDS) {
         return NP_E_NOTFOUND;
     }
-    key.window = (enum np_window)window;
+    key->window = (enum np_window)window;
+    *limit_nusd = lowest_limit(c, kind, name, key->window, first);
+    return *first == c->n_budgets ? NP_E_NOTFOUND : NP_OK;
+}
+
+static enum np_err look_up(struct np_ledger *l, const struct np_catalog *c, struct np_span account,
+                           unsigned window, int64_t wall_ms, struct np_account_view *out)
+{
+    struct np_account_key key;
     size_t first;
-    out->limit_nusd = lowest_limit(c, kind, name, key.window, &first);
-    if (first == c->n_budgets) {
-        return NP_E_NOTFOUND;
+    enum np_err err = resolve(c, account, window, &key, &first, &out->limit_nusd);
+    if (err) {
+        return err;
     }
     snprintf(out->name, sizeof out->name, "%.*s/%s", (int)account.n, account.p,
              np_window_name(key.window));
@@ -212,6 +221,26 @@ enum np_err np_ledger_account(struct np_ledger *l, const struct np_catalog *c, s
         err = look_up(l, c, account, window, wall_ms, out);
     }
     return err;
+}
+
+void np_ledger_turned_away(struct np_ledger *l, const struct np_catalog *c, struct np_span account,
+                           int64_t wall_ms)
+{
+    struct np_account_key key;
+    struct np_span bare = account;
+    size_t first;
+    int64_t limit, start_ms, end_ms;
+    unsigned window = window_of(account, &bare);
+    if (window == NP_WINDOW_KINDS || resolve(c, bare, window, &key, &first, &limit)) {
+        return;
+    }
+    pthread_mutex_lock(&l->lock);
+    np_records_window(l, key.window, np_records_now(l, wall_ms), &start_ms, &end_ms);
+    struct np_record *r = np_record_find(l, &key, start_ms);
+    if (r) {
+        r->turned_away = true;
+    }
+    pthread_mutex_unlock(&l->lock);
 }
 
 /* --- all accounts ---------------------------------------------------------------------------------- */

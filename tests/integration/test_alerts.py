@@ -1,4 +1,7 @@
-"""Alerts as operators see them, and burn rates over a restart."""
+"""Alerts as operators see them, and burn rates over a restart.
+
+ctest: timeout 300
+"""
 
 import json
 import os
@@ -149,6 +152,38 @@ class Alerts(case.Case):
         self.assertEqual(server.ask("hi", path="/healthz").status // 100, 4)
         self.assertNotIn("secret-part", server.log())
         self.assertEqual((len(plain.calls), len(slack.calls)), (2, 1))
+
+    def test_a_budget_that_turns_requests_away_is_told_as_used_up(self):
+        self.files.model("dear", "p", usd_per_million={"input": 1000, "output": 1000})
+        self.files.endpoint("dear", ["dear"], max_tokens=64)
+        self.files.budgets = [{"account": "global", "window": "month", "limit_usd": 0.5}]
+        self.files.alerts = {"budget": [1.0]}
+        server = self.begin()
+        for _ in range(40):
+            reply = server.ask("hi " * 20, "/api/dear/reply").json()
+        self.assertEqual(reply["reason"], "budget")
+        (told,) = self.alerts(server, "budget")
+        self.assertEqual((told["subject"], told["severity"], told["threshold"]), ("global/month", "page", 1))
+        self.assertIn("requests are turned away", told["text"])
+        self.assertLess(told["value"], 1)
+        record = server.decision(server.ask("hi " * 20, "/api/dear/reply"))
+        self.assertEqual(record["skipped"][0]["account"], "global/month")
+        told = procs.run("explain", record["requestId"], "--decisions", server.path("decisions"))[1]
+        self.assertIn("skipped    dear: budget, the budget global/month has no room for it", told)
+
+    def test_a_receiver_that_is_gone_takes_no_message_from_another_and_addresses_may_have_a_query(self):
+        alarms = "for i = 1, 60 do list[i] = { alert = 'many', subject = 'n' .. i, severity = 'info', text = 'x' } end"
+        self.files.hook("alert", f"(stats)\n  local list = {{}}\n  {alarms}\n  return list")
+        self.hang = threading.Event()
+        self.addCleanup(self.hang.set)
+        hangs, good = self.receiver([None]), self.receiver([200])
+        self.files.alerts = {"sinks": [{"webhook": hangs.url + "/h"}, {"webhook": good.url + "/v1?key=a%2Fb&token=c"}]}
+        self.begin()
+        self.assertTrue(procs.wait_for(lambda: len(good.calls) >= 60, 2 * LOOK_S), len(good.calls))
+        self.assertEqual({json.loads(call.body)["subject"] for call in good.calls}, {f"n{i}" for i in range(1, 61)})
+        self.assertEqual(good.calls[0].path, "/v1?key=a%2Fb&token=c")
+        self.assertRegex(good.calls[0].get("User-Agent"), r"^neap/\d")
+        self.assertEqual(len(hangs.calls), 1)
 
     def burns(self, server):
         return {

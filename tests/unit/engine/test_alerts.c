@@ -153,6 +153,27 @@ START_TEST(each_part_of_a_budget_is_told_once_and_ends_with_its_window)
 }
 END_TEST
 
+/* Budgets are walls: what no call fits into is never spent. */
+START_TEST(an_account_that_turns_requests_away_is_used_up_before_its_last_cent_is_spent)
+{
+    scene.wall_ms = NOON_MS + 12 * 3600000 - 60000; /* the pace says nothing more */
+    account.limit_nusd = USD / 50;
+    account.turned_away = true; /* by a large request, while there is half of it */
+    account.spent_nusd = account.limit_nusd / 3;
+    look();
+    assert_told(0, 0);
+    account.turned_away = false;
+    account.spent_nusd = account.limit_nusd - 66800;
+    look();
+    assert_told(1, 0);
+    account.turned_away = true;
+    look();
+    assert_told(2, 0);
+    ck_assert_str_eq(last, "page budget global/day 1: global/day has spent $0.019933 of $0.02 "
+                           "(99 %); requests are turned away");
+}
+END_TEST
+
 START_TEST(a_budget_that_is_spent_at_once_is_told_in_each_of_its_windows)
 {
     scene.wall_ms = NOON_MS + 12 * 3600000 - 25000; /* two looks before midnight */
@@ -540,6 +561,7 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c, nothing_is_told_where_nothing_is_wrong);
     tcase_add_test(c, each_part_of_a_budget_is_told_once_and_ends_with_its_window);
+    tcase_add_test(c, an_account_that_turns_requests_away_is_used_up_before_its_last_cent_is_spent);
     tcase_add_test(c, a_budget_that_is_spent_at_once_is_told_in_each_of_its_windows);
     tcase_add_test(c, an_account_whose_pace_crosses_its_limit_is_told_before_it_does);
     tcase_add_test(c, a_pace_near_the_limit_is_one_alert);

@@ -101,11 +101,13 @@ START_TEST(what_is_set_counts)
     ck_assert(!c.traces.json && c.metrics.json);
     ck_assert_uint_eq(c.traces.timeout_ms, 2000);
     ck_assert_uint_eq(c.metrics.timeout_ms, 3000);
-    ck_assert_uint_eq(c.traces.n_fields, 3);
-    ck_assert(np_span_is(c.traces.fields[1].name, "a") &&
-              np_span_is(c.traces.fields[1].value, "1"));
-    ck_assert(np_span_is(c.traces.fields[2].name, "b"));
-    ck_assert(np_span_is(c.traces.fields[2].value, "2%3 %zz"));
+    ck_assert_uint_eq(c.traces.n_fields, 4);
+    ck_assert(np_span_is(c.traces.fields[1].name, "user-agent"));
+    ck_assert(np_span_starts(c.traces.fields[1].value, "neap/"));
+    ck_assert(np_span_is(c.traces.fields[2].name, "a") &&
+              np_span_is(c.traces.fields[2].value, "1"));
+    ck_assert(np_span_is(c.traces.fields[3].name, "b"));
+    ck_assert(np_span_is(c.traces.fields[3].value, "2%3 %zz"));
     ck_assert(c.rule.root == NP_SAMPLE_RATIO && !c.rule.follow && c.rule.ratio == 0.25);
     ck_assert_uint_eq(c.queue, 100);
     ck_assert_uint_eq(c.batch, 100);
