@@ -34,7 +34,8 @@ function alertTable(caption, list, app) {
     { name: "since", class: "nowrap" }, { name: "told to", class: "wide" }];
   const order = ["page", "ticket", "info"];
   const sorted = [...list].sort((a, b) => order.indexOf(a.severity) - order.indexOf(b.severity));
-  return table(caption, columns, sorted.map((alert) => alertRow(alert, app.now)));
+  const [rows, more] = firstRows(app, caption, sorted, 8);
+  return [table(caption, columns, rows.map((alert) => alertRow(alert, app.now))), more];
 }
 
 function alerts(app) {

@@ -5,7 +5,7 @@ import { empty, outcome, panel } from "./parts.js";
 import { addressOf } from "./requests.js";
 import { count, duration, money, moment, ms, several, us } from "./format.js";
 
-const SKIPS = { budget: "a budget has no room for it", breaker: "its breaker is open",
+const SKIPS = { budget: "the budget hook or the cap of a request said no", breaker: "its breaker is open",
   busy: "too many calls are in flight, or its retries are used up", quota: "its quota is used up",
   deadline: "not enough time was left" };
 
@@ -56,7 +56,7 @@ function attemptRow(record, a, i, whole) {
 function skipRow(s, i) {
   return h("li", { key: `s${i}`, class: "step" },
     h("div", { class: "step-name" }, h("b", null, "–"), " ", h("span", { class: "mono" }, s.model)),
-    h("div", { class: "step-words warn" }, `passed over: ${SKIPS[s.why] || s.why}`));
+    h("div", { class: "step-words warn" }, `passed over: ${s.account ? `the budget ${s.account} has no room for it` : SKIPS[s.why] || s.why}`));
 }
 
 // Attempts and what was passed over, in their order.
@@ -72,6 +72,23 @@ function steps(record, whole) {
   return out;
 }
 
+// What the bars mean, of those that are there.
+function legend(record) {
+  const any = (is) => record.attempts.some(is);
+  const ended = (a) => a.lost || a.class === "cancelled";
+  const entry = (form, text) => h("span", { class: "legend-entry", key: form },
+    h("span", { class: `key ${form}`, "aria-hidden": "true" }), ` ${text}`);
+  return [
+    any((a) => a.class === "ok") && entry("wait-key", "waiting for the first byte"),
+    any((a) => a.class === "ok" && a.ttftMs < a.latencyMs) && entry("flow-key", "receiving"),
+    any((a) => a.class !== "ok" && !ended(a)) && entry("wait bad", "failed"),
+    any((a) => a.class !== "ok" && !ended(a) && a.ttftMs < a.latencyMs) && entry("flow bad", "failed while receiving"),
+    any(ended) && entry("wait warn", "ended early: not needed any more"),
+    any((a) => a.retryInMs > 0) && entry("pause-key", "pause before the next attempt"),
+    record.firstTextMs !== undefined && entry("mark-key", "first text at the client"),
+  ];
+}
+
 function timeline(record) {
   const ends = record.attempts.map((a) => a.atMs + a.latencyMs);
   const whole = Math.max(1, record.latencyMs, ...ends);
@@ -84,11 +101,7 @@ function timeline(record) {
       h("span", { key: m, class: m === 0 ? "begin" : m === 1 ? "end" : m === 0.5 ? "" : "quarter", style: { left: `${m * 100}%` } },
         m === 0 ? "0" : ms(whole * m)))),
     h("ol", { class: "steps" }, list),
-    h("p", { class: "muted legend-line" },
-      h("span", { class: "key wait-key", "aria-hidden": "true" }), " waiting for the first byte  ",
-      h("span", { class: "key flow-key", "aria-hidden": "true" }), " receiving  ",
-      h("span", { class: "key pause-key", "aria-hidden": "true" }), " pause before the next attempt  ",
-      record.firstTextMs !== undefined && [h("span", { class: "key mark-key", "aria-hidden": "true" }), " first text at the client"]));
+    h("p", { class: "muted legend-line" }, legend(record)));
 }
 
 // --- the rest

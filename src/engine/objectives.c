@@ -83,6 +83,23 @@ static void burn_json(struct neap_engine *e, const struct np_endpoint *ep,
     np_json_w_end(w, '}');
 }
 
+/* What became of second calls since the start; nothing where none was made. */
+static void hedges_json(struct neap_engine *e, const struct np_endpoint *ep, struct np_json_w *w)
+{
+    static const enum np_hedge asked[] = {NP_HEDGE_won, NP_HEDGE_lost, NP_HEDGE_failed,
+                                          NP_HEDGE_left};
+    int64_t n[4], all = 0;
+    for (size_t i = 0; i < 4; i++)
+        all += n[i] = np_meters_sum(e->meters, e->n_workers + 2, NP_FAMILY_hedges, ep->slot,
+                                    (uint32_t)asked[i], 0);
+    if (all == 0)
+        return;
+    np_json_w_begin_key(w, "hedges", '{');
+    for (size_t i = 0; i < 4; i++)
+        np_json_w_i64(w, np_hedge_name(asked[i]), n[i]);
+    np_json_w_end(w, '}');
+}
+
 void np_objectives_json(struct neap_engine *e, const struct np_catalog *c, struct np_json_w *w)
 {
     np_json_w_begin_key(w, "endpoints", '[');
@@ -99,6 +116,7 @@ void np_objectives_json(struct neap_engine *e, const struct np_catalog *c, struc
             burn_json(e, ep, (enum np_burn_window)b, np_burn_window_name((enum np_burn_window)b),
                       w);
         np_json_w_end(w, '}');
+        hedges_json(e, ep, w);
         np_json_w_end(w, '}');
     }
     np_json_w_end(w, ']');

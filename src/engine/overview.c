@@ -127,6 +127,17 @@ static void objective(const struct page *p, struct np_span path, const char *wha
         put(p, burn_colour(burn), "%10.2f\n", burn);
 }
 
+/* Second calls since the start, where there were any. */
+static void hedges(const struct page *p, struct np_span e)
+{
+    struct np_span h;
+    if (!np_json_get(e, "hedges", &h))
+        return;
+    double won = np_number_of(h, "won"), lost = np_number_of(h, "lost");
+    double asked = won + lost + np_number_of(h, "failed") + np_number_of(h, "left");
+    put(p, NULL, "%31shedges    %.0f asked, %.0f of them answered first\n", "", asked, won);
+}
+
 static void endpoint(const struct page *p, struct np_span e)
 {
     char goal[32], now[32];
@@ -158,6 +169,7 @@ static void endpoint(const struct page *p, struct np_span e)
     }
     if (path.n > 0)
         put(p, NULL, "%.*s  no objectives\n", (int)path.n, path.p);
+    hedges(p, e);
 }
 
 static void model(const struct page *p, struct np_span m)
@@ -266,11 +278,18 @@ static void section(const struct page *p, struct np_span object, const char *key
     }
 }
 
+/* What wakes people first. */
 static void alerts(const struct page *p, struct np_span said)
 {
-    if (is_empty(said, "alerts"))
-        put(p, DIM, "\nno alert fires\n");
-    section(p, said, "alerts", "alerts", alert);
+    static const char *const severities[] = {"page", "ticket", "info"};
+    struct np_span a;
+    put(p, DIM, is_empty(said, "alerts") ? "\nno alert fires\n" : "\nalerts\n");
+    for (size_t i = 0; i < 3; i++) {
+        for (struct np_json_walk w = np_list_of(said, "alerts"); np_json_item(&w, &a);) {
+            if (np_span_is(np_text_of(a, "severity"), severities[i]))
+                alert(p, a);
+        }
+    }
 }
 
 static void head(const struct page *p, struct np_span status)

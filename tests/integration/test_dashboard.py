@@ -178,6 +178,11 @@ class Dashboard(case.Case):
             "[...document.querySelectorAll('.step')].map(s => parseFloat(s.querySelector('.track span').style.left))"
         )
         self.assertEqual(bars, sorted(bars))
+        # Each form that a bar has is told below.
+        forms = "[...new Set([...document.querySelectorAll('%s')].map(e => getComputedStyle(e).backgroundImage))]"
+        drawn = shown.page.run(forms % ".track span.wait")
+        self.assertEqual(len(drawn), 2)  # an answer, and one that failed
+        self.assertEqual(set(drawn) - set(shown.page.run(forms % ".legend-line .key")), set())
         admin = f"http://127.0.0.1:{self.server.admin_port}"
         told = procs.run("explain", "--admin", admin, record["requestId"])[1]
         shown.page.until(lambda: shown.page.run("document.querySelector('pre').textContent").strip() == told.strip(), told)
@@ -266,6 +271,22 @@ class Dashboard(case.Case):
         self.assertEqual(len(shown.rows(caption, 30)), 30)
         shown.press("Show the first 20")
         shown.page.until(lambda: len(shown.table(caption)) == 20, "20 rows again")
+
+    def test_many_alerts_leave_room_for_the_rest_of_the_page(self):
+        many = Policies()
+        many.url = self.mock.url
+        many.provider("p")
+        many.model("m", "p")
+        many.endpoint("assistant", ["m"])
+        alarms = "for i = 1, 30 do list[i] = { alert = 'many', subject = 'n' .. i, severity = 'info', text = 'x' } end"
+        many.hook("alert", f"(stats)\n  local list = {{}}\n  {alarms}\n  return list")
+        server = self.own(self.serve(many))
+        shown = board.Board(self.browser, server.admin_port)
+        self.addCleanup(shown.close)
+        caption = "Alerts that are firing"
+        self.assertEqual(len(shown.rows(caption)), 8)
+        shown.press("Show all 30")
+        self.assertEqual(len(shown.rows(caption, 30)), 30)
 
     def test_ages_are_right_where_the_clock_of_the_browser_is_not(self):
         shown = self.open()

@@ -116,6 +116,16 @@ class Hedging(case.Case):
         self.assertAlmostEqual(record["costUsd"], lost["costUsd"] + won["costUsd"], 9)
         self.assertAlmostEqual(record["budget"]["reserved"], lost["reservedUsd"] + won["reservedUsd"], 9)
 
+    def test_status_tells_how_many_were_asked_and_answered_first(self):
+        self.slow("hedged", "slow")
+        status, out, err = procs.run("status", "--admin", f"http://127.0.0.1:{self.server.admin_port}")
+        self.assertEqual(status, 0, err)
+        (at,) = [e for e in self.server.status()["endpoints"] if e["path"] == "/api/hedged/reply"]
+        self.assertGreater(at["hedges"]["won"], 0)
+        asked = sum(at["hedges"].values())
+        self.assertIn(f"hedges    {asked} asked, {at['hedges']['won']} of them answered first\n", out)
+        self.assertLessEqual(max(map(len, out.splitlines())), 80, out)
+
     def test_explain_tells_it(self):
         reply, record = self.slow("hedged", "slow")
         key = reply.get("X-Request-Id")
