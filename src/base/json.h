@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/decimal.h"
 #include "base/err.h"
 #include "base/span.h"
 
@@ -91,54 +92,88 @@ NP_JSON_W struct np_json_key np_json_key(const char *key)
     return (struct np_json_key){key, known && key ? strlen(key) : SIZE_MAX};
 }
 
-void np_json_put_open(struct np_json_w *w, struct np_json_key key, char open);
-void np_json_put_str(struct np_json_w *w, struct np_json_key key, struct np_span s);
-void np_json_put_cstr(struct np_json_w *w, struct np_json_key key, const char *s);
-void np_json_put_i64(struct np_json_w *w, struct np_json_key key, int64_t v);
-void np_json_put_nano(struct np_json_w *w, struct np_json_key key, int64_t v);
+/* There is room for it. */
+NP_JSON_W char *np_json_before_known(struct np_json_w *w, struct np_json_key key)
+{
+    uint64_t bit = UINT64_C(1) << w->depth;
+    char *p = w->b->p + w->b->n;
+    *p = ',';
+    p += (w->first & bit) == 0;
+    w->first &= ~bit;
+    *p++ = '"';
+    memcpy(p, key.p, key.n);
+    p += key.n;
+    memcpy(p, "\":", 2);
+    return p + 2;
+}
+/* What stands before a value: the comma and the key, where they are due, with room behind them for `more` bytes.
+ * Where the value goes; NULL: the buffer has failed. The buffer's n does not count any of it yet. */
+char *np_json_before_slow(struct np_json_w *w, struct np_json_key key, size_t more);
+NP_JSON_W char *np_json_before(struct np_json_w *w, struct np_json_key key, size_t more)
+{
+    struct np_buf *b = w->b;
+    if (!key.p || key.n == SIZE_MAX || key.n + 4 + more > b->cap - b->n)
+        return np_json_before_slow(w, key, more);
+    return np_json_before_known(w, key);
+}
+
+void np_json_opened(struct np_json_w *w, char *p, char open);
+void np_json_put_string(struct np_json_w *w, char *p, struct np_span s);
 void np_json_put_f64(struct np_json_w *w, struct np_json_key key, double v);
-void np_json_put_raw(struct np_json_w *w, struct np_json_key key, struct np_span json);
 
 NP_JSON_W void np_json_w_begin_key(struct np_json_w *w, const char *key, char open)
 {
-    np_json_put_open(w, np_json_key(key), open);
+    np_json_opened(w, np_json_before(w, np_json_key(key), 1), open);
 }
 NP_JSON_W void np_json_w_begin(struct np_json_w *w, char open) /* '{' or '[' as an item */
 {
-    np_json_put_open(w, np_json_key(NULL), open);
+    np_json_opened(w, np_json_before(w, np_json_key(NULL), 1), open);
 }
 NP_JSON_W void np_json_w_str(struct np_json_w *w, const char *key, struct np_span s)
 {
-    np_json_put_str(w, np_json_key(key), s);
+    char *p = np_json_before(w, np_json_key(key), s.n + 2);
+    if (p)
+        np_json_put_string(w, p, s);
+}
+NP_JSON_W void np_json_w_raw(struct np_json_w *w, const char *key, struct np_span json)
+{
+    char *p = np_json_before(w, np_json_key(key), json.n);
+    if (p) {
+        memcpy(p, json.n > 0 ? json.p : "", json.n);
+        w->b->n = (size_t)(p - w->b->p) + json.n;
+    }
 }
 NP_JSON_W void np_json_w_cstr(struct np_json_w *w, const char *key, const char *s) /* NULL: null */
 {
-    np_json_put_cstr(w, np_json_key(key), s);
+    if (s)
+        np_json_w_str(w, key, np_span_of(s));
+    else
+        np_json_w_raw(w, key, NP_SPAN("null"));
 }
 NP_JSON_W void np_json_w_i64(struct np_json_w *w, const char *key, int64_t v)
 {
-    np_json_put_i64(w, np_json_key(key), v);
+    char *p = np_json_before(w, np_json_key(key), NP_DECIMAL_BYTES);
+    if (p)
+        w->b->n = (size_t)(np_decimal_put_i64(p, v) - w->b->p);
 }
 /* v billionths as a decimal number. */
 NP_JSON_W void np_json_w_nano(struct np_json_w *w, const char *key, int64_t v)
 {
-    np_json_put_nano(w, np_json_key(key), v);
+    char *p = np_json_before(w, np_json_key(key), NP_DECIMAL_BYTES);
+    if (p)
+        w->b->n = (size_t)(np_decimal_put_nano(p, v) - w->b->p);
 }
 NP_JSON_W void np_json_w_f64(struct np_json_w *w, const char *key, double v) /* NaN, inf: null */
 {
     np_json_put_f64(w, np_json_key(key), v);
 }
-NP_JSON_W void np_json_w_raw(struct np_json_w *w, const char *key, struct np_span json)
-{
-    np_json_put_raw(w, np_json_key(key), json);
-}
 NP_JSON_W void np_json_w_bool(struct np_json_w *w, const char *key, bool v)
 {
-    np_json_put_raw(w, np_json_key(key), v ? NP_SPAN("true") : NP_SPAN("false"));
+    np_json_w_raw(w, key, v ? NP_SPAN("true") : NP_SPAN("false"));
 }
 NP_JSON_W void np_json_w_null(struct np_json_w *w, const char *key)
 {
-    np_json_put_raw(w, np_json_key(key), NP_SPAN("null"));
+    np_json_w_raw(w, key, NP_SPAN("null"));
 }
 #undef NP_JSON_W
 /* An object member whose name is a span. */

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/copy.h"
-#include "base/decimal.h"
 #include "base/json_scan.h"
 #include "base/utf8.h"
 
@@ -35,43 +33,38 @@ void np_json_w_key(struct np_json_w *w, struct np_span key)
     w->first |= UINT64_C(1) << w->depth;
 }
 
-/* The comma and the key, where they are due, with room behind them for `more` bytes; false: the buffer has
- * failed. Keys that are plain, as nearly all are, go out at once. */
-static bool begin_value(struct np_json_w *w, struct np_json_key key, size_t more)
+static char *at_end(struct np_json_w *w, size_t more)
+{
+    return np_buf_fits(w->b, more) ? w->b->p + w->b->n : NULL;
+}
+
+/* Keys that are plain, as nearly all are, go out at once. */
+char *np_json_before_slow(struct np_json_w *w, struct np_json_key key, size_t more)
 {
     bool known = key.n != SIZE_MAX;
     if (!key.p) {
         separate(w);
-        return np_buf_fits(w->b, more);
+        return at_end(w, more);
     }
     if (!known)
         key.n = strlen(key.p);
     if (!np_buf_fits(w->b, key.n + 4 + more))
-        return false;
+        return NULL;
     if (!known && np_json_skip_plain(key.p, key.p + key.n) != key.p + key.n) {
         np_json_w_key(w, np_span_make(key.p, key.n));
         separate(w);
-        return np_buf_fits(w->b, more);
+        return at_end(w, more);
     }
-    uint64_t bit = UINT64_C(1) << w->depth;
-    char *p = w->b->p + w->b->n;
-    *p = ',';
-    p += (w->first & bit) == 0;
-    w->first &= ~bit;
-    *p++ = '"';
-    np_copy_few(p, key.p, key.n);
-    p += key.n;
-    *p++ = '"';
-    *p++ = ':';
-    w->b->n = (size_t)(p - w->b->p);
-    return true;
+    return np_json_before_known(w, key);
 }
 
-void np_json_put_open(struct np_json_w *w, struct np_json_key key, char open)
+void np_json_opened(struct np_json_w *w, char *p, char open)
 {
     np_require(w->depth < 63);
-    if (begin_value(w, key, 1))
-        w->b->p[w->b->n++] = open;
+    if (p) {
+        *p = open;
+        w->b->n = (size_t)(p - w->b->p) + 1;
+    }
     w->depth++;
     w->first |= UINT64_C(1) << w->depth;
 }
@@ -83,32 +76,6 @@ void np_json_w_end(struct np_json_w *w, char close)
     np_buf_char(w->b, close);
 }
 
-void np_json_put_cstr(struct np_json_w *w, struct np_json_key key, const char *s)
-{
-    if (s)
-        np_json_put_str(w, key, np_span_of(s));
-    else
-        np_json_put_raw(w, key, NP_SPAN("null"));
-}
-
-void np_json_put_i64(struct np_json_w *w, struct np_json_key key, int64_t v)
-{
-    if (begin_value(w, key, NP_DECIMAL_BYTES))
-        w->b->n = (size_t)(np_decimal_put_i64(w->b->p + w->b->n, v) - w->b->p);
-}
-
-void np_json_put_nano(struct np_json_w *w, struct np_json_key key, int64_t v)
-{
-    if (begin_value(w, key, NP_DECIMAL_BYTES))
-        w->b->n = (size_t)(np_decimal_put_nano(w->b->p + w->b->n, v) - w->b->p);
-}
-
-void np_json_put_raw(struct np_json_w *w, struct np_json_key key, struct np_span json)
-{
-    if (begin_value(w, key, json.n))
-        (void)np_buf_span(w->b, json);
-}
-
 void np_json_put_f64(struct np_json_w *w, struct np_json_key key, double v)
 {
     char text[32] = "null";
@@ -118,7 +85,12 @@ void np_json_put_f64(struct np_json_w *w, struct np_json_key key, double v)
         if (!(strtod(text, NULL) < v) && !(strtod(text, NULL) > v))
             break;
     }
-    np_json_put_raw(w, key, np_span_of(text));
+    size_t n = strlen(text);
+    char *p = np_json_before(w, key, n);
+    if (p) {
+        memcpy(p, text, n);
+        w->b->n = (size_t)(p - w->b->p) + n;
+    }
 }
 
 static void escape_ascii(struct np_buf *b, unsigned char c)
@@ -202,20 +174,17 @@ static bool copy_plain(char *to, struct np_span s)
     return (odd & ONES * 0x80) == 0;
 }
 
-/* The buffer grows once; a failure marks it. */
-void np_json_put_str(struct np_json_w *w, struct np_json_key key, struct np_span s)
+/* There is room for s and two quotes. What takes more grows the buffer; a failure marks it. */
+void np_json_put_string(struct np_json_w *w, char *p, struct np_span s)
 {
     struct np_buf *b = w->b;
-    if (!begin_value(w, key, s.n + 2))
-        return;
-    char *p = b->p + b->n;
+    b->n = (size_t)(p - b->p) + 1;
     *p = '"';
     if (s.n <= LONG_BYTES && copy_plain(p + 1, s)) {
         p[s.n + 1] = '"';
-        b->n += s.n + 2;
+        b->n += s.n + 1;
         return;
     }
-    b->n++;
     np_json_escape(b, s);
     np_buf_char(b, '"');
 }

@@ -8,6 +8,8 @@
 
 #include <math.h>
 
+#define HUGE_ROOM 4 /* of a length: below 256 MB */
+
 enum { WIRE_VARINT = 0, WIRE_FIXED64 = 1, WIRE_BYTES = 2, WIRE_FIXED32 = 5 };
 
 void np_otlp_init(struct np_otlp *o, struct np_buf *b, bool json)
@@ -145,6 +147,16 @@ void np_otlp_begin_long(struct np_otlp *o, unsigned field, const char *name)
     begin(o, field, name, 2);
 }
 
+void np_otlp_begin_huge(struct np_otlp *o, unsigned field, const char *name)
+{
+    begin(o, field, name, HUGE_ROOM);
+}
+
+void np_otlp_goes_on(struct np_otlp *o, struct np_buf *b)
+{
+    o->b = o->w.b = b;
+}
+
 void np_otlp_end(struct np_otlp *o)
 {
     if (o->json) {
@@ -158,6 +170,12 @@ void np_otlp_end(struct np_otlp *o)
         return;
     unsigned char bytes[10];
     size_t length = o->b->n - at, n = encode(length, bytes);
+    if (room == HUGE_ROOM) {
+        for (; n < room; n++) {
+            bytes[n - 1] |= 0x80; /* goes on, with zeros */
+            bytes[n] = 0;
+        }
+    }
     if (n != room) {
         if (n > room && np_buf_reserve(o->b, n - room))
             return;
@@ -311,6 +329,12 @@ void np_otlp_doubles(struct np_otlp *o, unsigned field, const char *name, const 
             put_raw_64(o->b, bits_of(v[i]));
     }
     np_otlp_list_end(o);
+}
+
+void np_otlp_raw(struct np_otlp *o, struct np_span fields)
+{
+    np_require(!o->json);
+    (void)np_buf_span(o->b, fields);
 }
 
 /* --- attributes --------------------------------------------------------------------------------- */

@@ -31,6 +31,10 @@ void np_otlp_init(struct np_otlp *o, struct np_buf *b, bool json);
 void np_otlp_begin(struct np_otlp *o, unsigned field, const char *name);
 /* The same for one that will be of 128 bytes or more, which moves no bytes. */
 void np_otlp_begin_long(struct np_otlp *o, unsigned field, const char *name);
+/* The same for one of any length: its length takes four bytes whatever it is, and no bytes are moved. */
+void np_otlp_begin_huge(struct np_otlp *o, unsigned field, const char *name);
+/* Goes on in b, to which all that was written has moved. */
+void np_otlp_goes_on(struct np_otlp *o, struct np_buf *b);
 void np_otlp_end(struct np_otlp *o);
 /* The items of a repeated field stand between these; nothing in protobuf. */
 void np_otlp_list(struct np_otlp *o, const char *name);
@@ -50,6 +54,9 @@ void np_otlp_fixeds(struct np_otlp *o, unsigned field, const char *name, const u
                     size_t n);
 void np_otlp_doubles(struct np_otlp *o, unsigned field, const char *name, const double *v,
                      size_t n);
+
+/* Fields that are written already, in protobuf. */
+void np_otlp_raw(struct np_otlp *o, struct np_span fields);
 
 /* Attributes: items of the list `field`. Of a key that the compiler sees it knows the length. */
 void np_otlp_put_attr(struct np_otlp *o, unsigned field, struct np_span key, struct np_span text);

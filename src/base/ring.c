@@ -25,6 +25,7 @@ struct head {
 struct np_ring {
     alignas(LINE) _Atomic uint64_t written;
     uint64_t taken_seen;
+    uint64_t opened; /* where the record that is being made will begin */
     _Atomic uint64_t dropped;
     alignas(LINE) _Atomic uint64_t taken;
     uint64_t written_seen;
@@ -75,27 +76,55 @@ static bool fits(struct np_ring *r, uint64_t written, size_t need)
     return need <= r->cap - (size_t)(written - r->taken_seen);
 }
 
+/* Where a record of n bytes will begin, in *at; false: there is no room. */
+static bool find(struct np_ring *r, uint64_t written, size_t n, uint64_t *at)
+{
+    size_t to_end = r->cap - (size_t)(written & (r->cap - 1));
+    size_t need = n < r->cap ? taking(n) : SIZE_MAX / 2;
+    size_t skipped = need > to_end ? to_end : 0;
+    *at = written + skipped;
+    return fits(r, written, skipped + need);
+}
+
+/* Of n bytes that lie in their place, found for `written`. */
+static void publish(struct np_ring *r, uint64_t written, uint64_t at, uint32_t tag, size_t n)
+{
+    if (at != written)
+        *head_at(r, written) = (struct head){SKIP, 0};
+    *head_at(r, at) = (struct head){(uint32_t)n, tag};
+    atomic_store_explicit(&r->written, at + taking(n), memory_order_release);
+}
+
 bool np_ring_put(struct np_ring *r, uint32_t tag, struct np_span record)
 {
-    uint64_t written = atomic_load_explicit(&r->written, memory_order_relaxed);
-    size_t to_end = r->cap - (size_t)(written & (r->cap - 1));
-    size_t need = record.n < r->cap ? taking(record.n) : SIZE_MAX / 2;
-    size_t skipped = need > to_end ? to_end : 0;
-
-    if (!fits(r, written, skipped + need)) {
+    uint64_t written = atomic_load_explicit(&r->written, memory_order_relaxed), at;
+    if (!find(r, written, record.n, &at)) {
         atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
         return false;
     }
-    if (skipped) {
-        *head_at(r, written) = (struct head){SKIP, 0};
-        written += skipped;
-    }
-    struct head *head = head_at(r, written);
-    *head = (struct head){(uint32_t)record.n, tag};
-    if (record.n > 0) {
-        memcpy(head + 1, record.p, record.n);
-    }
-    atomic_store_explicit(&r->written, written + need, memory_order_release);
+    if (record.n > 0)
+        memcpy(head_at(r, at) + 1, record.p, record.n);
+    publish(r, written, at, tag, record.n);
+    return true;
+}
+
+bool np_ring_open(struct np_ring *r, size_t least, struct np_buf *b)
+{
+    uint64_t written = atomic_load_explicit(&r->written, memory_order_relaxed);
+    if (!find(r, written, least + 1, &r->opened))
+        return false;
+    size_t to_end = r->cap - (size_t)(r->opened & (r->cap - 1));
+    size_t unused = r->cap - (size_t)(r->opened - r->taken_seen);
+    size_t room = (to_end < unused ? to_end : unused) - sizeof(struct head) - 1;
+    *b = (struct np_buf){.p = (char *)(head_at(r, r->opened) + 1), .cap = room, .max = room};
+    return true;
+}
+
+bool np_ring_close(struct np_ring *r, uint32_t tag, const struct np_buf *b)
+{
+    if (np_buf_failed(b))
+        return false;
+    publish(r, atomic_load_explicit(&r->written, memory_order_relaxed), r->opened, tag, b->n);
     return true;
 }
 

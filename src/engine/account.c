@@ -7,6 +7,7 @@
 #include "model/record.h"
 
 #define KEPT_BYTES 16384
+#define USUAL_BYTES 4096 /* more than a plain request's record has */
 #define TILL_ATTEMPTS 32 /* more than max_attempts and every key together */
 
 unsigned np_account_status(const struct np_exchange *x)
@@ -87,6 +88,19 @@ static void hand_over(const struct np_account_env *env)
     np_buf_reset(b);
 }
 
+/* It is made in the ring itself, where there is room. */
+static void put_record(const struct np_account_env *env, const struct np_exchange *x)
+{
+    struct np_buf b;
+    if (np_ring_open(env->decisions, USUAL_BYTES, &b)) {
+        np_record_decision(&b, x, env->bodies);
+        if (np_ring_close(env->decisions, NP_RING_TAG_DECISION, &b))
+            return;
+    }
+    np_record_decision(env->text, x, env->bodies);
+    hand_over(env);
+}
+
 void np_account_refusal(const struct np_account_env *env, const struct np_refusal *r,
                         const char *request_id, const struct np_endpoint *endpoint,
                         uint64_t took_ns)
@@ -119,10 +133,8 @@ void np_account_close(const struct np_account_env *env, struct np_exchange *x, b
 {
     np_require(x->reserved_nusd == 0);
     count(env, x);
-    if (told && env->decisions) {
-        np_record_decision(env->text, x, env->bodies);
-        hand_over(env);
-    }
+    if (told && env->decisions)
+        put_record(env, x);
     if (told && env->otel)
         np_otel_exchange(env->otel, x);
     if (told)

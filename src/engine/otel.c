@@ -8,7 +8,8 @@
 
 #define SPANS_MAX_BYTES ((size_t)8 << 20) /* of one batch; a span is about 1 KB */
 #define TEXT_MAX_BYTES ((size_t)16 << 20) /* of /metrics */
-#define HEAD_BYTES 4096                   /* what usually stands around them */
+#define HEAD_BYTES 4096                   /* what usually stands before them */
+#define TAIL_BYTES 64                     /* and between and behind them, at most */
 #define SEND_BYTES (512u << 10)           /* at once: a batch of usual size */
 #define LAST_NS (3 * NP_NS_PER_S)
 
@@ -48,12 +49,12 @@ static const struct words of_metrics = {"resourceMetrics", "scopeMetrics", "metr
 static void begin_message(struct np_otlp *o, const struct np_otel *t, const struct words *w)
 {
     np_otlp_list(o, w->resources);
-    np_otlp_begin(o, 1, NULL);
+    np_otlp_begin_huge(o, 1, NULL);
     np_otlp_begin(o, 1, "resource");
     put_attrs(o, &t->config);
     np_otlp_end(o);
     np_otlp_list(o, w->scopes);
-    np_otlp_begin(o, 2, NULL);
+    np_otlp_begin_huge(o, 2, NULL);
     np_otlp_begin(o, 1, "scope");
     np_otlp_text(o, 1, "name", NP_SPAN("neap"));
     np_otlp_text(o, 2, "version", np_span_of(neap_version()));
@@ -100,7 +101,13 @@ static struct np_otel_batch *open_next(struct np_otel *o)
     o->n_batches++;
     b->n = 0;
     np_buf_reset(&b->spans);
-    return b;
+    (void)np_buf_reserve(&b->spans, HEAD_BYTES);
+    begin_whole(&b->head, &b->spans, o->config.traces.json);
+    begin_message(&b->head, o, &of_traces);
+    if (!np_buf_failed(&b->spans))
+        return b;
+    o->n_batches--;
+    return NULL;
 }
 
 /* With the lock: the batch that n more spans go to; NULL when there is no room. */
@@ -118,15 +125,13 @@ static struct np_otel_batch *place(struct np_otel *o, unsigned n)
 
 static bool append(struct np_otel *o, struct np_otel_batch *b, struct np_span spans, unsigned n)
 {
-    size_t before = b->spans.n;
-    if (o->config.traces.json && before > 0)
-        (void)np_buf_char(&b->spans, ',');
-    (void)np_buf_span(&b->spans, spans);
-    if (np_buf_failed(&b->spans)) {
-        b->spans.n = before;
+    if (np_buf_reserve(&b->spans, spans.n + TAIL_BYTES)) {
         b->spans.failed = false;
         return false;
     }
+    if (o->config.traces.json && b->n > 0)
+        (void)np_buf_char(&b->spans, ',');
+    (void)np_buf_span(&b->spans, spans);
     b->n += n;
     o->queued += n;
     return true;
@@ -142,12 +147,17 @@ static bool keep(struct np_otel *o, struct np_span spans, unsigned n)
     return b && append(o, b, spans, n);
 }
 
-void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n)
+/* With the lock. */
+static void take(struct np_otel *o, struct np_span spans, unsigned n)
 {
-    bool wake = false;
-    pthread_mutex_lock(&o->lock);
     if (!keep(o, spans, n))
         np_otel_lost(o, n);
+}
+
+/* Ends the time with the lock, and wakes the loop where a batch is full. */
+static void taken(struct np_otel *o)
+{
+    bool wake = false;
     if (!o->woken && o->n_batches > 0 &&
         (o->n_batches > 1 || o->batches[o->first].n >= o->config.batch))
         wake = o->woken = true;
@@ -159,28 +169,40 @@ void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n)
     }
 }
 
+void np_otel_take(struct np_otel *o, struct np_span spans, unsigned n)
+{
+    pthread_mutex_lock(&o->lock);
+    take(o, spans, n);
+    taken(o);
+}
+
 void np_otel_drain(struct np_otel *o, struct np_ring *spans)
 {
     uint32_t n;
     struct np_span record;
-    while (spans && np_ring_peek(spans, &n, &record)) {
-        np_otel_take(o, record, n);
+    if (!spans || !np_ring_peek(spans, &n, &record))
+        return;
+    pthread_mutex_lock(&o->lock);
+    do {
+        take(o, record, n);
         np_ring_pop(spans);
-    }
+    } while (np_ring_peek(spans, &n, &record));
+    taken(o);
 }
 
-/* The oldest batch's bytes change places with the spare buffer's; 0 when none is to be sent now. So the
- * buffers keep their memory, and none grows anew with each batch. */
-static unsigned take_batch(struct np_otel *o, bool any)
+/* The oldest batch's bytes change places with those of the message that was sent last; 0 when none is to be sent
+ * now. So the buffers keep their memory, none grows anew with each batch, and nothing is copied. */
+static unsigned take_batch(struct np_otel *o, bool any, struct np_otlp *head)
 {
     unsigned n = 0;
     pthread_mutex_lock(&o->lock);
     struct np_otel_batch *b = &o->batches[o->first];
     o->woken = false;
     if (o->n_batches > 0 && (any || o->n_batches > 1 || b->n >= o->config.batch)) {
-        struct np_buf empty = o->spare;
+        struct np_buf empty = o->traces.body;
         n = b->n;
-        o->spare = b->spans;
+        o->traces.body = b->spans;
+        *head = b->head;
         b->spans = empty;
         b->n = 0;
         o->first = (o->first + 1) % o->max_batches;
@@ -195,24 +217,13 @@ static unsigned take_batch(struct np_otel *o, bool any)
 
 static void leave_if_done(struct np_otel *o);
 
-/* Wraps a batch of spans: its items are written already. False without memory: half a message must not
- * be sent, its spans are lost. */
-static bool put_spans(struct np_otel *o, struct np_span spans)
+/* Ends the message that began with its batch, which has kept room for that. */
+static void end_batch(struct np_otel *o, struct np_otlp *head)
 {
-    struct np_otlp w;
-    (void)np_buf_reserve(&o->traces.body, spans.n + HEAD_BYTES);
-    begin_whole(&w, &o->traces.body, o->config.traces.json);
-    begin_message(&w, o, &of_traces);
-    (void)np_buf_span(&o->traces.body, spans);
-    end_message(&w);
-    end_whole(&w);
-    if (!np_buf_failed(&o->traces.body))
-        return true;
-    np_log(NP_LOG_ERROR, "spans could not be sent", NP_KVS("error", np_err_text(NP_E_NOMEM)));
-    np_buf_reset(&o->traces.body);
-    atomic_fetch_add(&o->failed, o->sending);
-    o->sending = 0;
-    return false;
+    np_otlp_goes_on(head, &o->traces.body);
+    end_message(head);
+    end_whole(head);
+    np_require(!np_buf_failed(&o->traces.body));
 }
 
 /* Sends the next batch, if one is due and none is under way. */
@@ -220,13 +231,14 @@ static void send_spans(struct np_otel *o)
 {
     if (!o->config.traces.on || o->traces.busy)
         return;
-    do {
-        o->sending = take_batch(o, o->due);
-    } while (o->sending > 0 && !put_spans(o, np_buf_view(&o->spare)));
-    if (o->sending > 0)
+    struct np_otlp head;
+    o->sending = take_batch(o, o->due, &head);
+    if (o->sending > 0) {
+        end_batch(o, &head);
         np_otel_send(&o->traces);
-    else
+    } else {
         o->due = false;
+    }
     leave_if_done(o);
 }
 
@@ -453,8 +465,8 @@ static enum np_err make_parts(struct np_otel *o)
         return NP_E_NOMEM;
     for (size_t i = 0; i < o->max_batches; i++)
         np_buf_init(&o->batches[i].spans, SPANS_MAX_BYTES);
-    np_buf_init(&o->spare, SPANS_MAX_BYTES);
     init_sender(o, &o->traces, &o->config.traces, "traces", spans_done);
+    np_buf_init(&o->traces.body, SPANS_MAX_BYTES); /* it changes places with those */
     init_sender(o, &o->metrics, &o->config.metrics, "metrics", metrics_done);
     np_timer_init(&o->delay, on_delay, o);
     np_timer_init(&o->interval, on_interval, o);
@@ -517,7 +529,6 @@ void np_otel_free(struct np_otel *o)
     np_otel_sender_free(&o->metrics);
     for (size_t i = 0; o->batches && i < o->max_batches; i++)
         np_buf_free(&o->batches[i].spans);
-    np_buf_free(&o->spare);
     free(o->batches);
     if (o->loop)
         np_loop_free(o->loop);

@@ -82,7 +82,8 @@ void np_otel_sender_free(struct np_otel_sender *s);
 /* --- otel.c ---------------------------------------------------------------------------------------- */
 
 struct np_otel_batch {
-    struct np_buf spans;
+    struct np_buf spans; /* the message as far as it goes */
+    struct np_otlp head; /* what is open in it */
     unsigned n;
 };
 
@@ -98,9 +99,8 @@ struct np_otel {
     /* The loop's. */
     struct np_otel_sender traces, metrics;
     struct np_timer delay, interval, give_up;
-    struct np_buf spare; /* of a batch */
-    unsigned sending;    /* spans under way */
-    bool due;            /* batches are sent although they are not full */
+    unsigned sending; /* spans under way */
+    bool due;         /* batches are sent although they are not full */
     bool stopping, metrics_final;
     /* Batches that wait, the oldest first; the writer's and the loop's. */
     pthread_mutex_t lock;

@@ -6,6 +6,7 @@
 #include "engine/otel_impl.h"
 
 #define SPANS_MAX_BYTES ((size_t)256 << 10) /* of one request: at most 17 spans */
+#define USUAL_BYTES 4096                    /* more than those of a plain one */
 #define RING_BYTES (1u << 20)               /* what 20 ms of full load write, several times over */
 
 enum np_err np_otel_side_init(struct np_otel_side *s, struct np_otel *otel,
@@ -32,10 +33,9 @@ static struct np_span_facts facts_of(const struct np_otel_side *s)
                                   .unix_offset_ns = np_clock_unix_offset_ns()};
 }
 
-static void begin(struct np_otel_side *s, struct np_otlp *w)
+static void begin(struct np_otel_side *s, struct np_otlp *w, struct np_buf *b)
 {
-    np_buf_reset(&s->scratch);
-    np_otlp_init(w, &s->scratch, s->otel->config.traces.json);
+    np_otlp_init(w, b, s->otel->config.traces.json);
 }
 
 static void put(struct np_otel_side *s, unsigned n)
@@ -66,18 +66,32 @@ static void count(struct np_otel_side *s, const struct np_exchange *x)
     }
 }
 
-void np_otel_exchange(struct np_otel_side *s, const struct np_exchange *x)
+/* In the ring itself, where there is room; else by way of the scratch. */
+static void put_spans(struct np_otel_side *s, const struct np_exchange *x)
 {
     struct np_otlp w;
+    struct np_buf b;
+    struct np_span_facts facts = facts_of(s);
+    if (np_ring_open(s->spans, USUAL_BYTES, &b)) {
+        begin(s, &w, &b);
+        unsigned n = np_trace_spans(&w, x, &facts);
+        if (np_ring_close(s->spans, n, &b))
+            return;
+    }
+    np_buf_reset(&s->scratch);
+    begin(s, &w, &s->scratch);
+    put(s, np_trace_spans(&w, x, &facts));
+}
+
+void np_otel_exchange(struct np_otel_side *s, const struct np_exchange *x)
+{
     if (!s->otel)
         return;
     if (s->otel->config.metrics.on)
         count(s, x);
     if (!s->spans || !x->trace.sampled)
         return;
-    struct np_span_facts facts = facts_of(s);
-    begin(s, &w);
-    put(s, np_trace_spans(&w, x, &facts));
+    put_spans(s, x);
 }
 
 void np_otel_refused(struct np_otel_side *s, const struct np_trace *t, const struct np_refusal *r,
@@ -88,7 +102,8 @@ void np_otel_refused(struct np_otel_side *s, const struct np_trace *t, const str
     if (!s->spans || !t->sampled)
         return;
     struct np_span_facts facts = facts_of(s);
-    begin(s, &w);
+    np_buf_reset(&s->scratch);
+    begin(s, &w, &s->scratch);
     np_trace_refused(&w, t, r, request_id, endpoint, method, start_ns, end_ns, &facts);
     put(s, 1);
 }

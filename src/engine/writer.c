@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define BATCH_BYTES (1u << 20)
+#define WRITE_BYTES (64u << 10) /* are written at once where there are more: caches hold them */
 #define PAUSE_NS (20 * NP_NS_PER_MS)
 #define GATHER_NS (100 * NP_NS_PER_MS) /* what one who asks waits at the most */
 
@@ -149,7 +150,7 @@ static void drain_ring(struct np_writer *w, struct np_ring *r)
     struct np_span record;
     while (np_ring_peek(r, &tag, &record)) {
         struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
-        if (b->n + record.n > b->max)
+        if (b->n >= WRITE_BYTES || b->n + record.n > b->max)
             flush(w);
         if (tag == NP_RING_TAG_DECISION && w->keeps)
             np_recent_add(w->recent, record);

@@ -68,6 +68,7 @@ struct np_model {
     int64_t max_output; /* tokens; 0: unknown */
     struct np_price price;
     const char *as_of;
+    struct np_span attrs; /* what spans say of it, of np_trace_parts; empty: not made */
 };
 
 /* What a hook's failure is replaced by. */
@@ -102,6 +103,7 @@ struct np_endpoint {
     int64_t max_cost_nusd;   /* -1: no cap */
     int64_t max_tokens;      /* completion tokens when the client asks for none, and at most */
     size_t body_bytes;
+    struct np_span attrs; /* what spans say of it, of np_trace_parts; empty: not made */
     bool drain_on_disconnect;
     enum np_on_error on_error[NP_HOOK_COUNT];
 };

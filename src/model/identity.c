@@ -22,8 +22,8 @@ static struct np_span take(struct np_span value, struct np_arena *a)
         return NP_SPAN_NONE;
     struct np_span s = np_json_inner(value);
     bool plain = s.n > 0 && s.n <= NP_IDENTITY_BYTES;
-    for (size_t i = 0; plain && i < s.n; i++)
-        plain = is_plain(s.p[i]);
+    for (size_t i = 0, n = plain ? s.n : 0; i < n; i++)
+        plain &= is_plain(s.p[i]);
     s = plain ? np_arena_dup(a, s) : NP_SPAN_NONE;
     return s.p ? s : NP_SPAN_NONE;
 }

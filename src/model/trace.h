@@ -17,6 +17,8 @@
 #define NP_TRACESTATE_MAX 512   /* longer ones are not passed on */
 
 struct np_exchange;
+struct np_arena;
+struct np_endpoint;
 struct np_model;
 struct np_refusal;
 
@@ -60,6 +62,9 @@ struct np_span_facts {
     int64_t unix_offset_ns; /* what is added to a monotonic time to have it since 1970 */
 };
 
+/* Writes down, in protobuf, what every span says of an endpoint or of a model; either may be NULL. NP_E_NOMEM. */
+enum np_err np_trace_parts(struct np_arena *a, struct np_endpoint *e,
+                           struct np_model *m) NP_MUST_CHECK;
 /* Appends the spans of a finished exchange as items of ScopeSpans.spans; how many. */
 unsigned np_trace_spans(struct np_otlp *o, const struct np_exchange *x,
                         const struct np_span_facts *facts);

@@ -10,6 +10,7 @@
 
 #define SPANS 2 /* ScopeSpans.spans */
 #define ATTRS 9 /* Span.attributes */
+#define PART_MAX_BYTES ((size_t)64 << 10)
 
 enum { KIND_SERVER = 2, KIND_CLIENT = 3 };
 enum { STATUS_ERROR = 2 };
@@ -92,12 +93,15 @@ static void begin_request(struct np_otlp *o, const struct np_trace *t)
         np_otlp_id(o, 4, "parentSpanId", t->parent, sizeof t->parent);
 }
 
-static void put_http(struct np_otlp *o, const char *method, const char *route, unsigned status,
-                     bool https)
+static void put_route(struct np_otlp *o, const char *method, const char *route)
 {
     attr(o, "http.request.method", method);
     attr(o, "http.route", route);
     attr(o, "url.path", route);
+}
+
+static void put_answer(struct np_otlp *o, unsigned status, bool https)
+{
     attr(o, "url.scheme", https ? "https" : "http");
     attr_count(o, "http.response.status_code", status);
 }
@@ -135,7 +139,11 @@ static void put_request(struct np_otlp *o, const struct np_exchange *x,
     np_otlp_enum(o, 6, "kind", KIND_SERVER);
     put_times(o, x->accept_ns, x->end_ns, facts);
     np_otlp_list(o, "attributes");
-    put_http(o, "POST", route, x->outcome.status, facts->https);
+    if (x->endpoint && x->endpoint->attrs.n > 0 && !o->json)
+        np_otlp_raw(o, x->endpoint->attrs);
+    else
+        put_route(o, "POST", route);
+    put_answer(o, x->outcome.status, facts->https);
     attr(o, "neap.request.id", x->id);
     attr(o, "neap.tenant", x->tenant ? x->tenant->name : NULL);
     attr(o, "neap.policy", x->policy);
@@ -180,6 +188,13 @@ void np_trace_model(struct np_otlp *o, unsigned field, const struct np_model *m,
     put_server(o, field, m->provider->base_url, with_port);
 }
 
+static void put_model(struct np_otlp *o, const struct np_model *m)
+{
+    np_trace_model(o, ATTRS, m, true);
+    attr(o, "neap.provider", m->provider->name);
+    attr(o, "neap.model", m->name);
+}
+
 static void put_usage(struct np_otlp *o, const struct np_usage *u)
 {
     if (u->prompt == 0 && u->completion == 0)
@@ -200,7 +215,10 @@ static bool failed(const struct np_attempt *a)
 static void put_call(struct np_otlp *o, const struct np_exchange *x, const struct np_attempt *a)
 {
     const struct np_candidate *c = &x->plan[a->candidate];
-    np_trace_model(o, ATTRS, a->model, true);
+    if (a->model->attrs.n > 0 && !o->json)
+        np_otlp_raw(o, a->model->attrs);
+    else
+        put_model(o, a->model);
     attr_count(o, "gen_ai.request.max_tokens", c->completion_max);
     if (!isnan(x->request.temperature))
         np_otlp_attr_f64(o, ATTRS, "gen_ai.request.temperature", x->request.temperature);
@@ -226,8 +244,6 @@ static void put_call(struct np_otlp *o, const struct np_exchange *x, const struc
 
 static void put_money(struct np_otlp *o, const struct np_attempt *a)
 {
-    attr(o, "neap.provider", a->model->provider->name);
-    attr(o, "neap.model", a->model->name);
     attr_usd(o, "neap.cost_usd", a->cost_nusd);
     attr(o, "neap.settled", np_settled_name(a->settled));
     if (a->retry_in_ms >= 0)
@@ -263,6 +279,34 @@ static void put_attempt(struct np_otlp *o, const struct np_exchange *x, const st
     np_otlp_end(o);
 }
 
+static enum np_err keep_part(struct np_arena *a, const struct np_buf *b, struct np_span *out)
+{
+    if (np_buf_failed(b))
+        return NP_E_NOMEM;
+    *out = np_arena_dup(a, np_buf_view(b));
+    return out->p ? NP_OK : NP_E_NOMEM;
+}
+
+enum np_err np_trace_parts(struct np_arena *a, struct np_endpoint *e, struct np_model *m)
+{
+    struct np_buf b;
+    struct np_otlp o;
+    enum np_err err = NP_OK;
+    np_buf_init(&b, PART_MAX_BYTES);
+    np_otlp_init(&o, &b, false);
+    if (e) {
+        put_route(&o, "POST", e->path);
+        err = keep_part(a, &b, &e->attrs);
+    }
+    np_buf_reset(&b);
+    if (!err && m) {
+        put_model(&o, m);
+        err = keep_part(a, &b, &m->attrs);
+    }
+    np_buf_free(&b);
+    return err;
+}
+
 unsigned np_trace_spans(struct np_otlp *o, const struct np_exchange *x,
                         const struct np_span_facts *facts)
 {
@@ -294,7 +338,8 @@ void np_trace_refused(struct np_otlp *o, const struct np_trace *t, const struct 
     np_otlp_enum(o, 6, "kind", KIND_SERVER);
     put_times(o, start_ns, end_ns, facts);
     np_otlp_list(o, "attributes");
-    put_http(o, verb, endpoint, r->status, facts->https);
+    put_route(o, verb, endpoint);
+    put_answer(o, r->status, facts->https);
     attr(o, "neap.request.id", request_id);
     attr(o, "neap.outcome", np_refusal_name(r->type));
     if (r->status >= 500)

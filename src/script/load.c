@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "model/trace.h"
 #include "script/sandbox.h"
 #include "script/state.h"
 
@@ -373,6 +374,17 @@ static bool check_data(struct loader *l)
 
 /* ----------------------------------------------------------------------------------- building */
 
+/* The catalogue is the loader's own until it is whole: hence the casts. */
+static enum np_err write_parts(const struct np_catalog *c)
+{
+    enum np_err err = NP_OK;
+    for (size_t i = 0; !err && i < c->n_endpoints; i++)
+        err = np_trace_parts(c->arena, (struct np_endpoint *)&c->endpoints[i], NULL);
+    for (size_t i = 0; !err && i < c->n_models; i++)
+        err = np_trace_parts(c->arena, NULL, (struct np_model *)&c->models[i]);
+    return err;
+}
+
 static enum np_err give_slots(struct loader *l, struct np_catalog *c)
 {
     struct np_slots own;
@@ -412,6 +424,7 @@ static enum np_err build(struct loader *l)
         goto fail;
     }
     err = give_slots(l, c);
+    err = err ? err : write_parts(c);
     if (err)
         goto fail;
     l->set->catalog = c;

@@ -170,6 +170,31 @@ START_TEST(a_long_message_is_the_same_as_one_that_is_not_known_to_be)
 }
 END_TEST
 
+START_TEST(a_message_of_any_length_is_read_as_any_other)
+{
+    static char text[70000];
+    static const size_t lengths[] = {0, 1, 127, 128, 16384, 65000};
+    memset(text, 'x', sizeof text);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        unsigned field;
+        uint64_t number;
+        struct np_span rest, inner, bytes;
+        begin(false);
+        np_otlp_begin_huge(&o, 5, "a");
+        np_otlp_text(&o, 7, "c", np_span_make(text, lengths[i]));
+        np_otlp_end(&o);
+        np_otlp_enum(&o, 8, "d", 1);
+        rest = np_buf_view(&b);
+        ck_assert(np_otlp_next(&rest, &field, &number, &inner) && field == 5);
+        ck_assert(np_otlp_next(&inner, &field, &number, &bytes) && field == 7);
+        ck_assert_uint_eq(bytes.n, lengths[i]);
+        ck_assert_uint_eq(inner.n, 0);
+        ck_assert(np_otlp_next(&rest, &field, &number, &bytes) && field == 8);
+        ck_assert_uint_eq(rest.n, 0);
+    }
+}
+END_TEST
+
 START_TEST(bytes_that_are_not_utf8_are_replaced)
 {
     begin(false);
@@ -270,6 +295,7 @@ int main(void)
     tcase_add_test(tc, protobuf_is_as_its_description_says);
     tcase_add_test(tc, a_length_takes_as_many_bytes_as_it_needs);
     tcase_add_test(tc, a_long_message_is_the_same_as_one_that_is_not_known_to_be);
+    tcase_add_test(tc, a_message_of_any_length_is_read_as_any_other);
     tcase_add_test(tc, bytes_that_are_not_utf8_are_replaced);
     tcase_add_test(tc, a_full_buffer_marks_itself);
     tcase_add_test(tc, whichever_allocation_fails_the_buffer_says_so);

@@ -124,6 +124,57 @@ START_TEST(random_records_come_out_as_they_went_in)
 }
 END_TEST
 
+START_TEST(a_record_made_in_place_comes_out_as_one_that_was_put)
+{
+    uint32_t tag;
+    struct np_span s;
+    struct np_buf b;
+    size_t made = 0;
+    for (size_t n = 0; n < 1000; n++) { /* from every position */
+        ck_assert(
+            np_ring_put(ring, 1, np_span_make("0123456789012345678901234567890123456789", n % 40)));
+        if (np_ring_open(ring, 100, &b)) {
+            size_t grown = 100 + n % (b.max - 99);
+            for (size_t i = 0; i < grown; i++)
+                ck_assert_int_eq(np_buf_char(&b, (char)n), NP_OK);
+            ck_assert(np_ring_close(ring, 2, &b));
+            made++;
+        } else {
+            ck_assert(np_ring_put(ring, 2, NP_SPAN("x")));
+        }
+        ck_assert(np_ring_peek(ring, &tag, &s) && tag == 1);
+        np_ring_pop(ring);
+        ck_assert(np_ring_peek(ring, &tag, &s) && tag == 2);
+        for (size_t i = 0; i < s.n && s.n > 1; i++)
+            ck_assert_int_eq(s.p[i], (char)n);
+        np_ring_pop(ring);
+        ck_assert(!np_ring_peek(ring, &tag, &s));
+    }
+    ck_assert_uint_gt(made, 800);
+    ck_assert_uint_eq(np_ring_dropped(ring), 0);
+}
+END_TEST
+
+START_TEST(a_record_that_outgrows_its_place_is_not_put)
+{
+    static char block[2048];
+    uint32_t tag;
+    struct np_span s;
+    struct np_buf b;
+    ck_assert(np_ring_open(ring, 100, &b));
+    (void)np_buf_put(&b, block, 100);
+    (void)np_buf_put(&b, block, sizeof block);
+    ck_assert(!np_ring_close(ring, 1, &b));
+    ck_assert(!np_ring_peek(ring, &tag, &s));
+    ck_assert(np_ring_put(ring, 2, NP_SPAN("next")));
+    ck_assert(np_ring_peek(ring, &tag, &s) && tag == 2);
+    ck_assert(np_span_is(s, "next"));
+    ck_assert(np_ring_put(ring, 3, np_span_make(block, 900)));
+    ck_assert(!np_ring_open(ring, 100, &b));
+    ck_assert_uint_eq(np_ring_dropped(ring), 0);
+}
+END_TEST
+
 START_TEST(a_pop_of_nothing_ends_the_process)
 {
     np_ring_pop(ring);
@@ -154,6 +205,8 @@ int main(void)
     tcase_add_test(c, half_the_ring_always_fits_when_it_is_empty);
     tcase_add_test(c, a_record_larger_than_the_ring_is_dropped);
     tcase_add_test(c, random_records_come_out_as_they_went_in);
+    tcase_add_test(c, a_record_made_in_place_comes_out_as_one_that_was_put);
+    tcase_add_test(c, a_record_that_outgrows_its_place_is_not_put);
     tcase_add_test_raise_signal(c, a_pop_of_nothing_ends_the_process, SIGABRT);
     tcase_add_test(c, sizes_are_rounded_up_and_bounded);
     suite_add_tcase(s, c);

@@ -21,8 +21,12 @@ static void *produce(void *ctx)
     char block[200];
     size_t *put = ctx;
     for (uint32_t i = 0; i < RECORDS; i++) {
+        struct np_buf b;
         memset(block, (int)i, sizeof block);
-        if (np_ring_put(ring, i, np_span_make(block, size_of(i)))) {
+        if (i % 3 == 0 && np_ring_open(ring, sizeof block, &b)) { /* the same, made in place */
+            (void)np_buf_put(&b, block, size_of(i));
+            *put += np_ring_close(ring, i, &b);
+        } else if (np_ring_put(ring, i, np_span_make(block, size_of(i)))) {
             (*put)++;
         } else if (i % 2 == 0) {
             sched_yield();

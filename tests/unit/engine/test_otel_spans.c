@@ -92,31 +92,49 @@ START_TEST(what_no_batch_has_bytes_for_is_dropped_and_counted)
 }
 END_TEST
 
-START_TEST(half_a_message_is_not_sent)
+/* ExportTraceServiceRequest { ResourceSpans { ScopeSpans } } up to the spans. */
+static struct np_span scope_of(struct np_span message)
 {
-    make("1");
+    unsigned field;
+    uint64_t n;
+    struct np_span resource, scope;
+    ck_assert(np_otlp_next(&message, &field, &n, &resource) && field == 1);
+    ck_assert_uint_eq(message.n, 0);
+    while (np_otlp_next(&resource, &field, &n, &scope)) {
+        if (field == 2)
+            return scope;
+    }
+    ck_abort_msg("no spans in it");
+}
+
+START_TEST(a_message_holds_its_spans_and_nothing_behind_them)
+{
+    struct np_span scope;
+    make("2");
     take(1000);
-    np_fail_nth(0);
+    take(2000);
     np_loop_turn(otel->loop, TURN_NS);
-    ck_assert(np_fail_happened());
-    np_fail_never();
-    for (unsigned i = 0; i < 10; i++)
-        np_loop_turn(otel->loop, TURN_NS);
-    ck_assert_uint_eq(np_raw_requests(collector), 0);
-    ck_assert_uint_eq(otel->failed, 1);
+    scope = scope_of(np_buf_view(&otel->traces.body));
+    ck_assert_uint_gt(scope.n, 3000);
+    ck_assert_mem_eq(scope.p + scope.n - 3000, bytes, 3000);
 }
 END_TEST
 
-START_TEST(after_a_message_without_memory_the_next_is_sent)
+/* _i: the allocation that fails. */
+START_TEST(spans_without_memory_are_dropped_and_the_next_message_is_whole)
 {
     make("1");
-    take(1000);
-    take(1000);
-    np_fail_nth(0);
-    np_loop_turn(otel->loop, TURN_NS);
+    np_fail_nth((size_t)_i);
+    take(10000);
+    ck_assert(np_fail_happened());
     np_fail_never();
+    ck_assert_uint_eq(otel->dropped, 1);
+    take(20000);
+    ck_assert_uint_eq(otel->queued, 1);
+    np_loop_turn(otel->loop, TURN_NS);
+    struct np_span scope = scope_of(np_buf_view(&otel->traces.body));
+    ck_assert_mem_eq(scope.p + scope.n - 20000, bytes, 20000);
     turn_until(&otel->sent, 1);
-    ck_assert_uint_eq(otel->failed, 1);
     ck_assert_uint_eq(otel->sent, 1);
 }
 END_TEST
@@ -130,8 +148,8 @@ int main(void)
     tcase_add_test(t, a_batch_that_is_full_of_bytes_is_followed_by_the_next);
     tcase_add_test(t, batches_full_of_bytes_are_sent_before_the_delay);
     tcase_add_test(t, what_no_batch_has_bytes_for_is_dropped_and_counted);
-    tcase_add_test(t, half_a_message_is_not_sent);
-    tcase_add_test(t, after_a_message_without_memory_the_next_is_sent);
+    tcase_add_test(t, a_message_holds_its_spans_and_nothing_behind_them);
+    tcase_add_loop_test(t, spans_without_memory_are_dropped_and_the_next_message_is_whole, 0, 2);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);

@@ -274,6 +274,27 @@ START_TEST(an_attempt_without_an_end_ends_with_its_request)
 }
 END_TEST
 
+START_TEST(spans_are_the_same_with_what_was_written_down_before)
+{
+    struct np_buf without, with;
+    np_buf_init(&without, 1 << 16);
+    np_buf_init(&with, 1 << 16);
+    (void)write(&without, false);
+    ck_assert_int_eq(np_trace_parts(x->arena, &endpoint, NULL), NP_OK);
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_int_eq(np_trace_parts(x->arena, NULL, &models[i]), NP_OK);
+    ck_assert_uint_gt(endpoint.attrs.n, 50);
+    (void)write(&with, false);
+    endpoint.attrs = NP_SPAN_NONE;
+    for (unsigned i = 0; i < 3; i++)
+        models[i].attrs = NP_SPAN_NONE;
+    ck_assert_uint_eq(with.n, without.n);
+    ck_assert_mem_eq(with.p, without.p, with.n);
+    np_buf_free(&without);
+    np_buf_free(&with);
+}
+END_TEST
+
 START_TEST(whichever_allocation_fails_the_spans_are_not_taken_for_whole)
 {
     for (int json = 0; json < 2; json++) {
@@ -311,6 +332,7 @@ int main(void)
     c = tcase_create("spans");
     tcase_add_checked_fixture(c, make, unmake);
     tcase_add_test(c, where_a_provider_is_stands_in_its_spans);
+    tcase_add_test(c, spans_are_the_same_with_what_was_written_down_before);
     tcase_add_test(c, what_a_provider_said_is_in_no_span);
     tcase_add_test(c, an_attempt_without_an_end_ends_with_its_request);
     tcase_add_test(c, whichever_allocation_fails_the_spans_are_not_taken_for_whole);
