@@ -168,7 +168,9 @@ static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
         (void)np_buf_puts(b, "nothing");
     put_member(b, ", because ", h, "why");
     put_member(b, ": ", h, "error");
-    put_member(b, "  ", h, "at");
+    put_member(b, " (", h, "at");
+    if (np_text_of(h, "at").n > 0)
+        (void)np_buf_char(b, ')');
     (void)np_buf_printf(b, "  %.0f us", np_number_of(h, "us") < 0 ? 0 : np_number_of(h, "us"));
     np_explain_entry(out, label, b);
 }

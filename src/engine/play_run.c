@@ -136,12 +136,13 @@ static void put_calls(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_begin_key(w, "calls", '[');
     for (size_t i = 0; i < x->n_notes; i++) {
         const struct np_hook_note *h = &x->notes[i];
+        char place[NP_HOOK_PLACE];
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "hook", np_hook_name(h->hook));
         np_json_w_str(w, "returned", h->returned);
         put_text(w, "why", h->why);
         put_text(w, "error", h->error);
-        put_text(w, "at", h->at);
+        put_text(w, "at", np_hook_note_place(h, place));
         np_json_w_i64(w, "steps", h->steps);
         np_json_w_end(w, '}');
     }
@@ -193,6 +194,7 @@ void np_play_on_alerts(struct np_play *p, const struct np_exchange *x,
                        const struct np_alarms *alarms)
 {
     const struct np_hook_note *h = &x->notes[0];
+    char place[NP_HOOK_PLACE];
     struct np_json_w w;
     np_require(x->n_notes == 1);
     np_run_print_steps(&p->shown, x);
@@ -208,7 +210,7 @@ void np_play_on_alerts(struct np_play *p, const struct np_exchange *x,
     np_json_w_str(&w, "returned", h->returned);
     put_text(&w, "why", h->why);
     put_text(&w, "error", h->error);
-    put_text(&w, "at", h->at);
+    put_text(&w, "at", np_hook_note_place(h, place));
     np_json_w_i64(&w, "steps", h->steps);
     np_json_w_end(&w, '}');
     if (p->seen)

@@ -229,19 +229,6 @@ static void put_given(struct np_json_w *w, const struct probing *g)
 
 /* --- what came of it -------------------------------------------------------------------------------- */
 
-/* "route.lua:14" */
-static unsigned split_place(struct np_span at, char *file, size_t size)
-{
-    size_t n = at.n;
-    while (n > 0 && at.p[n - 1] != ':')
-        n--;
-    unsigned long long line;
-    if (n < 2 || !np_span_to_u64(np_span_make(at.p + n, at.n - n), &line) || line > 1000000)
-        return 0;
-    (void)snprintf(file, size, "%.*s", (int)(n - 1), at.p);
-    return (unsigned)line;
-}
-
 /* Whether the same fault of the same line was told for another request. */
 static bool is_told(const struct np_problems *p, const char *file, unsigned line, const char *code,
                     struct np_span why)
@@ -259,15 +246,14 @@ static bool is_told(const struct np_problems *p, const char *file, unsigned line
 static void tell(const struct probing *g, const struct np_hook_note *h)
 {
     char file[64];
-    unsigned line = split_place(h->at, file, sizeof file);
-    if (line == 0)
-        (void)snprintf(file, sizeof file, "%s.lua", np_hook_name(h->hook));
+    (void)snprintf(file, sizeof file, "%s%s", h->file ? h->file : np_hook_name(h->hook),
+                   h->file ? "" : ".lua");
     bool type = np_span_is(h->returned, "failed: type") && !g->probe->odd;
     const char *code = type ? "N401" : "N402";
     struct np_span why = h->error.n > 0 ? h->error : h->returned;
-    if (is_told(g->problems, file, line, code, why))
+    if (is_told(g->problems, file, h->line, code, why))
         return;
-    np_problems_add(g->problems, file, line, 0, code, !type, "%s fails for %s: %.*s",
+    np_problems_add(g->problems, file, h->line, 0, code, !type, "%s fails for %s: %.*s",
                     np_hook_name(h->hook), g->probe->about, (int)why.n, why.p);
 }
 

@@ -70,17 +70,19 @@ static void put_returned(struct np_buf *b, const struct np_hook_note *h)
 void np_run_print_hook(struct np_buf *b, const struct np_hook_note *h)
 {
     size_t from = b->n;
+    char text[NP_HOOK_PLACE];
+    struct np_span place = np_hook_note_place(h, text);
     (void)np_buf_printf(b, "%-9s%4u us", np_hook_name(h->hook), h->us);
     if (h->steps > 0)
         (void)np_buf_printf(b, " %5lld steps", (long long)h->steps);
     pad(b, from, RETURNED_COLUMN);
     put_returned(b, h);
-    if (h->at.n > 0) {
+    if (place.n > 0) {
         pad(b, from, AT_COLUMN);
-        put_text(b, h->at);
+        put_text(b, place);
     }
     if (h->why.n > 0 || h->error.n > 0) {
-        pad(b, from, h->at.n > 0 ? WHY_COLUMN : AT_COLUMN);
+        pad(b, from, place.n > 0 ? WHY_COLUMN : AT_COLUMN);
         if (h->why.n > 0)
             (void)np_buf_puts(b, "because ");
         put_text(b, h->why.n > 0 ? h->why : h->error);

@@ -8,7 +8,7 @@
  *     attempt 2 gpt-4.1-mini  openai ok  96 tokens  $0.000478   911 ms virtual
  *     ok  gpt-4.1-mini  2 attempts  $0.000478  913 ms
  *
- * Steps and places are those of np_hook_note: on the live ground they are not known and left out. What
+ * Steps and places are those of np_hook_note: on the live ground steps are not known and left out. What
  * came from outside (errors of providers, reasons) is escaped. */
 #ifndef NP_ENGINE_RUN_PRINT_H
 #define NP_ENGINE_RUN_PRINT_H

@@ -7,7 +7,8 @@
 static void put_hook(struct np_buf *b, const struct np_hook_note *h)
 {
     const char *name = np_hook_name(h->hook);
-    struct np_span r = h->returned;
+    char text[NP_HOOK_PLACE];
+    struct np_span r = h->returned, place = np_hook_note_place(h, text);
     if (h->error.n > 0)
         np_buf_printf(b, "%s failed (%.*s), so that its default decided", name, (int)h->error.n,
                       h->error.p);
@@ -19,8 +20,8 @@ static void put_hook(struct np_buf *b, const struct np_hook_note *h)
         np_buf_printf(b, "%s said %.*s", name, (int)r.n, r.p);
     if (h->why.n > 0)
         np_buf_printf(b, ", because %.*s", (int)h->why.n, h->why.p);
-    if (h->at.n > 0)
-        np_buf_printf(b, " (%.*s)", (int)h->at.n, h->at.p);
+    if (place.n > 0)
+        np_buf_printf(b, " (%.*s)", (int)place.n, place.p);
     np_buf_puts(b, ".\n");
 }
 

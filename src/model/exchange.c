@@ -96,6 +96,23 @@ struct np_hook_note *np_exchange_note_hook(struct np_exchange *x, enum np_hook h
     return &x->notes[x->n_notes++];
 }
 
+/* By hand, as each record has a few of them: printf would take as long as the rest of a hook's entry. */
+struct np_span np_hook_note_place(const struct np_hook_note *h, char text[NP_HOOK_PLACE])
+{
+    char digits[12];
+    size_t n = h->file ? strlen(h->file) : 0, k = sizeof digits;
+    if (n == 0)
+        return NP_SPAN_NONE;
+    for (unsigned line = h->line; line > 0 || k == sizeof digits; line /= 10)
+        digits[--k] = (char)('0' + line % 10);
+    digits[--k] = ':';
+    if (n > NP_HOOK_PLACE - sizeof digits)
+        n = NP_HOOK_PLACE - sizeof digits;
+    memcpy(text, h->file, n);
+    memcpy(text + n, digits + k, sizeof digits - k);
+    return np_span_make(text, n + sizeof digits - k);
+}
+
 void np_exchange_note_skip(struct np_exchange *x, const struct np_model *m, enum np_skip why)
 {
     struct np_skipped *list =

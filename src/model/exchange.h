@@ -93,19 +93,24 @@ struct np_skipped {
     struct np_span account;               /* the budget that had no room, in the arena; n 0: none */
 };
 
-/* One call of a hook, for the record. Texts are in the arena. On the live ground steps and place are
- * not known: counting would cost time there. */
+/* One call of a hook, for the record. Texts are in the arena. On the live ground steps are not known:
+ * counting would cost time there. */
 struct np_hook_note {
     enum np_hook hook;
     uint32_t us;
     uint64_t ns;          /* the same, finer */
     int64_t steps;        /* VM instructions, and the like in C; 0: not counted */
-    struct np_span at;    /* "route.lua:14", where it returned or failed; n 0: not known */
+    const char *file;     /* where it returned or failed, in the policy set; NULL: not known */
+    unsigned line;        /* of that file */
     struct np_span error; /* how it failed, in Lua's words behind the place; n 0: not known */
     struct np_span
         returned; /* in short: "nothing", "next", "gpt-4.1, gpt-4.1-mini", "failed: time" */
     struct np_span why;
 };
+
+#define NP_HOOK_PLACE 96
+/* Where it returned or failed, "route.lua:14", in text; n 0: not known. */
+struct np_span np_hook_note_place(const struct np_hook_note *h, char text[NP_HOOK_PLACE]);
 
 /* What an adapter understood of a provider's answer. */
 struct np_answer {

@@ -157,12 +157,13 @@ static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_begin_key(w, "hooks", '[');
     for (size_t i = 0; i < x->n_notes; i++) {
         const struct np_hook_note *h = &x->notes[i];
+        char place[NP_HOOK_PLACE];
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "name", np_hook_name(h->hook));
         np_json_w_i64(w, "us", h->us);
         if (h->steps > 0)
             np_json_w_i64(w, "steps", h->steps);
-        put_span_unless_empty(w, "at", h->at);
+        put_span_unless_empty(w, "at", np_hook_note_place(h, place));
         put_span_unless_empty(w, "returned", h->returned);
         put_span_unless_empty(w, "why", h->why);
         put_span_unless_empty(w, "error", h->error);

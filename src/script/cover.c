@@ -50,7 +50,7 @@ static enum np_err take_file(struct np_arena *arena, const struct np_set_file *f
         return NP_E_NOMEM;
     memset(f->code, 0, f->n / 8 + 1);
     memset(f->ran, 0, f->n / 8 + 1);
-    np_require(np_bytecode_lines(file->bytecode, on_line, f));
+    np_require(np_bytecode_lines(file->mark ? file->unmarked : file->bytecode, on_line, f));
     return NP_OK;
 }
 

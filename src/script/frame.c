@@ -100,6 +100,13 @@ void np_frame_where(struct np_frame *f, const struct np_script *s, struct np_buf
 
 /* --- variables -------------------------------------------------------------------------------------------- */
 
+/* Whether a variable is the policy's: Lua has some of its own, and one is the file's mark (mark.h). */
+static bool is_named(const struct np_frame *f, const char *name)
+{
+    const struct np_set_file *file = np_set_file_find(np_state_of(f->L)->set, f->file);
+    return name[0] != '(' && (!file || !file->mark || strcmp(name, file->mark) != 0);
+}
+
 /* Pushes a table of what the frame's code can name, upvalues, then locals, which hide them, and req,
  * whatever the hook calls it. */
 static void push_variables(struct np_frame *f)
@@ -110,14 +117,18 @@ static void push_variables(struct np_frame *f)
     np_req_push(L, np_state_of(L)->script);
     lua_setfield(L, -2, "req");
     lua_getinfo(L, "f", &f->ar);
-    for (int i = 1; i <= MAX_LOCALS && (name = lua_getupvalue(L, -1, i)); i++)
-        lua_setfield(L, -3, name);
+    for (int i = 1; i <= MAX_LOCALS && (name = lua_getupvalue(L, -1, i)); i++) {
+        if (is_named(f, name))
+            lua_setfield(L, -3, name);
+        else
+            lua_pop(L, 1);
+    }
     lua_pop(L, 1);
     for (int i = 1; i <= MAX_LOCALS && (name = lua_getlocal(L, &f->ar, i)); i++) {
-        if (name[0] == '(')
-            lua_pop(L, 1);
-        else
+        if (is_named(f, name))
             lua_setfield(L, -2, name);
+        else
+            lua_pop(L, 1);
     }
     lua_getfield(L, -1, "_ENV");
     if (lua_isnil(L, -1)) {
@@ -271,9 +282,10 @@ void np_frame_locals(struct np_frame *f, struct np_frame_world *w, struct np_buf
         struct beside b;
         begin_beside(f, &b);
         name = lua_getlocal(f->L, &f->ar, i);
-        if (name && name[0] == '(')
+        bool named = name && is_named(f, name);
+        if (name && !named)
             lua_pop(f->L, 1);
-        if (name && name[0] != '(') {
+        if (named) {
             lua_xmove(f->L, b.thread, 1);
             np_buf_printf(out, "%s = ", name);
             put_lines(out, to_text(&b, w, "show"), "  ");
@@ -375,7 +387,7 @@ void np_frame_trace(struct np_frame *f, struct np_frame_world *w, const struct n
     struct beside b;
     begin_beside(f, &b);
     for (int i = 1; i <= MAX_LOCALS && (name = lua_getlocal(f->L, &f->ar, i)); i++) {
-        if (name[0] == '(' || strcmp(name, "_") == 0) {
+        if (!is_named(f, name) || strcmp(name, "_") == 0) {
             lua_pop(f->L, 1);
             continue;
         }

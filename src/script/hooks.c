@@ -7,6 +7,7 @@
 #include "script/adapter.h"
 #include "script/hook_call.h"
 #include "script/limits.h"
+#include "script/mark.h"
 #include "script/request.h"
 #include "script/sandbox.h"
 #include "script/views.h"
@@ -38,6 +39,7 @@ static int load_hook(lua_State *L)
     if (lua_type(L, -1) != LUA_TFUNCTION)
         return luaL_error(L, "%s must return a function, returned a %s", file->name,
                           luaL_typename(L, -1));
+    np_mark_find(L, -1, s->set, &s->mark[hook]);
     s->hook[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;
 }
@@ -57,6 +59,17 @@ static bool load_hooks(struct np_script *s)
             return false;
     }
     return true;
+}
+
+/* Hooks stand on the stack above the handler, too, where their lines are read without a look into the
+ * registry. */
+static void stand_hooks(struct np_script *s)
+{
+    lua_State *L = s->state.L;
+    for (int hook = 0; hook < NP_HOOK_COUNT; hook++) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, s->hook[hook]);
+        lua_replace(L, s->handler + 1 + hook);
+    }
 }
 
 /* Trusted: libraries will be run anew. */
@@ -79,14 +92,16 @@ struct np_script *np_script_new(struct np_policyset *set, const struct np_powers
     s->adapters = LUA_NOREF;
     for (int hook = 0; hook < NP_HOOK_COUNT; hook++)
         s->hook[hook] = LUA_NOREF;
-    if (np_state_open(&s->state, set))
+    if (np_state_open(&s->state, set) || !lua_checkstack(s->state.L, LUA_MINSTACK + NP_HOOK_COUNT))
         goto fail;
     s->state.script = s;
     s->handler = np_state_push_handler(&s->state);
+    lua_settop(s->state.L, s->handler + NP_HOOK_COUNT);
     lua_pushcfunction(s->state.L, set_up);
     lua_pushlightuserdata(s->state.L, s);
     if (!np_state_call_trusted(&s->state, 1, 0) || !load_hooks(s))
         goto fail;
+    stand_hooks(s);
     return s;
 fail:
     np_script_free(s);
@@ -97,17 +112,21 @@ bool np_script_turn(struct np_script *s, struct np_policyset *set)
 {
     struct np_policyset *before = s->set;
     int hooks[NP_HOOK_COUNT], modules = s->state.modules;
+    struct np_mark marks[NP_HOOK_COUNT];
     memcpy(hooks, s->hook, sizeof hooks);
+    memcpy(marks, s->mark, sizeof marks);
     for (int hook = 0; hook < NP_HOOK_COUNT; hook++)
         s->hook[hook] = LUA_NOREF;
     s->state.set = s->set = set;
     lua_pushcfunction(s->state.L, forget_modules);
     if (np_state_call_trusted(&s->state, 0, 0) && load_hooks(s)) {
+        stand_hooks(s);
         np_policyset_hold(set);
         np_policyset_drop(before);
         return true;
     }
     memcpy(s->hook, hooks, sizeof hooks);
+    memcpy(s->mark, marks, sizeof marks);
     s->state.modules = modules;
     s->state.set = s->set = before;
     return false;
@@ -239,6 +258,7 @@ static int run_hook(lua_State *L)
     int n = push_argument(L, call);
     lua_call(L, 1 + n, 2);
     call->s->state.judged = call->s->hook[call->hook];
+    call->s->state.judged_mark = &call->s->mark[call->hook];
     if (lua_type(L, 3) != LUA_TNIL)
         take_why(L, call);
     np_judges[call->hook](L, call);
@@ -261,8 +281,8 @@ static bool call_lua(struct np_hook_call *call)
 {
     struct np_script *s = call->s;
     uint64_t left = NP_REQUEST_HOOKS_NS - call->x->hooks_ns;
-    struct np_limit limit = {s->timed, left < NP_HOOK_CPU_NS ? left : NP_HOOK_CPU_NS, NP_HOOK_STEPS,
-                             s->hook[call->hook]};
+    struct np_limit limit = {s->timed, left < NP_HOOK_CPU_NS ? left : NP_HOOK_CPU_NS,
+                             NP_HOOK_STEPS};
     s->x = call->x;
     lua_pushcfunction(s->state.L, run_hook);
     lua_pushlightuserdata(s->state.L, call);
@@ -305,12 +325,23 @@ static void note_failure(const struct np_hook_call *call, struct np_hook_note *n
     const struct np_script_fault *f = &call->s->state.fault;
     struct np_span text = np_span_of(f->text);
     if (f->file[0]) {
-        char *at = np_arena_printf(call->x->arena, "%s:%u", f->file, f->line);
-        note->at = np_span_of(at ? at : "");
-        if (np_span_starts(text, note->at.p) && text.n > note->at.n + 2)
-            text = np_span_make(text.p + note->at.n + 2, text.n - note->at.n - 2);
+        char place[sizeof f->file + 16];
+        size_t n = (size_t)snprintf(place, sizeof place, "%s:%u: ", f->file, f->line);
+        note->file = np_arena_strdup(call->x->arena, f->file);
+        note->line = f->line;
+        if (text.n > n && memcmp(text.p, place, n) == 0)
+            text = np_span_make(text.p + n, text.n - n);
     }
     note->error = np_arena_dup(call->x->arena, text);
+}
+
+/* Where a hook returned. */
+static inline void note_line(struct np_script *s, enum np_hook hook, struct np_hook_note *note)
+{
+    const struct np_mark *mark = &s->mark[hook];
+    note->file = mark->file;
+    if (mark->file)
+        note->line = np_mark_line(s->state.L, s->handler + 1 + (int)hook, mark);
 }
 
 /* What more is known of a call on the simulated ground, whose own clock stands still meanwhile. */
@@ -318,11 +349,6 @@ static void note_more(const struct np_hook_call *call, struct np_hook_note *note
 {
     const struct np_state *st = &call->s->state;
     uint64_t us = call->measured_ns / 1000;
-    if (note->at.n == 0 && st->mark_line > 0) {
-        char *at =
-            np_arena_printf(call->x->arena, "%s.lua:%d", np_hook_name(call->hook), st->mark_line);
-        note->at = np_span_of(at ? at : "");
-    }
     note->ns = call->measured_ns;
     note->us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
     note->steps = call->s->timed ? 0 : st->steps_given - st->steps_left;
@@ -364,6 +390,8 @@ static void run(struct np_hook_call *call, struct np_hook_report *rep)
     bool failed = rep->result == NP_HOOK_FAILED;
     if (note && failed && called)
         note_failure(call, note);
+    if (note && !failed)
+        note_line(s, call->hook, note);
     if (note && call->measured)
         note_more(call, note);
     x->hooks_ns -= rep->ns - charged;

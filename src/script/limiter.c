@@ -3,8 +3,7 @@
  * once the limit has passed since then it sets the flag and a Lua hook on the state that runs. No other
  * thread has a part in it, so that a busy machine cannot make the stop late. In steps: Lua's count hook
  * alone, which looks at each of the first steps and then ever more rarely, so that what was counted is
- * right to half a percent; with it go the lines of the function that is marked, as there is time for that
- * on the simulated ground.
+ * right to half a percent.
  *
  * A call gives the thread's ticker a number and takes it away again; nothing is locked, as calls and
  * handler are of one thread. After some ticks without a call the timer is stopped, and the next call
@@ -30,7 +29,7 @@
 /* A look is worth at most one of this many steps that were taken. */
 #define STEPS_PRECISION 256
 
-const struct np_limit np_limit_steps = {false, 0, NP_HOOK_STEPS, 0};
+const struct np_limit np_limit_steps = {false, 0, NP_HOOK_STEPS};
 
 _Thread_local struct np_ticker np_ticker = {.parked = 1};
 _Thread_local struct np_state *np_limit_running;
@@ -160,11 +159,10 @@ uint64_t np_limit_cpu_ns(const struct np_ticker *t)
 
 static void on_line(struct np_state *st, lua_Debug *ar)
 {
+    if (!st->set || !st->set->cover)
+        return;
     lua_getinfo(st->L, "Sl", ar);
-    if (ar->source == st->mark_source && ar->linedefined == st->mark_defined)
-        st->mark_line = ar->currentline;
-    if (st->set && st->set->cover)
-        np_cover_hit(st->set->cover, st, ar->source, ar->currentline);
+    np_cover_hit(st->set->cover, st, ar->source, ar->currentline);
 }
 
 static void on_steps(lua_State *L, lua_Debug *ar);
@@ -177,7 +175,7 @@ static void set_stride(struct np_state *st)
     if ((int)stride == st->stride)
         return;
     st->stride = (int)stride;
-    bool lines = st->mark_source || st->lines || (st->set && st->set->cover);
+    bool lines = st->lines || (st->set && st->set->cover);
     lua_sethook(st->L, on_steps, LUA_MASKCOUNT | (lines ? LUA_MASKLINE : 0), st->stride);
 }
 
@@ -200,17 +198,8 @@ static void on_steps(lua_State *L, lua_Debug *ar)
     np_limit_stop(L, ar);
 }
 
-void np_limit_enter_steps(struct np_state *st, int mark)
+void np_limit_enter_steps(struct np_state *st)
 {
-    st->mark_source = NULL;
-    st->mark_line = 0;
-    if (mark) {
-        lua_Debug ar;
-        lua_rawgeti(st->L, LUA_REGISTRYINDEX, mark);
-        lua_getinfo(st->L, ">S", &ar);
-        st->mark_source = ar.source;
-        st->mark_defined = ar.linedefined;
-    }
     st->stride = 0;
     set_stride(st);
 }

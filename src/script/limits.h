@@ -33,7 +33,7 @@ struct np_limit_frame {
 
 /* Lets the thread's timer tick again, or makes it. False where the system gives none. */
 bool np_limit_unpark(struct np_ticker *t);
-void np_limit_enter_steps(struct np_state *st, int mark);
+void np_limit_enter_steps(struct np_state *st);
 void np_limit_unhook(struct np_state *st);
 /* CPU time since the first tick of the call that runs, and a tick. */
 uint64_t np_limit_cpu_ns(const struct np_ticker *t);
@@ -73,7 +73,7 @@ static inline void np_limit_enter(struct np_state *st, const struct np_limit *li
     st->limit_ns = limit->cpu_ns;
     st->steps_given = st->steps_left = limit->steps;
     if (__builtin_expect(!st->timed, 0)) {
-        np_limit_enter_steps(st, limit->mark);
+        np_limit_enter_steps(st);
         return;
     }
     np_limit_let_signals_in(st->L);
@@ -84,7 +84,7 @@ static inline void np_limit_enter(struct np_state *st, const struct np_limit *li
         t->call = f->outer_call;
         t->state = f->outer;
         st->timed = false;
-        np_limit_enter_steps(st, limit->mark);
+        np_limit_enter_steps(st);
     }
 }
 

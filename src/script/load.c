@@ -9,17 +9,19 @@
 
 #include "base/clock.h"
 #include "model/trace.h"
+#include "script/mark.h"
 #include "script/sandbox.h"
 #include "script/state.h"
 
 #define CATALOG_BYTES ((size_t)64 << 20)
-#define BYTECODE_BYTES ((size_t)8 << 20)
 
 struct loader {
     struct np_policyset *set;
     const struct np_load_options *options;
     struct np_problems *problems;
     struct np_state *st;
+    struct np_mark_want hooks[NP_HOOK_COUNT]; /* the functions that are hooks */
+    size_t n_hooks;
     bool no_memory;
 };
 
@@ -56,37 +58,13 @@ static void tell(struct loader *l, const char *name, const char *code, const cha
 
 /* ---------------------------------------------------------------------------------- compiling */
 
-static int put_bytes(lua_State *L, const void *p, size_t n, void *ud)
-{
-    (void)L;
-    return np_buf_put(ud, p, n) ? 1 : 0;
-}
-
-static int dump(lua_State *L)
-{
-    struct np_buf *out = lua_touserdata(L, 2);
-    lua_pushvalue(L, 1);
-    if (lua_dump(L, put_bytes, out, 0) != 0)
-        return luaL_error(L, "the compiled code is too large");
-    return 0;
-}
-
 /* Keeps the bytecode of the chunk on the top of the stack. */
 static void keep_bytecode(struct loader *l, struct np_set_file *file)
 {
-    struct np_buf code;
-    lua_State *L = l->st->L;
-    np_buf_init(&code, BYTECODE_BYTES);
-    lua_pushcfunction(L, dump);
-    lua_pushvalue(L, -2);
-    lua_pushlightuserdata(L, &code);
-    if (!np_state_call_trusted(l->st, 2, 0)) {
+    if (!np_state_dump(l->st, l->set->arena, &file->bytecode))
         tell_fault(l, file->name, "N104");
-    } else {
-        file->bytecode = np_arena_dup(l->set->arena, np_buf_view(&code));
-        l->no_memory = l->no_memory || !file->bytecode.p;
-    }
-    np_buf_free(&code);
+    else if (!file->bytecode.p)
+        l->no_memory = true;
 }
 
 static void compile_all(struct loader *l)
@@ -153,11 +131,17 @@ static void run_hook(struct loader *l, const struct np_set_file *f)
     if (!run_file(l, f, 0, LUA_MULTRET))
         return;
     int n = lua_gettop(L) - top;
-    if (n != 1 || !lua_isfunction(L, -1))
+    if (n == 1 && lua_isfunction(L, -1)) {
+        struct np_mark_want *hook = &l->hooks[l->n_hooks];
+        np_require(l->n_hooks < NP_HOOK_COUNT);
+        np_mark_look(L, -1, l->set, hook);
+        l->n_hooks += hook->file != NULL;
+    } else {
         tell_returned(l, f, "a hook's file returns one function",
                       n == 0   ? "nothing"
                       : n == 1 ? luaL_typename(L, -1)
                                : "several values");
+    }
     lua_settop(L, top);
 }
 
@@ -473,6 +457,7 @@ static enum np_err load(struct loader *l, size_t errors_before)
         return NP_E_NOMEM;
     if (l->set->flawed || l->problems->errors > errors_before)
         return NP_E_INVALID;
+    np_mark_files(l->st, l->set, l->hooks, l->n_hooks);
     return build(l);
 }
 

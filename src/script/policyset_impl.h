@@ -15,8 +15,12 @@ struct np_set_file {
     const char *name; /* below the folder: "route.lua", "lib/tiers.lua", "templates/budget.txt" */
     struct np_span source;   /* the very bytes that were hashed */
     struct np_span bytecode; /* with debug information; n 0: not compiled (no hook, no library) */
-    bool loose;              /* others may write it */
-    bool broken;             /* it does not compile */
+    /* Where hooks in it tell the line of their return (mark.h): the local that has it, and the bytecode of
+     * the source as it is. */
+    const char *mark; /* NULL: they don't */
+    struct np_span unmarked;
+    bool loose;  /* others may write it */
+    bool broken; /* it does not compile */
 };
 
 struct np_policyset {

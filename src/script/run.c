@@ -5,8 +5,10 @@
 #include <stdio.h>
 
 #include "script/limits.h"
+#include "script/mark.h"
 
 #define ERROR_BYTES 200
+#define BYTECODE_BYTES ((size_t)8 << 20)
 /* How many levels of the stack are looked through for the line of a policy. */
 #define LEVELS 32
 /* A trusted call that leaves more than this is cleaned up after at once. */
@@ -33,8 +35,8 @@ bool np_state_find_line(lua_State *L, struct np_script_fault *f)
     return false;
 }
 
-/* Where the innermost Lua function stands; when there is none, where the hook begins whose answer is
- * judged, or where memory was refused; else file "". */
+/* Where the innermost Lua function stands; when there is none, where the hook returned whose answer is
+ * judged (or begins, where that is not known), or where memory was refused; else file "". */
 static void find_place(lua_State *L, struct np_script_fault *f)
 {
     struct np_state *st = np_state_of(L);
@@ -43,8 +45,10 @@ static void find_place(lua_State *L, struct np_script_fault *f)
     if (st->judged != LUA_NOREF) {
         lua_Debug ar;
         lua_rawgeti(L, LUA_REGISTRYINDEX, st->judged);
+        unsigned line = st->judged_mark->file ? np_mark_line(L, -1, st->judged_mark) : 0;
         lua_getinfo(L, ">S", &ar);
-        set_place(f, &ar, ar.linedefined);
+        if (ar.linedefined > 0) /* else it is one of ours, in C */
+            set_place(f, &ar, line ? (int)line : ar.linedefined);
     } else if (st->refused_at.file[0]) {
         memcpy(f->file, st->refused_at.file, sizeof f->file);
         f->line = st->refused_at.line;
@@ -334,6 +338,35 @@ bool np_state_load_file(struct np_state *st, const struct np_set_file *file, int
     snprintf(name, sizeof name, "@%s", file->name);
     bool compiled = file->bytecode.n > 0;
     return np_state_load(st, compiled ? file->bytecode : file->source, compiled, name, env_index);
+}
+
+static int put_bytes(lua_State *L, const void *p, size_t n, void *ud)
+{
+    (void)L;
+    return np_buf_put(ud, p, n) ? 1 : 0;
+}
+
+static int dump(lua_State *L)
+{
+    struct np_buf *out = lua_touserdata(L, 2);
+    lua_pushvalue(L, 1);
+    if (lua_dump(L, put_bytes, out, 0) != 0)
+        return luaL_error(L, "the compiled code is too large");
+    return 0;
+}
+
+bool np_state_dump(struct np_state *st, struct np_arena *arena, struct np_span *out)
+{
+    struct np_buf code;
+    lua_State *L = st->L;
+    np_buf_init(&code, BYTECODE_BYTES);
+    lua_pushcfunction(L, dump);
+    lua_pushvalue(L, -2);
+    lua_pushlightuserdata(L, &code);
+    bool good = np_state_call_trusted(st, 2, 0);
+    *out = good ? np_arena_dup(arena, np_buf_view(&code)) : NP_SPAN_NONE;
+    np_buf_free(&code);
+    return good;
 }
 
 static int env_of_functions(lua_State *L)

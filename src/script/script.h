@@ -21,6 +21,7 @@ struct np_script {
     bool timed;              /* else by steps */
     int handler;             /* where the message handler of hooks stays on the stack */
     int hook[NP_HOOK_COUNT]; /* registry; LUA_NOREF: absent */
+    struct np_mark mark[NP_HOOK_COUNT];
     struct np_field_map fields;
     /* The call that runs; NULL outside. */
     struct np_exchange *x;

@@ -53,7 +53,6 @@ struct np_limit {
     bool timed;
     uint64_t cpu_ns;
     int64_t steps;
-    int mark; /* registry: the function whose last line is wanted, by steps only; 0: none */
 };
 
 extern const struct np_limit np_limit_steps; /* NP_HOOK_STEPS, not timed */
@@ -62,6 +61,12 @@ extern const struct np_limit np_limit_steps; /* NP_HOOK_STEPS, not timed */
 struct np_line_watch {
     void (*on)(void *ctx, lua_State *L, lua_Debug *ar);
     void *ctx;
+};
+
+/* Where a function tells the line of its return (mark.h). */
+struct np_mark {
+    const char *file; /* that it stands in; NULL: it does not tell */
+    int upvalue;
 };
 
 struct np_state {
@@ -85,11 +90,7 @@ struct np_state {
     uint64_t cpu_ns; /* what the last timed call took, a tick more than less; 0: less than a tick */
     /* Of a call that is bounded by steps. */
     int64_t steps_given, steps_left;
-    int stride; /* steps until Lua looks again */
-    const char
-        *mark_source; /* the marked function, by its chunk's name and first line; NULL: none */
-    int mark_defined;
-    int mark_line;                          /* where it was last; 0: it did not run */
+    int stride;                             /* steps until Lua looks again */
     const struct np_line_watch *lines;      /* NULL: nobody */
     const volatile sig_atomic_t *interrupt; /* a call by steps ends once it is set; may be NULL */
     const char
@@ -99,6 +100,7 @@ struct np_state {
     struct np_script_fault refused_at; /* file and line where memory was refused last */
     const void *type_error;            /* text of the last error of kind type, by address */
     int judged; /* registry: the hook whose answer is judged; LUA_NOREF: none */
+    const struct np_mark *judged_mark; /* where that hook tells its line */
     /* Kept for reuse between calls. */
     struct np_buf scratch;
     int env_maker;                      /* registry: function(extra) that makes one */
@@ -133,6 +135,10 @@ bool np_state_load(struct np_state *st, struct np_span code, bool bytecode, cons
 /* Loads a file of the set, by its bytecode where it has some. */
 bool np_state_load_file(struct np_state *st, const struct np_set_file *file,
                         int env_index) NP_MUST_CHECK;
+
+/* Puts the bytecode of the chunk on the stack's top, which stays there, into the arena. False: st->fault says
+ * why. True with *out none: the arena is full. */
+bool np_state_dump(struct np_state *st, struct np_arena *arena, struct np_span *out) NP_MUST_CHECK;
 
 /* Calls the function below its n_args arguments within the limit. On success its n_results are on
  * the stack. On failure false, the stack is as it was below the function, and st->fault is filled. */

@@ -14,7 +14,7 @@
 /* What expect raises; the text that people read is kept beside it. */
 #define UNEXPECTED "got something else than expected"
 
-static const struct np_limit test_limit = {false, 0, TEST_STEPS, 0};
+static const struct np_limit test_limit = {false, 0, TEST_STEPS};
 
 static struct np_test_host *host_of(lua_State *L)
 {

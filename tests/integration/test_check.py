@@ -129,7 +129,7 @@ class Check(unittest.TestCase):
         self.set.files["retry.lua"] = 'return function(_, attempt)\n  return attempt.class == "quota" and 7 or nil\nend\n'
         status, out, _ = self.check()
         self.assertEqual(status, 1)
-        self.assertRegex(out, r"retry\.lua:\d+:\d+: N401 retry fails for models whose quota is used up")
+        self.assertIn("retry.lua:2:3: N401 retry fails for models whose quota is used up", out)
 
     def test_a_hook_that_fails_on_a_built_in_request_is_a_warning_that_names_it(self):
         self.set.files["respond.lua"] = (
@@ -148,7 +148,7 @@ class Check(unittest.TestCase):
         self.set.files["alert.lua"] = "return function()\n  return 7\nend\n"
         status, out, _ = self.check()
         self.assertEqual(status, 1, out)
-        self.assertRegex(out, r"alert\.lua:\d+(:\d+)?: N\d+ ")
+        self.assertRegex(out, r"alert\.lua:2:3: N\d+ ")
 
     def test_a_hook_that_never_ends_is_told_and_the_check_ends(self):
         self.set.files["route.lua"] = "return function()\n  while true do end\nend\n"

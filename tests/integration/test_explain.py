@@ -82,7 +82,7 @@ class Explain(case.Case):
 
     def test_a_hook_that_failed_says_where_and_how_and_one_that_said_next_is_believed(self):
         text = self.told(self.ask("fails"))
-        self.assertRegex(text, r"route +failed: error: no such tier  route\.lua:2  \d+ us")
+        self.assertRegex(text, r"route +failed: error: no such tier \(route\.lua:2\)  \d+ us")
         self.assertRegex(text, r"plan +first, then second; the endpoint's own order, for the route hook\s+failed")
         self.assertRegex(text, r"skipped +first: budget, the budget hook wanted the next")
 
