@@ -31,17 +31,17 @@ enum { GAP = 8, LEAST_ALIGN = 8 }; /* ASan's granule */
 enum { GAP = 0, LEAST_ALIGN = 1 };
 #endif
 
-#define FIRST_CHUNK 3584 /* a plain exchange with its driver fits, streamed or not */
-#define NEXT_CHUNK 1024  /* then doubling */
+#define FIRST_CHUNK 3072 /* a plain exchange with its driver fits, streamed or not */
+#define NEXT_CHUNK 512   /* then doubling */
 #define CHUNK_MAX 65536  /* stays below glibc's mmap threshold */
 #define ALONE_LEAST 1024 /* a block of this size has memory of its own, so that it can end before */
 #define PRINT_AT_ONCE 256 /* most printed names and messages are shorter */
 
 struct chunk {
     struct chunk *next;
-    size_t cap; /* bytes of data */
-    size_t cut; /* of which are handed out, gaps included */
-    bool alone; /* it holds one block, larger than what others are cut from */
+    uint32_t cap : 31;  /* bytes of data */
+    uint32_t alone : 1; /* it holds one block, larger than what others are cut from */
+    uint32_t cut;       /* of which are handed out, gaps included */
     alignas(max_align_t) char data[];
 };
 
@@ -54,11 +54,11 @@ struct np_arena {
 
 static struct chunk *chunk_new(size_t bytes)
 {
-    struct chunk *c = malloc(bytes);
+    struct chunk *c = bytes <= INT32_MAX ? malloc(bytes) : NULL;
     if (c) {
         c->next = NULL;
         c->alone = false;
-        c->cap = bytes - sizeof *c;
+        c->cap = (uint32_t)(bytes - sizeof *c) & INT32_MAX;
         c->cut = 0;
         POISON(c->data, c->cap);
     }
@@ -72,7 +72,7 @@ static char *chunk_cut(struct chunk *c, size_t bytes, size_t align)
     if (start > c->cap || c->cap - start < bytes + GAP) {
         return NULL;
     }
-    c->cut = start + bytes + GAP;
+    c->cut = (uint32_t)(start + bytes + GAP);
     UNPOISON(c->data + start, bytes);
     return c->data + start;
 }

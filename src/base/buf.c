@@ -12,10 +12,11 @@
 
 /* With the byte behind it a size that allocators have. */
 #define LEAST_CAP 255
+#define MOST_CAP (UINT32_MAX - 1)
 
 void np_buf_init(struct np_buf *b, size_t max_bytes)
 {
-    *b = (struct np_buf){.max = max_bytes < SIZE_MAX / 2 ? max_bytes : SIZE_MAX / 2};
+    *b = (struct np_buf){.max = max_bytes < MOST_CAP ? (uint32_t)max_bytes : MOST_CAP};
 }
 
 void np_buf_free(struct np_buf *b)
@@ -39,7 +40,7 @@ enum np_err np_buf_reserve(struct np_buf *b, size_t more)
         b->failed = true;
         return NP_E_FULL;
     }
-    size_t cap = b->cap < LEAST_CAP / 2 ? LEAST_CAP : b->cap * 2;
+    size_t cap = b->cap < LEAST_CAP / 2 ? LEAST_CAP : (size_t)b->cap * 2;
     cap = cap < b->n + more ? b->n + more : cap;
     cap = cap > b->max ? b->max : cap;
     char *p = realloc(b->p, cap + 1);
@@ -48,7 +49,7 @@ enum np_err np_buf_reserve(struct np_buf *b, size_t more)
         return NP_E_NOMEM;
     }
     b->p = p;
-    b->cap = cap;
+    b->cap = (uint32_t)cap;
     return NP_OK;
 }
 

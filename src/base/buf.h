@@ -14,12 +14,12 @@
 struct np_buf {
     char *p;
     size_t n;
-    size_t cap;
-    size_t max;
+    uint32_t cap;
+    uint32_t max;
     bool failed;
 };
 
-/* No memory is taken before the first write. */
+/* At most 4 GB less two bytes. No memory is taken before the first write. */
 void np_buf_init(struct np_buf *b, size_t max_bytes);
 void np_buf_free(struct np_buf *b);
 /* Empties it and clears the failure; keeps its memory. */

@@ -3,7 +3,11 @@
  * and it starts at 0. So a record of up to half the ring always fits into an empty one.
  *
  * `written` belongs to the producer, `taken` to the consumer; both only grow. Each side keeps the
- * last that it saw of the other's, to leave the other's cache line alone. */
+ * last that it saw of the other's, to leave the other's cache line alone.
+ *
+ * A large ring that is seldom more than a little full would in time touch all its memory. So where it is
+ * found empty after some bytes, the next record lies at the begin again: `base` is the position that does.
+ * The producer changes it while there is nothing to read, and publishes it with `written`. */
 #include "base/ring.h"
 
 #include "base/err.h"
@@ -15,7 +19,8 @@
 #define LEAST_BYTES ((size_t)64)
 #define MOST_BYTES ((size_t)1 << 30)
 #define SKIP UINT32_MAX
-#define LINE 64 /* bytes of a cache line */
+#define ANEW_BYTES ((uint64_t)64 * 1024) /* that pass before it may begin anew */
+#define LINE 64                          /* bytes of a cache line */
 
 struct head {
     uint32_t bytes;
@@ -26,6 +31,7 @@ struct np_ring {
     alignas(LINE) _Atomic uint64_t written;
     uint64_t taken_seen;
     uint64_t opened; /* where the record that is being made will begin */
+    uint64_t base;
     _Atomic uint64_t dropped;
     alignas(LINE) _Atomic uint64_t taken;
     uint64_t written_seen;
@@ -62,9 +68,25 @@ static size_t taking(size_t n)
     return sizeof(struct head) + ((n + 7) & ~(size_t)7);
 }
 
+static size_t offset(const struct np_ring *r, uint64_t position)
+{
+    return (size_t)((position - r->base) & (r->cap - 1));
+}
+
 static struct head *head_at(struct np_ring *r, uint64_t position)
 {
-    return (struct head *)(void *)(r->data + (position & (r->cap - 1)));
+    return (struct head *)(void *)(r->data + offset(r, position));
+}
+
+static void begin_anew(struct np_ring *r, uint64_t written)
+{
+    if (written - r->base < ANEW_BYTES) {
+        return;
+    }
+    r->taken_seen = atomic_load_explicit(&r->taken, memory_order_acquire);
+    if (r->taken_seen == written) {
+        r->base = written;
+    }
 }
 
 static bool fits(struct np_ring *r, uint64_t written, size_t need)
@@ -79,7 +101,7 @@ static bool fits(struct np_ring *r, uint64_t written, size_t need)
 /* Where a record of n bytes will begin, in *at; false: there is no room. */
 static bool find(struct np_ring *r, uint64_t written, size_t n, uint64_t *at)
 {
-    size_t to_end = r->cap - (size_t)(written & (r->cap - 1));
+    size_t to_end = r->cap - offset(r, written);
     size_t need = n < r->cap ? taking(n) : SIZE_MAX / 2;
     size_t skipped = need > to_end ? to_end : 0;
     *at = written + skipped;
@@ -98,6 +120,7 @@ static void publish(struct np_ring *r, uint64_t written, uint64_t at, uint32_t t
 bool np_ring_put(struct np_ring *r, uint32_t tag, struct np_span record)
 {
     uint64_t written = atomic_load_explicit(&r->written, memory_order_relaxed), at;
+    begin_anew(r, written);
     if (!find(r, written, record.n, &at)) {
         atomic_fetch_add_explicit(&r->dropped, 1, memory_order_relaxed);
         return false;
@@ -111,11 +134,12 @@ bool np_ring_put(struct np_ring *r, uint32_t tag, struct np_span record)
 bool np_ring_open(struct np_ring *r, size_t least, struct np_buf *b)
 {
     uint64_t written = atomic_load_explicit(&r->written, memory_order_relaxed);
+    begin_anew(r, written);
     if (!find(r, written, least + 1, &r->opened))
         return false;
-    size_t to_end = r->cap - (size_t)(r->opened & (r->cap - 1));
+    size_t to_end = r->cap - offset(r, r->opened);
     size_t unused = r->cap - (size_t)(r->opened - r->taken_seen);
-    size_t room = (to_end < unused ? to_end : unused) - sizeof(struct head) - 1;
+    uint32_t room = (uint32_t)((to_end < unused ? to_end : unused) - sizeof(struct head) - 1);
     *b = (struct np_buf){.p = (char *)(head_at(r, r->opened) + 1), .cap = room, .max = room};
     return true;
 }
@@ -139,7 +163,7 @@ bool np_ring_peek(struct np_ring *r, uint32_t *tag, struct np_span *record)
     }
     const struct head *head = head_at(r, taken);
     if (head->bytes == SKIP) { /* a record follows: both were published at once */
-        taken += r->cap - (size_t)(taken & (r->cap - 1));
+        taken += r->cap - offset(r, taken);
         atomic_store_explicit(&r->taken, taken, memory_order_release);
         head = head_at(r, taken);
     }

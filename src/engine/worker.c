@@ -8,6 +8,8 @@
 #define RING_BYTES (1u << 20)         /* ten times what 20 ms of full load write */
 #define RING_BODIES_BYTES (16u << 20) /* with prompts and replies in the records */
 #define IDLE_TIMEOUT_S 75
+/* A CURLM takes 42 KB, and looks at all of a host's connections when a call begins. */
+#define CALLS_A_MULTI 128
 
 static void on_hook(struct np_exchange *x, enum np_hook hook, bool failed)
 {
@@ -59,9 +61,10 @@ static enum np_err make_parts(struct np_worker *w, int listen_fd)
     if (!w->front || np_loop_each_turn(w->loop, np_waiting_turn, w) != NP_OK)
         return NP_E_NOMEM;
     /* After both, so that a call starts in the turn in which its request came. */
-    w->upstream = np_upstream_new(
-        w->loop, &(struct np_upstream_config){
-                     .ca_file = e->options.ca_file, .per_multi = 64, .reuse_idle_s = 20});
+    w->upstream =
+        np_upstream_new(w->loop, &(struct np_upstream_config){.ca_file = e->options.ca_file,
+                                                              .per_multi = CALLS_A_MULTI,
+                                                              .reuse_idle_s = 20});
     if (!w->upstream)
         return NP_E_NOMEM;
     return np_loop_each_turn(w->loop, each_turn, w);

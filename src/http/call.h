@@ -121,12 +121,12 @@ struct np_http_call {
     bool close;   /* the connection ends with the reply */
     bool linger;  /* input may still come when it ends: read and drop before closing */
     bool suspended;
-    bool resuming;             /* it is in the line of those that go on */
-    bool left;                 /* the client is away; the owner knows */
-    bool aborted;              /* end the connection without a reply */
-    bool raw_sent;             /* a refusal went out past the library */
-    char id[NP_HTTP_ID_BYTES]; /* "": none was set */
-    char target[];             /* as it stood on the request line, NUL-terminated */
+    bool resuming;  /* it is in the line of those that go on */
+    bool left;      /* the client is away; the owner knows */
+    bool aborted;   /* end the connection without a reply */
+    bool raw_sent;  /* a refusal went out past the library */
+    const char *id; /* the owner's; NULL: none was set */
+    char target[];  /* as it stood on the request line, NUL-terminated */
 };
 
 struct np_linger;

@@ -374,7 +374,7 @@ void *np_http_user(const struct np_http_call *c)
 
 void np_http_set_request_id(struct np_http_call *c, const char *id)
 {
-    snprintf(c->id, sizeof c->id, "%s", id);
+    c->id = id;
 }
 
 void np_http_accept(struct np_http_call *c, size_t max_body_bytes)

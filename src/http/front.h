@@ -131,8 +131,8 @@ uint64_t np_http_accept_ns(const struct np_http_call *c);
 void np_http_set_user(struct np_http_call *c, void *user);
 void *np_http_user(const struct np_http_call *c);
 
-/* The id that the owner gave the call in `head`; refusals of the front's own after that carry it. Copied,
- * cut at NP_HTTP_ID_BYTES - 1. */
+/* The id that the owner gave the call in `head`; refusals of the front's own after that carry it. Must
+ * live until `gone`. */
 void np_http_set_request_id(struct np_http_call *c, const char *id);
 
 /* How large the body may be; in `head` only. A larger one is 413 at once, by the front: `gone` comes

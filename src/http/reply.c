@@ -84,7 +84,7 @@ void np_http_reply(struct np_http_call *c, const struct np_http_reply *reply)
 static const char *refusal_id(struct np_http_call *c, char made[NP_HTTP_ID_BYTES])
 {
     const struct np_front_config *config = &c->front->config;
-    if (c->id[0]) {
+    if (c->id) {
         return c->id;
     }
     if (!config->request_id_header) {

@@ -34,7 +34,7 @@ struct np_candidate {
     int64_t worst_nusd;
     int64_t limit_tokens; /* the real context limit, once a provider named it; 0 */
     uint32_t keys_tried;  /* a bit a key */
-    unsigned tries;       /* attempts with it so far, other keys not counted */
+    uint16_t tries;       /* attempts with it so far, other keys not counted */
     bool shortened;       /* truncated to the provider's real limit already */
     bool hedged;          /* was asked beside another, and is not tried anew */
 };
@@ -49,19 +49,20 @@ struct np_reservation {
     int64_t window_start[NP_MAX_ACCOUNTS];
     size_t n;
     int64_t amount_nusd;
-    uint64_t number; /* its own, in the life of the process */
-    unsigned attempt;
+    uint64_t number;                      /* its own, in the life of the process */
     const char *request, *tenant, *model; /* labels; live as long as the exchange */
+    unsigned attempt;
     bool open;
 };
 
 struct np_attempt {
-    unsigned number; /* from 1 over the exchange */
     const struct np_model *model;
     size_t candidate; /* index into the plan */
     const struct np_secret *key;
+    unsigned number; /* from 1 over the exchange */
     enum np_class class;
     unsigned status;      /* 0: none */
+    uint32_t deltas;      /* its text has reached the client in so many pieces */
     struct np_span error; /* short, escaped when printed, at most 512 bytes */
     struct np_span provider_request_id;
     struct np_identity said;                  /* of a good answer whose trace is sampled */
@@ -70,19 +71,18 @@ struct np_attempt {
                                                * text counts as its first byte */
     uint64_t connect_ns;                      /* how long connecting took; 0: reused or unknown */
     struct np_usage usage;
+    int64_t cost_nusd;
+    int64_t retry_in_ms; /* the wait that follows; -1: none */
+    size_t after_notes;  /* hooks called before it */
+    enum np_settled settled;
     bool usage_reported;
     bool usage_flagged; /* what was reported is impossible; replaced by the estimate */
-    int64_t cost_nusd;
-    enum np_settled settled;
-    int64_t retry_in_ms; /* the wait that follows; -1: none */
-    bool again;          /* it repeats its predecessor's candidate */
-    bool probe;          /* it is the breaker's probe */
-    bool hedge;          /* it began beside another that had not answered */
-    bool lost;           /* another answered first, and it was ended */
-    bool emitted;        /* text of it has reached the client */
-    uint32_t deltas;     /* in so many pieces */
+    bool again;         /* it repeats its predecessor's candidate */
+    bool probe;         /* it is the breaker's probe */
+    bool hedge;         /* it began beside another that had not answered */
+    bool lost;          /* another answered first, and it was ended */
+    bool emitted;       /* text of it has reached the client */
     bool ended;
-    size_t after_notes; /* hooks called before it */
     struct np_reservation reservation;
 };
 
@@ -115,8 +115,8 @@ struct np_span np_hook_note_place(const struct np_hook_note *h, char text[NP_HOO
 /* What an adapter understood of a provider's answer. */
 struct np_answer {
     enum np_class class;
-    struct np_span text; /* decoded UTF-8, in the arena */
     enum np_finish finish;
+    struct np_span text; /* decoded UTF-8, in the arena */
     struct np_span provider_request_id;
     struct np_identity said; /* where the trace is sampled */
     struct np_span error;
@@ -131,15 +131,15 @@ struct np_answer {
 /* What the client gets. */
 struct np_outcome {
     unsigned status;
-    bool degraded;
     enum np_reason reason;
-    struct np_span text;
     enum np_finish finish;
+    bool degraded;
+    bool refused; /* the refusal is the answer */
+    bool broken;  /* a stream ended with an error after text had reached the client; the refusal
+                   * says which */
+    struct np_span text;
     struct np_refusal refusal; /* status >= 400 */
     int64_t retry_after_s;     /* -1: none */
-    bool refused;              /* the refusal is the answer */
-    bool broken; /* a stream ended with an error after text had reached the client; the
-                                * refusal says which */
 };
 
 struct np_exchange {

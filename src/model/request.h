@@ -31,10 +31,10 @@ struct np_context_item {
     struct np_span id;   /* raw JSON string */
     struct np_span text; /* raw JSON string */
     double priority;     /* 0 when not given */
-    bool pinned;
-    bool kept; /* changed while an attempt is prepared */
     int64_t tokens;
     uint32_t index; /* its place in the request */
+    bool pinned;
+    bool kept; /* changed while an attempt is prepared */
 };
 
 struct np_request {

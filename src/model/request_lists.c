@@ -7,6 +7,7 @@
 #include "model/tokens.h"
 
 #define ID_BYTES 256
+#define FEW_IDS 32 /* places of a set that needs no memory of the request's */
 
 static const char *const role_names[NP_ROLE_COUNT] = {"system", "user", "assistant"};
 
@@ -219,7 +220,9 @@ enum np_err np_reader_context(struct np_reader *r, struct np_span value, struct 
     struct ids ids = {.mask = 1};
     while (ids.mask < 2 * n)
         ids.mask = ids.mask * 2 + 1;
-    ids.place = np_arena_array(r->arena, ids.mask + 1, sizeof *ids.place);
+    struct np_span few[FEW_IDS] = {0};
+    ids.place =
+        ids.mask < FEW_IDS ? few : np_arena_array(r->arena, ids.mask + 1, sizeof *ids.place);
     out->context = np_arena_array(r->arena, n, sizeof *out->context);
     if (!out->context || !ids.place)
         return NP_E_NOMEM;

@@ -131,7 +131,7 @@ static enum np_err set_request(struct np_call *call, const struct np_call_spec *
     return rc ? NP_E_NOMEM : NP_OK;
 }
 
-/* Keeps it for another call. */
+/* Keeps it for another call, or ends it. */
 static void recycle(struct np_call *call)
 {
     struct np_upstream *u = call->u;
@@ -143,6 +143,10 @@ static void recycle(struct np_call *call)
     if (call->warm) {
         curl_easy_setopt(call->easy, CURLOPT_NOBODY, 0L);
         call->warm = false;
+    }
+    if (u->one_call_a_handle) {
+        np_call_free(call);
+        return;
     }
     if (call->head.cap > HEAD_KEPT_BYTES) {
         np_buf_free(&call->head);
@@ -326,6 +330,7 @@ void np_call_flows(struct np_call *call, uint64_t deadline_ns)
     if (np_call_uploaded(call)) {
         np_call_forget_lines(call);
     }
+    np_reply_trim_head(call);
 }
 
 /* ------------------------------------------------------------------------------------------ pause */

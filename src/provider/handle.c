@@ -2,12 +2,14 @@
  * list, whose nodes are built in the call's own memory (libcurl only reads them). */
 #include "provider/pool.h"
 
+#include <stdalign.h>
 #include <stdint.h>
 #include <stdlib.h>
 
 #define FIELDS_MAX 128
 #define LINES_MAX_BYTES ((size_t)64 * 1024)
 #define LINES_LEAST_BYTES 768
+#define HANDLE_LEAST_BYTES 2048 /* handles have 5 KB */
 /* libcurl asks "Expect: 100-continue" for bodies over 1 MB; its reply would cost a round trip. */
 #define EXPECT_BYTES ((size_t)512 * 1024)
 
@@ -134,11 +136,52 @@ static CURLcode set_options(struct np_call *call)
     return rc ? rc : set_ours(call);
 }
 
-static bool make_handle(struct np_call *call)
+/* What is asked for behind the next handle, and what libcurl was given for it then. */
+static _Thread_local struct {
+    size_t more; /* 0: nothing is asked for */
+    size_t at;   /* where that begins */
+    char *block;
+} making;
+
+/* libcurl's calloc. Handles are the first of what it makes that is so large. */
+static void *zeroed(size_t n, size_t bytes)
 {
-    curl_easy_cleanup(call->easy);
-    call->easy = curl_easy_init();
-    return call->easy && set_options(call) == CURLE_OK;
+    if (making.more == 0 || n != 1 || bytes < HANDLE_LEAST_BYTES || bytes > SIZE_MAX / 2) {
+        return calloc(n, bytes);
+    }
+    size_t align = alignof(max_align_t);
+    making.at = (bytes + align - 1) / align * align;
+    making.block = calloc(1, making.at + making.more);
+    making.more = 0;
+    return making.block;
+}
+
+CURLcode np_handle_init(void)
+{
+    return curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, free, realloc, strdup, zeroed);
+}
+
+/* A handle with its call: behind it, in what allocators would round a block of its size up by; of its own
+ * where libcurl was begun without np_handle_init. */
+static struct np_call *make(void)
+{
+    making.more = sizeof(struct np_call);
+    making.block = NULL;
+    CURL *easy = curl_easy_init();
+    making.more = 0;
+    if (!easy) {
+        return NULL;
+    }
+    bool inside = making.block == (char *)easy;
+    void *at = inside ? making.block + making.at : calloc(1, sizeof(struct np_call));
+    struct np_call *call = at;
+    if (!call) {
+        curl_easy_cleanup(easy);
+        return NULL;
+    }
+    call->easy = easy;
+    call->inside = inside;
+    return call;
 }
 
 struct np_call *np_call_new(struct np_upstream *u)
@@ -147,19 +190,15 @@ struct np_call *np_call_new(struct np_upstream *u)
     if (call) {
         LIST_REMOVE(call, link);
         u->n_free_calls--;
-        if (u->one_call_a_handle && !make_handle(call)) {
-            np_call_free(call);
-            return NULL;
-        }
         return call;
     }
-    call = calloc(1, sizeof *call);
+    call = make();
     if (!call) {
         return NULL;
     }
     call->u = u;
     np_buf_init(&call->head, NP_HEAD_MAX_BYTES);
-    if (!make_handle(call)) {
+    if (set_options(call) != CURLE_OK) {
         np_call_free(call);
         return NULL;
     }
@@ -168,10 +207,13 @@ struct np_call *np_call_new(struct np_upstream *u)
 
 void np_call_free(struct np_call *call)
 {
-    curl_easy_cleanup(call->easy);
+    bool inside = call->inside;
     np_buf_free(&call->head);
     free(call->lines);
-    free(call);
+    curl_easy_cleanup(call->easy);
+    if (!inside) {
+        free(call);
+    }
 }
 
 /* ---------------------------------------------------------------------------------- header lines */

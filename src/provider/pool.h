@@ -71,12 +71,13 @@ struct np_shard {
 
 enum np_call_state { NP_CALL_FREE, NP_CALL_RUNNING, NP_CALL_ENDING };
 
-/* One call with its easy handle. Kept for the next call when this one is over, the handle only where that
- * does no harm (one_call_a_handle). */
+/* One call with its easy handle. Both are kept for the next call when this one is over, where that does no
+ * harm (one_call_a_handle). */
 struct np_call {
     struct np_upstream *u;
     struct np_shard *shard;
     CURL *easy;
+    bool inside; /* it lies in the handle's block, and ends with it */
     struct np_url *url;
     const struct np_call_ops *ops;
     void *ctx;
@@ -223,6 +224,8 @@ void np_call_trim(struct np_upstream *u, unsigned keep);
 
 /* handle.c */
 
+/* Begins libcurl, in place of curl_global_init. */
+CURLcode np_handle_init(void);
 /* A call with its easy handle, all that never changes set; a kept one if there is one. */
 struct np_call *np_call_new(struct np_upstream *u);
 void np_call_free(struct np_call *call);
@@ -234,6 +237,8 @@ void np_call_forget_lines(struct np_call *call);
 
 /* reply.c: libcurl's callbacks for the reply */
 
+/* A stream flows: of its reply's head only the fields that name the request are kept. */
+void np_reply_trim_head(struct np_call *call);
 size_t np_reply_header(char *p, size_t size, size_t n, void *call);
 size_t np_reply_body(char *p, size_t size, size_t n, void *call);
 /* Takes the call's next pending bytes out of scratch; false when there are none. */

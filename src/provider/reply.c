@@ -62,6 +62,35 @@ struct np_span np_call_header(const struct np_call *call, const char *name)
     return NP_SPAN_NONE;
 }
 
+/* Names of fields in which providers say how they call the request. */
+static bool names_request(struct np_span name)
+{
+    return np_span_eq_nocase(name, NP_SPAN("x-request-id")) ||
+           np_span_eq_nocase(name, NP_SPAN("request-id"));
+}
+
+void np_reply_trim_head(struct np_call *call)
+{
+    struct np_buf kept;
+    struct np_span name, value;
+    size_t from = 0;
+    np_buf_init(&kept, NP_HEAD_MAX_BYTES);
+    while (call->head_done && next_line(np_buf_view(&call->head), &from, &name, &value)) {
+        if (names_request(name)) {
+            (void)np_buf_span(&kept, name);
+            (void)np_buf_puts(&kept, ": ");
+            (void)np_buf_span(&kept, value);
+            (void)np_buf_puts(&kept, "\r\n");
+        }
+    }
+    if (np_buf_failed(&kept)) {
+        np_buf_free(&kept);
+        return;
+    }
+    np_buf_free(&call->head);
+    call->head = kept;
+}
+
 static bool is_field(struct np_span line, const char *name)
 {
     size_t n = strlen(name);

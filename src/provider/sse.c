@@ -84,7 +84,7 @@ static enum np_err take_line(struct np_sse *s, struct np_span line, bool lasts)
     if (np_span_is(field, "data"))
         return take_data(s, value, lasts);
     if (np_span_is(field, "event")) {
-        s->name_n = value.n < NP_SSE_NAME_MAX ? value.n : NP_SSE_NAME_MAX;
+        s->name_n = (uint16_t)(value.n < NP_SSE_NAME_MAX ? value.n : NP_SSE_NAME_MAX);
         memcpy(s->name, value.p, s->name_n);
     }
     return NP_OK;

@@ -10,15 +10,15 @@
 #include "base/buf.h"
 
 #define NP_SSE_LINE_MAX ((size_t)1 << 20) /* a line, and the data of an event */
-#define NP_SSE_NAME_MAX 64                /* longer names are cut; no provider has such */
+#define NP_SSE_NAME_MAX 40                /* longer names are cut; no provider has such */
 
 struct np_sse {
     struct np_buf line;  /* the beginning of a line whose end has not come */
     struct np_buf data;  /* the data of the present event, where it is not `view` */
     struct np_span view; /* its one data line, in the piece that is being read; p NULL: none */
     char name[NP_SSE_NAME_MAX];
-    size_t name_n;
     unsigned mark; /* bytes of a byte order mark that have come; beyond 3: they may not any more */
+    uint16_t name_n;
     bool any_data;
     bool after_cr; /* an LF that comes next belongs to the line that has ended */
 };

@@ -17,16 +17,16 @@ void np_upstream_kick(struct np_upstream *u)
     }
 }
 
-/* Hands out one call's pending events; any callback may end it. */
+/* Hands out one call's pending events; any callback may end it, and what has ended is no more. */
 static void deliver_call(struct np_upstream *u, struct np_call *call)
 {
     u->current = call;
+    call->turn_bytes = 0;
     if (call->head_due) {
         call->head_due = false;
         call->ops->head(call->ctx, call, call->status);
     }
     struct np_span bytes;
-    call->turn_bytes = 0;
     while (u->current == call && np_reply_next(call, &bytes)) {
         call->ops->data(call->ctx, call, bytes);
     }
@@ -115,7 +115,7 @@ static CURLcode global_result;
 
 static void init_library(void)
 {
-    global_result = curl_global_init(CURL_GLOBAL_DEFAULT);
+    global_result = np_handle_init();
 }
 
 static bool make_share(struct np_upstream *u)

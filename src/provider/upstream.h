@@ -103,7 +103,8 @@ bool np_call_uploaded(const struct np_call *call);
  * streamed reply NP_CALL_TURN_BYTES; the idle timeout does not count while it is paused. */
 void np_call_pause(struct np_call *call);
 void np_call_resume(struct np_call *call);
-/* A reply's header, from head on; p NULL when it is not there. */
+/* A reply's header, from head on; p NULL when it is not there. Of a stream that flows only X-Request-Id and
+ * Request-Id. */
 struct np_span np_call_header(const struct np_call *call, const char *name);
 
 /* Opens up to n connections to a provider ahead of need; silently gives up on failure. */

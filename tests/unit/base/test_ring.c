@@ -6,6 +6,8 @@
 
 #include <check.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static struct np_ring *ring;
@@ -175,6 +177,45 @@ START_TEST(a_record_that_outgrows_its_place_is_not_put)
 }
 END_TEST
 
+/* The memory over which records lie that go through a ring of 1 MB; `lag` of them are left in it each time. */
+static size_t touched(size_t lag)
+{
+    enum { RECORDS = 40000, AT_ONCE = 4, BYTES = 250 };
+    struct np_ring *large = np_ring_new((size_t)1 << 20);
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    char block[BYTES];
+    size_t out = 0;
+    for (size_t in = 0; in < RECORDS; in++) {
+        memset(block, (int)in, sizeof block);
+        ck_assert(np_ring_put(large, (uint32_t)in, np_span_make(block, sizeof block)));
+        uint32_t tag;
+        struct np_span s;
+        while (in % AT_ONCE == 0 && out + lag <= in && np_ring_peek(large, &tag, &s)) {
+            ck_assert_uint_eq(tag, out);
+            ck_assert_uint_eq(s.n, sizeof block);
+            ck_assert_int_eq(s.p[0], (char)out);
+            ck_assert_int_eq(s.p[s.n - 1], (char)out);
+            low = (uintptr_t)s.p < low ? (uintptr_t)s.p : low;
+            high = (uintptr_t)s.p > high ? (uintptr_t)s.p : high;
+            np_ring_pop(large);
+            out++;
+        }
+    }
+    np_ring_free(large);
+    return high - low;
+}
+
+START_TEST(a_large_ring_that_is_emptied_each_time_touches_little_of_its_memory)
+{
+    size_t emptied = touched(0), never_empty = touched(1);
+    printf(
+        "10 MB through a ring of 1 MB lie over %zu KB of it, over %zu KB where one is left each time\n",
+        emptied / 1024, never_empty / 1024);
+    ck_assert_uint_lt(emptied, 80 * 1024);
+    ck_assert_uint_gt(never_empty, 900 * 1024);
+}
+END_TEST
+
 START_TEST(a_pop_of_nothing_ends_the_process)
 {
     np_ring_pop(ring);
@@ -207,6 +248,7 @@ int main(void)
     tcase_add_test(c, random_records_come_out_as_they_went_in);
     tcase_add_test(c, a_record_made_in_place_comes_out_as_one_that_was_put);
     tcase_add_test(c, a_record_that_outgrows_its_place_is_not_put);
+    tcase_add_test(c, a_large_ring_that_is_emptied_each_time_touches_little_of_its_memory);
     tcase_add_test_raise_signal(c, a_pop_of_nothing_ends_the_process, SIGABRT);
     tcase_add_test(c, sizes_are_rounded_up_and_bounded);
     suite_add_tcase(s, c);

@@ -8,6 +8,9 @@
 
 enum { RECORDS = 200000 };
 
+/* The second begins anew where it is found empty. */
+static const size_t sizes[] = {4096, 256 * 1024};
+
 static struct np_ring *ring;
 static atomic_bool done;
 
@@ -41,7 +44,8 @@ START_TEST(what_is_not_dropped_arrives_whole_and_in_order)
     pthread_t producer;
     size_t put = 0, got = 0;
     int64_t last = -1;
-    ring = np_ring_new(4096);
+    ring = np_ring_new(sizes[_i]);
+    atomic_store(&done, false);
     ck_assert_int_eq(pthread_create(&producer, NULL, produce, &put), 0);
     for (;;) {
         bool ended = atomic_load(&done);
@@ -77,7 +81,8 @@ int main(void)
 {
     Suite *s = suite_create("base/ring between threads");
     TCase *c = tcase_create("ring_threads");
-    tcase_add_test(c, what_is_not_dropped_arrives_whole_and_in_order);
+    tcase_add_loop_test(c, what_is_not_dropped_arrives_whole_and_in_order, 0,
+                        sizeof sizes / sizeof sizes[0]);
     suite_add_tcase(s, c);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
