@@ -138,11 +138,12 @@ function facts(record, now) {
 }
 
 function hookItem(hook, i) {
+  const place = hook.line ? `${hook.name}.lua:${hook.line}` : hook.at;
   return h("li", { key: i }, h("b", { class: "mono" }, hook.name),
     hook.returned && hook.returned !== "nothing" ? [" returned ", h("span", { class: "mono" }, hook.returned)] : hook.error ? "" : " had no opinion",
     hook.why && `: ${hook.why}`,
     hook.error && h("span", { class: "step-error" }, ` failed: ${hook.error}`),
-    h("span", { class: "muted" }, ` · ${us(hook.us)}${hook.at ? `, ${hook.at}` : ""}`));
+    h("span", { class: "muted" }, ` · ${us(hook.us)}${place ? `, ${place}` : ""}`));
 }
 
 export function requestPage(app) {

@@ -155,6 +155,17 @@ static bool is_hook_name(struct np_span name)
     return name.n > 0 && name.n <= 10;
 }
 
+/* `line` is of the hook's own file. */
+static void tell_place(struct np_buf *b, struct np_span h, struct np_span name)
+{
+    double line = np_number_of(h, "line");
+    put_member(b, " (", h, "at");
+    if (np_text_of(h, "at").n > 0)
+        (void)np_buf_char(b, ')');
+    else if (line > 0 && line < 1e7)
+        (void)np_buf_printf(b, " (%.*s.lua:%.0f)", (int)name.n, name.p, line);
+}
+
 static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
 {
     char label[32];
@@ -168,9 +179,7 @@ static void tell_hook(struct np_buf *out, struct np_buf *b, struct np_span h)
         (void)np_buf_puts(b, "nothing");
     put_member(b, ", because ", h, "why");
     put_member(b, ": ", h, "error");
-    put_member(b, " (", h, "at");
-    if (np_text_of(h, "at").n > 0)
-        (void)np_buf_char(b, ')');
+    tell_place(b, h, name);
     (void)np_buf_printf(b, "  %.0f us", np_number_of(h, "us") < 0 ? 0 : np_number_of(h, "us"));
     np_explain_entry(out, label, b);
 }

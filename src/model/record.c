@@ -150,6 +150,18 @@ static int64_t attempts_before(const struct np_exchange *x, size_t note)
     return n;
 }
 
+/* Where it returned: `line` of the hook's own file, else `at`. Short, as each record has it often. */
+static void put_place(struct np_json_w *w, const struct np_hook_note *h)
+{
+    char place[NP_HOOK_PLACE];
+    const char *name = np_hook_name(h->hook);
+    size_t n = strlen(name);
+    if (h->file && strncmp(h->file, name, n) == 0 && strcmp(h->file + n, ".lua") == 0)
+        np_json_w_i64(w, "line", h->line);
+    else
+        put_span_unless_empty(w, "at", np_hook_note_place(h, place));
+}
+
 static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
 {
     if (x->n_notes == 0)
@@ -157,13 +169,12 @@ static void put_hooks(struct np_json_w *w, const struct np_exchange *x)
     np_json_w_begin_key(w, "hooks", '[');
     for (size_t i = 0; i < x->n_notes; i++) {
         const struct np_hook_note *h = &x->notes[i];
-        char place[NP_HOOK_PLACE];
         np_json_w_begin(w, '{');
         np_json_w_cstr(w, "name", np_hook_name(h->hook));
         np_json_w_i64(w, "us", h->us);
         if (h->steps > 0)
             np_json_w_i64(w, "steps", h->steps);
-        put_span_unless_empty(w, "at", np_hook_note_place(h, place));
+        put_place(w, h);
         put_span_unless_empty(w, "returned", h->returned);
         put_span_unless_empty(w, "why", h->why);
         put_span_unless_empty(w, "error", h->error);

@@ -46,7 +46,10 @@ class Lines(case.Case):
         return self.server.decision(reply)
 
     def places(self, record):
-        return {hook["name"]: hook.get("at") for hook in record["hooks"]}
+        return {
+            hook["name"]: f"{hook['name']}.lua:{hook['line']}" if "line" in hook else hook.get("at")
+            for hook in record["hooks"]
+        }
 
     def told(self, record):
         """What explain says of it, as one line."""

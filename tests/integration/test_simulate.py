@@ -51,6 +51,13 @@ class Simulate(case.Case):
         case.say(f"a simulated reply: {got['usage']['costUsd']} USD, {got['latencyMs']} ms")
         self.assertLess(got["usage"]["costUsd"], 0.01)
 
+    def test_the_record_of_a_plain_request_is_under_1_kb(self):
+        record = self.server.decision(self.ask(tier="gold"))
+        self.assertEqual([hook["name"] for hook in record["hooks"]], ["admit", "route", "budget", "respond"])
+        self.assertTrue(all(hook["line"] > 0 for hook in record["hooks"]), record["hooks"])
+        case.say(f"the record of a plain request: {record['bytes']} bytes")
+        self.assertLess(record["bytes"], 1024)
+
     def test_when_the_premium_model_fails_the_economical_one_answers(self):
         self.control({"gpt-4.1": {"status": 503}})
         got = self.assertGood(self.ask())
