@@ -109,10 +109,10 @@ class Ends(case.Case):
         server = self.start(drain="0")
         conn = self.in_flight(server, "cut-off")
         server.signal(signal.SIGTERM)
-        self.assertTrue(conn.closes())
+        self.assertError(conn.reply(), 503, "draining")
         self.ends(server)
         record = server.decision("cut-off")
-        self.assertEqual(record["outcome"], "cancelled")
+        self.assertEqual((record["outcome"], self.classes(record)), ("draining", ["cancelled"]))
         self.assertEqual(record["attempts"][0]["settled"], "presumed")
 
     def test_a_call_that_is_read_on_ends_with_the_process(self):
