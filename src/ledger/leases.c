@@ -113,14 +113,24 @@ static void give_back(struct np_ledger *l, uint32_t number, int64_t amount)
     np_thread_kick(l->thread, false);
 }
 
+/* What is free above the limit goes back. A limit may have been lowered while a grant was on its way,
+ * or a call that now gives money back was open. */
+static void trim(struct np_ledger *l, uint32_t number)
+{
+    struct np_record *r = np_record_at(l, number);
+    int64_t room = np_lease_left(r, r->limit);
+    if (r->free > room) {
+        give_back(l, number, r->free - room);
+    }
+}
+
 void np_lease_limit(struct np_ledger *l, uint32_t number, int64_t limit)
 {
     struct np_record *r = np_record_at(l, number);
     int64_t was = r->limit;
     r->limit = limit;
-    if (limit < was && r->free > 0) {
-        int64_t room = np_lease_left(r, limit);
-        give_back(l, number, r->free > room ? r->free - room : 0);
+    if (limit < was) {
+        trim(l, number);
     }
 }
 
@@ -203,6 +213,7 @@ void np_lease_answer(struct np_ledger *l, const struct np_lease *lease)
         r->others_settled = lease->others_settled;
         r->until_ns = lease->until_ns;
         r->answered_ns = np_clock_mono_ns(l->clock);
+        trim(l, lease->record);
     }
     check(r);
     np_record_drop(l, lease->record);
@@ -318,6 +329,9 @@ void np_lease_settle(struct np_ledger *l, uint32_t number, int64_t amount, enum 
         r->written = false;
         np_record_list(l, number);
         np_thread_kick(l->thread, false);
+    }
+    if (r->opened) {
+        trim(l, number);
     }
     np_record_drop(l, number);
 }

@@ -263,6 +263,53 @@ START_TEST(a_limit_that_is_lowered_gives_free_money_back_at_once)
 }
 END_TEST
 
+START_TEST(a_call_that_was_open_when_the_limit_was_lowered_leaves_no_free_money_above_it)
+{
+    struct np_reservation r;
+    struct np_account_view v;
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_NONE, 100000);
+    ck_assert_int_eq(reserve(&x, 50, &r), NP_OK);
+    budgets[0].limit_nusd = 20;
+    np_ledger_warm(l, &catalog, atomic_load(&wall_ms));
+    np_ledger_settle(l, &r, NP_SETTLED_EXACT, 10);
+    ck_assert_int_eq(np_ledger_account(l, &catalog, NP_SPAN("global/none"), NOON, &v), NP_OK);
+    ck_assert_int_le(v.leased_nusd, 10);
+    ck_assert_int_eq(reserve(&x, 11, &r), NP_E_REFUSED);
+}
+END_TEST
+
+/* Another connection holds the file, so that a grant is asked for under the old limit and answered under
+ * the new one. */
+START_TEST(a_grant_that_was_on_its_way_when_the_limit_was_lowered_goes_back)
+{
+    struct np_reservation r;
+    struct np_account_view v;
+    sqlite3 *db;
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_NONE, 100000);
+    ck_assert_int_eq(reserve(&x, 1000, &r), NP_OK);
+    np_ledger_settle(l, &r, NP_SETTLED_EXACT, 1000);
+    ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+    (void)sqlite3_busy_timeout(db, 10000);
+    ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    struct np_budget_block block;
+    ck_assert_int_eq(np_ledger_reserve(l, &x, &models[0], 10000, NOON, &r, &block), NP_E_BUSY);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    budgets[0].limit_nusd = 1000;
+    np_ledger_warm(l, &catalog, atomic_load(&wall_ms));
+    ck_assert_int_eq(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
+    (void)sqlite3_close(db);
+    int64_t most = 0;
+    for (int i = 0; i < 200; i++) {
+        ck_assert_int_eq(np_ledger_account(l, &catalog, NP_SPAN("global/none"), NOON, &v), NP_OK);
+        most = v.leased_nusd > most ? v.leased_nusd : most;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    printf("grant under way: at most %lld were free above the limit\n", (long long)most);
+    ck_assert_int_eq(most, 0);
+    ck_assert_int_gt(one_number("SELECT returned FROM vectors WHERE account = 'global/none'"), 0);
+}
+END_TEST
+
 START_TEST(claims_are_leased_like_money_and_leave_no_settlements)
 {
     struct np_claim claim = {.kind = "requests",
@@ -305,6 +352,9 @@ int main(void)
     tcase_add_test(t, windows_keep_what_was_reserved_in_them_whatever_the_clock_does);
     tcase_add_test(t, a_chunk_is_at_most_a_twentieth_of_the_limit_and_idle_money_goes_back);
     tcase_add_test(t, a_limit_that_is_lowered_gives_free_money_back_at_once);
+    tcase_add_test(t,
+                   a_call_that_was_open_when_the_limit_was_lowered_leaves_no_free_money_above_it);
+    tcase_add_test(t, a_grant_that_was_on_its_way_when_the_limit_was_lowered_goes_back);
     tcase_add_test(t, claims_are_leased_like_money_and_leave_no_settlements);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
