@@ -27,6 +27,9 @@ struct np_json_fault {
 enum np_err np_json_check(struct np_span text, unsigned max_depth,
                           struct np_json_fault *fault) NP_MUST_CHECK;
 
+/* From behind an opening quote: the closing one of a string that the check would pass; NULL: there is none. */
+const char *np_json_string(const char *p, const char *end);
+
 enum np_json_kind {
     NP_JSON_NULL,
     NP_JSON_FALSE,

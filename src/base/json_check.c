@@ -88,6 +88,12 @@ static bool scan_string(struct scan *s)
     }
 }
 
+const char *np_json_string(const char *p, const char *end)
+{
+    struct scan s = {.p = p, .end = end};
+    return scan_string(&s) ? s.p - 1 : NULL;
+}
+
 static const char *skip_digits(const char *p, const char *end)
 {
     while (p < end && *p >= '0' && *p <= '9')

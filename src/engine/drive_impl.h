@@ -27,6 +27,7 @@ enum np_drive_state { NP_DRIVE_NEW, NP_DRIVE_CALLING, NP_DRIVE_WAITING, NP_DRIVE
 struct np_flow {
     const struct np_stream_form *form; /* of the attempt's adapter */
     struct np_sse sse;
+    struct np_stream_frame frame;
     struct np_buf text;  /* what it said, decoded: all where it is kept, else the last of it */
     size_t text_bytes;   /* all that it said */
     int64_t text_tokens; /* estimate of what is not in text any more */

@@ -31,6 +31,7 @@ enum np_err np_flow_make(struct np_exchange *x, unsigned leg)
     if (!f)
         return NP_E_NOMEM;
     np_sse_init(&f->sse);
+    f->frame = (struct np_stream_frame){NULL, 0, 0, 0};
     np_buf_init(&f->text, TEXT_MAX_BYTES);
     np_drive_of(x)->leg[leg].flow = f;
     return NP_OK;
@@ -43,6 +44,7 @@ enum np_err np_flow_begin(struct np_drive_env *env, struct np_exchange *x,
     struct np_flow kept = *f;
     np_sse_reset(&kept.sse);
     np_buf_reset(&kept.text);
+    np_stream_frame_drop(&kept.frame);
     *f = (struct np_flow){.sse = kept.sse,
                           .text = kept.text,
                           .finish = NP_FINISH_stop,
@@ -61,6 +63,7 @@ void np_drive_free(struct np_exchange *x)
         if (!f)
             continue;
         np_sse_free(&f->sse);
+        np_stream_frame_drop(&f->frame);
         np_buf_free(&f->text);
     }
 }
@@ -149,6 +152,7 @@ static void take_event(const struct reading *r, struct np_flow *f, struct np_str
                        struct np_span data)
 {
     np_stream_sort(f->form, &f->others, e);
+    np_stream_frame_keep(&f->frame, data, e);
     np_stream_usage_take(&f->usage, e);
     take_said(r, f, e, data);
     if (e->failed) {
@@ -194,7 +198,9 @@ static bool on_event(void *ctx, struct np_span name, struct np_span data)
     struct np_stream_event e;
     struct np_buf whole;
     np_buf_init(&whole, NP_SSE_LINE_MAX + 6);
-    enum np_err err = np_stream_read(f->form, name, data, &e);
+    enum np_err err = NP_OK;
+    if (!np_stream_frame_read(&f->frame, name, data, &e))
+        err = np_stream_read(f->form, name, data, &e);
     if (err)
         err = read_joined(f, name, &data, &whole, &e);
     else if (says_something(e.at[NP_STREAM_text]))

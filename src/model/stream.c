@@ -118,6 +118,8 @@ static void visit(const struct np_stream_form *f, uint8_t at, struct np_span val
     const struct np_stream_node *node = &f->nodes[at];
     struct np_span key, inner;
     if (node->slot != NP_STREAM_SLOT_COUNT) {
+        const char *end = value.p + value.n;
+        out->last = !out->last || out->last < end ? end : out->last;
         take(out, (enum np_stream_slot)node->slot, value);
         return;
     }

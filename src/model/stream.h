@@ -95,9 +95,10 @@ enum np_err np_stream_form_text(struct np_stream_form *f, struct np_span text,
 /* One event, read. Values are raw JSON, null left out; p NULL: not there. */
 struct np_stream_event {
     struct np_span at[NP_STREAM_SLOT_COUNT];
-    bool read;   /* data is an object, which was checked */
-    bool ends;   /* it says that the stream is whole */
-    bool failed; /* it is an error */
+    const char *last; /* the end of the last value that a path leads to; NULL: none does */
+    bool read;        /* data is an object, which was checked */
+    bool ends;        /* it says that the stream is whole */
+    bool failed;      /* it is an error */
 };
 
 /* NP_E_SYNTAX: the data is not a JSON object. The values are views of data. Blank data says nothing. */
@@ -106,6 +107,25 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
 /* Text that is not the answer's becomes a thought, and another answer's finish none. *others has a bit for
  * each part of the answer, of the first 64, that is no text; 0 at the stream's begin. */
 void np_stream_sort(const struct np_stream_form *f, uint64_t *others, struct np_stream_event *e);
+/* What stood around the text of the event before, if that brought text and nothing else. Most streams say
+ * the same around each text, but for one more string that no path leads to: padding. */
+struct np_stream_frame {
+    char *p;       /* head, middle, rest; NULL: none is kept */
+    uint16_t head; /* bytes up to the text's opening quote, with it */
+    uint16_t
+        middle; /* from the closing quote on: to the end, or to the other string's opening quote */
+    uint16_t rest; /* from the other string's closing quote on; 0: there is no other string */
+};
+
+/* Reads an event as np_stream_read and np_stream_sort would, if it has the frame; else false, nothing read. */
+bool np_stream_frame_read(const struct np_stream_frame *f, struct np_span name, struct np_span data,
+                          struct np_stream_event *out);
+/* Keeps the frame of an event that was read and sorted, or none where the next could not be like it. */
+void np_stream_frame_keep(struct np_stream_frame *f, struct np_span data,
+                          const struct np_stream_event *e);
+/* Frees what is kept. */
+void np_stream_frame_drop(struct np_stream_frame *f);
+
 /* The data of an event that is no JSON, to `out`, with the pair made whole that an earlier event began (*half
  * has its first half, 0: none; *joined: it has found the second) and without the half that ends a text, which
  * is kept in *half. NP_E_SYNTAX: neither is there, and it stays what it is; NP_E_NOMEM. */
