@@ -199,7 +199,9 @@ class Smuggling(case.Case):
         for before in (b"", POST + LENGTH + END):
             statuses, closed = self.replies(before + ZERO_FOR_CR + NEXT)
             self.assertTrue(closed)
-            self.assertIn(statuses[len(before) > 0 :], ([200], [400]))
+            self.assertEqual(statuses[: len(before) > 0], [200] if before else [])
+            # libmicrohttpd 1.0 may end it without a word
+            self.assertIn(statuses[len(before) > 0 :], ([200], [400], []))
 
     def test_malformed_requests_cut_at_any_byte_do_no_harm(self):
         for name in ("length and chunked", "a NUL in a name", "a folded header", "HTTP/2.0"):

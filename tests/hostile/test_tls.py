@@ -162,9 +162,12 @@ class Tls(case.Case):
                     sock.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + line)
                 except (ConnectionError, ssl.SSLError):
                     pass
-                status, _, body = read_reply(sock)
+                try:
+                    status = read_reply(sock)[0]
+                except (ConnectionError, ssl.SSLError):
+                    status = "reset"  # by libmicrohttpd 1.0, which refuses an extension itself
                 case.say(f"a chunk line of 60 KB: {status} after {(time.monotonic() - began) * 1000:.0f} ms")
-                self.assertIn(status, (400, 413), body)
+                self.assertIn(status, (400, 413, "reset") if line.startswith(b"1;") else (400, 413))
 
     def cpu_ticks(self):
         with open(f"/proc/{self.server.process.pid}/stat", encoding="ascii") as f:
