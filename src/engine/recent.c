@@ -1,5 +1,8 @@
 /* A circle of records: the oldest goes when there are too many or they are too large. Many records come
- * for each list that is asked for, so what lists filter by is read when one is. */
+ * for each list that is asked for, so what lists filter by is read when one is.
+ *
+ * Texts of usual length lie one behind the other in chunks, which go in the order in which they came and are used
+ * again: freed one by one, their pages would go back to the kernel and come again with each few records. */
 #include "engine/recent.h"
 
 #include "base/id.h"
@@ -12,6 +15,15 @@
 #define ID_BYTES (NP_ID_CLIENT_MAX + 1)
 #define BREATH 256 /* records that are looked at while the writer waits */
 
+#define CHUNK_BYTES ((size_t)64 << 10)
+#define LONG_BYTES (CHUNK_BYTES / 8) /* longer texts have memory of their own */
+
+struct chunk {
+    struct chunk *next; /* the newer one */
+    size_t used, texts; /* that are kept */
+    char text[CHUNK_BYTES];
+};
+
 struct entry {
     char *text;
     size_t n;
@@ -22,7 +34,9 @@ struct np_recent {
     struct entry *entry; /* a circle of max */
     size_t max, first, n;
     size_t bytes, max_bytes;
-    uint64_t added; /* ever */
+    uint64_t added;                /* ever */
+    struct chunk *oldest, *newest; /* NULL: none */
+    struct chunk *spare;           /* to be used again, or NULL */
 };
 
 struct np_recent *np_recent_new(size_t max_records, size_t max_bytes)
@@ -46,11 +60,56 @@ size_t np_recent_max(const struct np_recent *r)
     return r->max;
 }
 
+/* --- memory -------------------------------------------------------------------------------------- */
+
+static bool add_chunk(struct np_recent *r)
+{
+    struct chunk *c = r->spare ? r->spare : malloc(sizeof *c);
+    r->spare = NULL;
+    if (!c)
+        return false;
+    c->next = NULL;
+    c->used = c->texts = 0;
+    *(r->newest ? &r->newest->next : &r->oldest) = c;
+    r->newest = c;
+    return true;
+}
+
+/* NULL without memory. */
+static char *place(struct np_recent *r, size_t n)
+{
+    if (n > LONG_BYTES)
+        return malloc(n);
+    if ((!r->newest || n > CHUNK_BYTES - r->newest->used) && !add_chunk(r))
+        return NULL;
+    char *text = r->newest->text + r->newest->used;
+    r->newest->used += n;
+    r->newest->texts++;
+    return text;
+}
+
+/* Of the oldest text: in a chunk it is in the oldest one. */
+static void let_go(struct np_recent *r, const struct entry *e)
+{
+    struct chunk *c = r->oldest;
+    if (e->n > LONG_BYTES) {
+        free(e->text);
+        return;
+    }
+    if (--c->texts > 0)
+        return;
+    r->oldest = c->next;
+    if (!r->oldest)
+        r->newest = NULL;
+    free(r->spare);
+    r->spare = c;
+}
+
 static void drop_oldest(struct np_recent *r)
 {
     struct entry *e = &r->entry[r->first];
     r->bytes -= e->n;
-    free(e->text);
+    let_go(r, e);
     *e = (struct entry){0};
     r->first = (r->first + 1) % r->max;
     r->n--;
@@ -62,10 +121,13 @@ void np_recent_free(struct np_recent *r)
         return;
     while (r->n > 0)
         drop_oldest(r);
+    free(r->spare);
     (void)pthread_mutex_destroy(&r->lock);
     free(r->entry);
     free(r);
 }
+
+/* --- records ------------------------------------------------------------------------------------- */
 
 /* The inside of a string of the record, escapes kept; "" when there is none. Names are there once. */
 static struct np_span text_of(const struct entry *e, const char *key)
@@ -89,18 +151,19 @@ void np_recent_add(struct np_recent *r, struct np_span record)
 {
     while (record.n > 0 && record.p[record.n - 1] == '\n')
         record.n--;
-    char *text = record.n > 0 && record.n <= r->max_bytes ? malloc(record.n) : NULL;
-    if (!text)
+    if (record.n == 0 || record.n > r->max_bytes)
         return;
-    memcpy(text, record.p, record.n);
-    const struct entry e = {.text = text, .n = record.n};
     (void)pthread_mutex_lock(&r->lock);
-    while (r->n > 0 && (r->n == r->max || r->bytes + e.n > r->max_bytes))
+    while (r->n > 0 && (r->n == r->max || r->bytes + record.n > r->max_bytes))
         drop_oldest(r);
-    r->entry[(r->first + r->n) % r->max] = e;
-    r->n++;
-    r->added++;
-    r->bytes += e.n;
+    char *text = place(r, record.n);
+    if (text) {
+        memcpy(text, record.p, record.n);
+        r->entry[(r->first + r->n) % r->max] = (struct entry){.text = text, .n = record.n};
+        r->n++;
+        r->added++;
+        r->bytes += record.n;
+    }
     (void)pthread_mutex_unlock(&r->lock);
 }
 

@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define BATCH_BYTES (1u << 20)
-#define WRITE_BYTES (64u << 10) /* are written at once where there are more: caches hold them */
+#define WRITE_BYTES \
+    (256u << 10) /* at once: the kernel's cost is by the call and its pages more than by the byte */
 #define PAUSE_NS (20 * NP_NS_PER_MS)
 #define GATHER_NS (100 * NP_NS_PER_MS) /* what one who asks waits at the most */
 
@@ -134,12 +135,18 @@ static void flush_decisions(struct np_writer *w)
     np_buf_reset(&w->decisions);
 }
 
-static void flush(struct np_writer *w)
+static void flush_log(struct np_writer *w)
 {
     if (w->log.n > 0)
         np_log_write(np_buf_view(&w->log));
     np_buf_reset(&w->log);
-    if (w->fd >= 0)
+}
+
+static void flush(struct np_writer *w, const struct np_buf *b)
+{
+    if (b == &w->log)
+        flush_log(w);
+    else
         flush_decisions(w);
 }
 
@@ -151,7 +158,7 @@ static void drain_ring(struct np_writer *w, struct np_ring *r)
     while (np_ring_peek(r, &tag, &record)) {
         struct np_buf *b = tag == NP_RING_TAG_DECISION ? &w->decisions : &w->log;
         if (b->n >= WRITE_BYTES || b->n + record.n > b->max)
-            flush(w);
+            flush(w, b);
         if (tag == NP_RING_TAG_DECISION && w->keeps)
             np_recent_add(w->recent, record);
         if (tag != NP_RING_TAG_DECISION || w->fd >= 0)
@@ -169,7 +176,8 @@ static void drain_all(struct np_writer *w)
         np_otel_drain(w->engine->otel, np_worker_spans(w->engine->workers[i]));
         dropped += np_ring_dropped(r);
     }
-    flush(w);
+    flush_log(w);
+    flush_decisions(w);
     if (dropped > w->dropped)
         np_log(NP_LOG_WARN, "log lines and records were dropped, the disk is too slow",
                NP_KVI("count", dropped - w->dropped));

@@ -189,11 +189,50 @@ END_TEST
 
 START_TEST(without_memory_a_record_is_passed_over)
 {
-    add("a", "acme");
     np_fail_from(0);
-    add("b", "acme");
+    add("a", "acme");
     np_fail_never();
-    expect_ids((struct np_recent_query){.limit = 9}, "a ");
+    expect_ids((struct np_recent_query){.limit = 9}, "");
+    static char of_its_own[40000]; /* bytes, so that it lies in no chunk */
+    (void)snprintf(of_its_own, sizeof of_its_own, "{\"requestId\":\"c\",\"text\":\"%030000d\"}", 0);
+    np_recent_free(r);
+    r = np_recent_new(4, 1 << 20);
+    add("b", "acme");
+    np_fail_from(0);
+    np_recent_add(r, np_span_of(of_its_own));
+    np_fail_never();
+    expect_ids((struct np_recent_query){.limit = 9}, "b ");
+}
+END_TEST
+
+START_TEST(records_that_come_lie_where_those_lay_that_went)
+{
+    np_recent_free(r);
+    r = np_recent_new(600, 1 << 20);
+    ck_assert_ptr_nonnull(r);
+    add_numbered(0, 3000);
+    np_fail_from(0);
+    add_numbered(3000, 9000);
+    np_fail_never();
+    expect_ids((struct np_recent_query){.limit = 2}, "r8999 r8998 then r8998");
+    expect_ids((struct np_recent_query){.limit = 2, .before = NP_SPAN("r8401")}, "r8400 ");
+}
+END_TEST
+
+START_TEST(long_records_and_short_ones_go_in_the_order_of_their_coming)
+{
+    static char text[40000];
+    np_recent_free(r);
+    r = np_recent_new(6, 1 << 20);
+    ck_assert_ptr_nonnull(r);
+    for (int i = 0; i < 40; i++) {
+        (void)snprintf(text, sizeof text, "{\"requestId\":\"r%d\",\"text\":\"%0*d\"}", i,
+                       i % 3 == 0 ? 30000 : 7000, 0);
+        np_recent_add(r, np_span_of(text));
+    }
+    expect_ids((struct np_recent_query){.limit = 9}, "r39 r38 r37 r36 r35 r34 ");
+    ck_assert_uint_eq(get("r35"), 1);
+    ck_assert_uint_gt(b.n, 7000);
 }
 END_TEST
 
@@ -209,6 +248,8 @@ int main(void)
     tcase_add_test(t, who_comes_while_a_list_is_made_is_not_in_it_and_waits_for_nobody);
     tcase_add_test(t, who_goes_while_a_list_is_made_is_left_out);
     tcase_add_test(t, without_memory_a_record_is_passed_over);
+    tcase_add_test(t, records_that_come_lie_where_those_lay_that_went);
+    tcase_add_test(t, long_records_and_short_ones_go_in_the_order_of_their_coming);
     suite_add_tcase(s, t);
     SRunner *runner = srunner_create(s);
     srunner_run_all(runner, CK_ENV);
