@@ -278,35 +278,56 @@ START_TEST(a_call_that_was_open_when_the_limit_was_lowered_leaves_no_free_money_
 }
 END_TEST
 
-/* Another connection holds the file, so that a grant is asked for under the old limit and answered under
- * the new one. */
-START_TEST(a_grant_that_was_on_its_way_when_the_limit_was_lowered_goes_back)
+#define GRANTED "SELECT sum(granted) FROM vectors WHERE account = 'global/none'"
+#define HELD "SELECT sum(granted - returned - exact) FROM vectors WHERE account = 'global/none'"
+
+/* Asks for a large grant while another connection holds the file, and lowers the limit before that lets go.
+ * False when the answer was not under way just then: a busy machine. */
+static bool lower_under_a_grant(void)
 {
     struct np_reservation r;
-    struct np_account_view v;
+    struct np_budget_block block;
     sqlite3 *db;
-    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_NONE, 100000);
-    ck_assert_int_eq(reserve(&x, 1000, &r), NP_OK);
-    np_ledger_settle(l, &r, NP_SETTLED_EXACT, 1000);
+    budgets[0].limit_nusd = 100000;
+    np_ledger_warm(l, &catalog, atomic_load(&wall_ms));
+    ck_assert_int_eq(reserve(&x, 10, &r), NP_OK);
+    np_ledger_settle(l, &r, NP_SETTLED_EXACT, 10);
+    (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    int64_t before = one_number(GRANTED);
     ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
     (void)sqlite3_busy_timeout(db, 10000);
     ck_assert_int_eq(sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
-    struct np_budget_block block;
-    ck_assert_int_eq(np_ledger_reserve(l, &x, &models[0], 10000, NOON, &r, &block), NP_E_BUSY);
+    enum np_err err = np_ledger_reserve(l, &x, &models[0], 40000, NOON, &r, &block);
     (void)nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
-    budgets[0].limit_nusd = 1000;
+    budgets[0].limit_nusd = 500;
     np_ledger_warm(l, &catalog, atomic_load(&wall_ms));
     ck_assert_int_eq(sqlite3_exec(db, "COMMIT", NULL, NULL, NULL), SQLITE_OK);
     (void)sqlite3_close(db);
+    for (int i = 0; i < 50 && one_number(GRANTED) < before + 10000; i++) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    ck_assert_int_ne(err, NP_OK);
+    return one_number(GRANTED) >= before + 10000;
+}
+
+START_TEST(a_grant_that_was_on_its_way_when_the_limit_was_lowered_goes_back)
+{
+    struct np_account_view v;
+    budget(NP_ACCOUNT_GLOBAL, "", NP_WINDOW_NONE, 100000);
+    int tries = 1;
+    while (tries < 20 && !lower_under_a_grant()) {
+        tries++;
+    }
+    ck_assert_int_lt(tries, 20);
     int64_t most = 0;
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 5000 && (i < 100 || one_number(HELD) > 500); i++) {
         ck_assert_int_eq(np_ledger_account(l, &catalog, NP_SPAN("global/none"), NOON, &v), NP_OK);
         most = v.leased_nusd > most ? v.leased_nusd : most;
         (void)nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
-    printf("grant under way: at most %lld were free above the limit\n", (long long)most);
-    ck_assert_int_eq(most, 0);
-    ck_assert_int_gt(one_number("SELECT returned FROM vectors WHERE account = 'global/none'"), 0);
+    printf("grant under way: at most %lld were free, %d tries\n", (long long)most, tries);
+    ck_assert_int_le(most, 500);
+    ck_assert_int_le(one_number(HELD), 500);
 }
 END_TEST
 
