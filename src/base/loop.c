@@ -363,6 +363,9 @@ static bool take_events(struct np_loop *l, uint64_t wait_ns, bool first)
     while (l->event_next < l->event_count) {
         struct epoll_event e = l->events[l->event_next++];
         const struct np_watch *w = e.data.ptr;
+        if (l->event_next < l->event_count) {
+            __builtin_prefetch(l->events[l->event_next].data.ptr);
+        }
         if (w) {
             w->ready(w->ctx, e.events);
         }

@@ -104,7 +104,9 @@ static void on_data(void *ctx, struct np_call *call, struct np_span bytes)
 {
     struct np_live_leg *leg = ctx;
     struct np_exchange *x = leg->x;
-    struct np_worker *w = live_of(x)->worker;
+    struct np_live *live = live_of(x);
+    struct np_worker *w = live->worker;
+    __builtin_prefetch(live->client);
     (void)call; /* the upstream ends a reply that passes NP_REPLY_MAX_BYTES */
     if (!leg->streamed) {
         (void)np_buf_span(&leg->reply, bytes);

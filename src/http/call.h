@@ -84,10 +84,27 @@ struct np_http_stream {
 };
 
 struct np_http_call {
+    /* What each piece of a stream touches stands together: of thousands of streams none is in a cache. */
     struct np_front *front;
     struct np_conn *conn;
     struct MHD_Connection *mhd;
     struct np_http_call *next_resume;
+    struct np_http_stream *stream; /* NULL: the reply is, or will be, whole */
+    enum np_http_stage stage;
+
+    bool has_length, chunked, expects;
+    bool listed;  /* among those whose chunks come */
+    bool looked;  /* bytes waited at the last look */
+    bool opened;  /* has seen `head`, so that `gone` is owed */
+    bool replied; /* by the owner or the front */
+    bool close;   /* the connection ends with the reply */
+    bool linger;  /* input may still come when it ends: read and drop before closing */
+    bool suspended;
+    bool resuming; /* it is in the line of those that go on */
+    bool left;     /* the client is away; the owner knows */
+    bool aborted;  /* end the connection without a reply */
+    bool raw_sent; /* a refusal went out past the library */
+
     LIST_ENTRY(np_http_call) chunked_link;
     void *user;
 
@@ -98,7 +115,6 @@ struct np_http_call {
     struct np_span path, query; /* in target */
 
     struct MHD_Response *response; /* prepared, not yet queued */
-    struct np_http_stream *stream; /* NULL: the reply is, or will be, whole */
     unsigned status;
     struct np_refusal refused; /* the front's own, its texts left out; status 0: none */
 
@@ -111,20 +127,6 @@ struct np_http_call {
     uint64_t taken;    /* of its connection's bytes, at the last look at a chunked body */
     size_t head_bytes;
     size_t reply_bytes;
-    enum np_http_stage stage;
-
-    bool has_length, chunked, expects;
-    bool listed;  /* among those whose chunks come */
-    bool looked;  /* bytes waited at the last look */
-    bool opened;  /* has seen `head`, so that `gone` is owed */
-    bool replied; /* by the owner or the front */
-    bool close;   /* the connection ends with the reply */
-    bool linger;  /* input may still come when it ends: read and drop before closing */
-    bool suspended;
-    bool resuming;  /* it is in the line of those that go on */
-    bool left;      /* the client is away; the owner knows */
-    bool aborted;   /* end the connection without a reply */
-    bool raw_sent;  /* a refusal went out past the library */
     const char *id; /* the owner's; NULL: none was set */
     char target[];  /* as it stood on the request line, NUL-terminated */
 };

@@ -84,6 +84,7 @@ static ssize_t give(void *cls, uint64_t pos, char *out, size_t max)
         return 0;
     }
     size_t n = waits(s) < max ? waits(s) : max;
+    __builtin_prefetch(&c->conn->peer_closed); /* for the suspending that follows the sending */
     take_out(s, out, n);
     s->since_ns = np_loop_now_ns(f->loop);
     if (s->full && waits(s) <= NP_HTTP_STREAM_LOW) {
