@@ -48,6 +48,31 @@ START_TEST(a_chunk_extension_that_does_not_fit_is_refused_at_once)
 }
 END_TEST
 
+/* libmicrohttpd 1.0.1 takes the end of a line with an extension for the first byte of what follows it, so that
+ * the chunk does not end where it should. It may refuse that; what it read must never pass for the body. */
+START_TEST(a_chunk_extension_is_ignored_or_refused_but_never_read_as_the_body)
+{
+    static const char *const bodies[] = {
+        "5;a\r\nhello\r\n0\r\n\r\n",
+        "5;a=\"b\"\r\nhello\r\n0\r\n\r\n",
+        "3\r\nhel\r\n2;a\r\nlo\r\n0\r\n\r\n",
+        "5\r\nhello\r\n0;a\r\n\r\n",
+    };
+    struct client *c = client_new();
+    client_say(c, HEAD);
+    client_say(c, bodies[_i]);
+    struct reply r = client_read(c);
+    if (r.status == 200 || !refuses_twice()) {
+        ck_assert_str_eq(r.body, "hello");
+    } else {
+        ck_assert_int_eq(r.status, 400);
+        ck_assert_uint_eq(rig.wholes, 0);
+    }
+    ck_assert(client_closed_within(c, 2000));
+    client_free(c);
+}
+END_TEST
+
 START_TEST(a_chunk_size_with_too_many_zeros_is_refused_at_once)
 {
     check_refused("", '0');
@@ -111,6 +136,8 @@ int main(void)
     TCase *t = tcase_create("chunks");
     tcase_add_checked_fixture(t, rig_setup, rig_teardown);
     tcase_add_test(t, a_chunk_extension_that_does_not_fit_is_refused_at_once);
+    tcase_add_loop_test(t, a_chunk_extension_is_ignored_or_refused_but_never_read_as_the_body, 0,
+                        4);
     tcase_add_test(t, a_chunk_size_with_too_many_zeros_is_refused_at_once);
     tcase_add_test(t, a_later_chunk_line_that_does_not_fit_is_refused_at_once);
     tcase_add_test(t, a_chunk_line_that_does_not_fit_ends_with_its_client);
