@@ -16,7 +16,7 @@ static int explain(const char *code)
     else
         np_say(&np_cmd_check, "no memory");
     free(text);
-    return status;
+    return (int)status;
 }
 
 static int run(int argc, char **argv)
@@ -41,7 +41,7 @@ static int run(int argc, char **argv)
     if (text)
         (void)fputs(text, stdout);
     free(text);
-    return status;
+    return (int)status;
 }
 
 const struct np_command np_cmd_check = {

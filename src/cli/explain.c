@@ -35,7 +35,7 @@ static int run(int argc, char **argv)
     else
         np_say(&np_cmd_explain, "%s", why);
     free(text);
-    return status;
+    return (int)status;
 }
 
 const struct np_command np_cmd_explain = {

@@ -32,7 +32,7 @@ static int run(int argc, char **argv)
     if (!text || (release && status != NEAP_GOOD))
         np_say(&np_cmd_ledger, "%s", why);
     free(text);
-    return status;
+    return (int)status;
 }
 
 const struct np_command np_cmd_ledger = {

@@ -26,7 +26,7 @@ static int run(int argc, char **argv)
     if (status) {
         np_say(&np_cmd_mock, "%s", why);
         np_say_twin(&np_cmd_mock, why, argc, argv);
-        return status;
+        return (int)status;
     }
     (void)printf("imitation providers on port %u: base_url http://127.0.0.1:%u/v1 (OpenAI), "
                  "http://127.0.0.1:%u (Anthropic)\n",

@@ -274,7 +274,7 @@ static int run(int argc, char **argv)
     enum neap_status status = neap_session_new(&options, &s, why);
     if (status) {
         (void)fprintf(stderr, "%s\n", why);
-        return status;
+        return (int)status;
     }
     if (options.attach && !attach(s, options.attach)) {
         neap_session_free(s);

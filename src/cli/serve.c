@@ -118,7 +118,7 @@ static int run(int argc, char **argv)
     if (status) {
         np_say(&np_cmd_serve, "%s", why);
         np_say_twin(&np_cmd_serve, why, argc, argv);
-        return status;
+        return (int)status;
     }
     serve_signals(e, &set);
     pthread_t second;

@@ -93,7 +93,7 @@ static int run(int argc, char **argv)
     else if (status)
         np_say(&np_cmd_status, "%s", why);
     free(text);
-    return status;
+    return (int)status;
 }
 
 const struct np_command np_cmd_status = {

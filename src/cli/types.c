@@ -17,7 +17,7 @@ static int run(int argc, char **argv)
     else if (text)
         (void)fputs(text, stdout);
     free(text);
-    return status;
+    return (int)status;
 }
 
 const struct np_command np_cmd_types = {
