@@ -93,11 +93,16 @@ void np_otel_lost(struct np_otel *o, unsigned n)
 
 static void look(void *ctx);
 
+static struct np_otel_batch *batch_at(struct np_otel *o, size_t i)
+{
+    return &o->batches[(o->first + i) % o->max_batches];
+}
+
 static struct np_otel_batch *open_next(struct np_otel *o)
 {
     if (o->n_batches == o->max_batches)
         return NULL;
-    struct np_otel_batch *b = &o->batches[(o->first + o->n_batches) % o->max_batches];
+    struct np_otel_batch *b = batch_at(o, o->n_batches);
     o->n_batches++;
     b->n = 0;
     np_buf_reset(&b->spans);
@@ -115,8 +120,7 @@ static struct np_otel_batch *place(struct np_otel *o, unsigned n)
 {
     if (o->queued + n > o->config.queue)
         return NULL;
-    struct np_otel_batch *b =
-        o->n_batches ? &o->batches[(o->first + o->n_batches - 1) % o->max_batches] : NULL;
+    struct np_otel_batch *b = o->n_batches ? batch_at(o, o->n_batches - 1) : NULL;
     if (b && (b->n < o->config.batch) &&
         (b->n + n <= o->config.batch || o->n_batches == o->max_batches))
         return b;
@@ -190,24 +194,27 @@ void np_otel_drain(struct np_otel *o, struct np_ring *spans)
     taken(o);
 }
 
-/* The oldest batch's bytes change places with those of the message that was sent last; 0 when none is to be sent
- * now. So the buffers keep their memory, none grows anew with each batch, and nothing is copied. */
+/* The oldest batch's bytes go to the message; 0 when none is to be sent now. The memory of the message that was
+ * sent last is that of the next batch to begin, so that few batches' memory is in use, none grows anew and caches
+ * know it, although the circle has room for a long queue. */
 static unsigned take_batch(struct np_otel *o, bool any, struct np_otlp *head)
 {
     unsigned n = 0;
     pthread_mutex_lock(&o->lock);
-    struct np_otel_batch *b = &o->batches[o->first];
+    struct np_otel_batch *b = batch_at(o, 0);
     o->woken = false;
     if (o->n_batches > 0 && (any || o->n_batches > 1 || b->n >= o->config.batch)) {
-        struct np_buf empty = o->traces.body;
+        struct np_buf sent = o->traces.body;
         n = b->n;
         o->traces.body = b->spans;
         *head = b->head;
-        b->spans = empty;
         b->n = 0;
         o->first = (o->first + 1) % o->max_batches;
         o->n_batches--;
         o->queued -= n;
+        struct np_otel_batch *next = batch_at(o, o->n_batches);
+        b->spans = next->spans; /* which may be itself */
+        next->spans = sent;
     }
     pthread_mutex_unlock(&o->lock);
     return n;

@@ -120,6 +120,37 @@ START_TEST(a_message_holds_its_spans_and_nothing_behind_them)
 }
 END_TEST
 
+START_TEST(batches_that_are_sent_one_by_one_use_the_memory_of_few)
+{
+    size_t used = 0;
+    make("1");
+    for (unsigned i = 0; i < 40; i++) {
+        take(10000);
+        turn_until(&otel->sent, i + 1);
+        ck_assert_uint_eq(otel->sent, i + 1);
+    }
+    for (size_t i = 0; i < otel->max_batches; i++)
+        used += otel->batches[i].spans.cap > 0;
+    ck_assert_uint_ge(used, 1);
+    ck_assert_uint_le(used, 2);
+}
+END_TEST
+
+/* The memory that one let go was the next one's, which waits. */
+START_TEST(batches_that_waited_together_are_all_sent)
+{
+    make("1");
+    for (unsigned round = 1; round <= 3; round++) {
+        for (unsigned i = 0; i < 5; i++)
+            take(1000 * (i + 1));
+        turn_until(&otel->sent, 5 * round);
+        ck_assert_uint_eq(otel->sent, 5 * round);
+        ck_assert_uint_eq(otel->queued, 0);
+        ck_assert_uint_eq(np_raw_requests(collector), 5 * round);
+    }
+}
+END_TEST
+
 /* _i: the allocation that fails. */
 START_TEST(spans_without_memory_are_dropped_and_the_next_message_is_whole)
 {
@@ -149,6 +180,8 @@ int main(void)
     tcase_add_test(t, batches_full_of_bytes_are_sent_before_the_delay);
     tcase_add_test(t, what_no_batch_has_bytes_for_is_dropped_and_counted);
     tcase_add_test(t, a_message_holds_its_spans_and_nothing_behind_them);
+    tcase_add_test(t, batches_that_are_sent_one_by_one_use_the_memory_of_few);
+    tcase_add_test(t, batches_that_waited_together_are_all_sent);
     tcase_add_loop_test(t, spans_without_memory_are_dropped_and_the_next_message_is_whole, 0, 2);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
