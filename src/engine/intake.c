@@ -62,7 +62,7 @@ static void tell_refusal(struct np_worker *w, struct np_http_call *c, const stru
                          const char *id, const struct np_endpoint *endpoint)
 {
     np_log(NP_LOG_INFO, "refused", NP_KVS("request", id), NP_KVI("status", r->status),
-           NP_KVS("type", np_refusal_name(r->type)));
+           NP_KVS("type", np_refusal_name(r->type)), NP_KVS("tenant", r->tenant ? r->tenant : "-"));
     uint64_t now_ns = np_loop_refresh_ns(w->loop);
     np_account_refusal(&w->account, r, id, endpoint, now_ns - np_http_accept_ns(c));
     struct np_trace trace;
@@ -138,7 +138,12 @@ static const struct np_tenant *authenticate(struct np_worker *w, struct np_http_
         return NULL;
     }
     if (!np_tenant_may_use_endpoint(t, endpoint)) {
-        refuse(w, c, NP_REFUSAL_forbidden, "this key may not use this endpoint", endpoint);
+        const struct np_refusal r = {.type = NP_REFUSAL_forbidden,
+                                     .status = np_refusal_status(NP_REFUSAL_forbidden),
+                                     .message = NP_SPAN("this key may not use this endpoint"),
+                                     .retry_after_s = -1,
+                                     .tenant = t->name};
+        give_refusal(w, c, &r, endpoint, true);
         return NULL;
     }
     return t;

@@ -347,7 +347,7 @@ static void put_bodies(struct np_json_w *w, const struct np_exchange *x)
 /* Words of neap's own. What is said of an invalid request quotes it, and hooks may quote it too. */
 static void put_message(struct np_json_w *w, const struct np_refusal *r)
 {
-    put_span_unless_empty(w, "param", r->param);
+    put_span_unless_empty(w, "param", r->place.p ? r->place : r->param);
     if (r->type != NP_REFUSAL_invalid_request && r->type_text.n == 0)
         put_span_unless_empty(w, "message", r->message);
 }
@@ -428,6 +428,8 @@ void np_record_refusal(struct np_buf *b, const struct np_refusal *r, const char 
     np_json_w_cstr(&w, "at", at);
     if (endpoint)
         np_json_w_cstr(&w, "endpoint", endpoint);
+    if (r->tenant)
+        np_json_w_cstr(&w, "tenant", r->tenant);
     np_json_w_begin_key(&w, "attempts", '[');
     np_json_w_end(&w, ']');
     np_json_w_str(&w, "outcome", refusal_type(r));

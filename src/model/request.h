@@ -58,8 +58,11 @@ struct np_refusal {
     enum np_refusal_type type;
     unsigned status; /* normally the type's own */
     struct np_span message;
-    struct np_span param;     /* empty: null */
+    struct np_span param; /* empty: null */
+    struct np_span
+        place; /* what records say for param, where that has a word of the client's; else no p */
     int64_t retry_after_s;    /* -1: not said */
+    const char *tenant;       /* who asked; NULL: an exchange knows, or nobody does */
     struct np_span type_text; /* a policy's own type; empty: the type's name */
 };
 

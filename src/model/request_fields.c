@@ -81,6 +81,53 @@ static size_t find_name(const struct np_span *names, size_t n, struct np_span ke
     return i;
 }
 
+/* Fields of other interfaces that clients send. */
+static bool is_common(struct np_span name)
+{
+    static const char *const names[] = {
+        "tools",
+        "tool_choice",
+        "tool_calls",
+        "top_p",
+        "top_k",
+        "n",
+        "user",
+        "name",
+        "response_format",
+        "seed",
+        "logprobs",
+        "logit_bias",
+        "functions",
+        "stream_options",
+        "presence_penalty",
+        "service_tier",
+        "reasoning_effort",
+        "thinking",
+        "store",
+        "frequency_penalty",
+    };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (np_span_is(name, names[i]))
+            return true;
+    return false;
+}
+
+/* "PLACE.(unknown)": a name that is like none may be a text that went astray, which records do not keep. */
+static enum np_err hide_name(struct np_reader *r, const struct np_path *at, struct np_span name,
+                             enum np_err err)
+{
+    struct np_path field = {at, "(unknown)", -1};
+    if (is_common(name))
+        return err;
+    char path[PATH_BYTES];
+    size_t n = path_print(&field, path, sizeof path);
+    const char *place = np_arena_strdup(r->arena, path);
+    if (!place)
+        return NP_E_NOMEM;
+    r->refusal->place = np_span_make(place, n);
+    return err;
+}
+
 /* An unknown field, told with a guess, else with the list of what is known. */
 static enum np_err refuse_unknown(struct np_reader *r, const struct np_path *at,
                                   const struct np_span *names, size_t n, struct np_span key,
@@ -100,7 +147,8 @@ static enum np_err refuse_unknown(struct np_reader *r, const struct np_path *at,
     const char *guess = np_span_guess(decoded, known, n);
     if (guess)
         return np_reader_refuse(r, &field, "is an unknown field; did you mean %s?", guess);
-    return np_reader_refuse(r, &field, "is an unknown field; known are %s", list);
+    return hide_name(r, at, decoded,
+                     np_reader_refuse(r, &field, "is an unknown field; known are %s", list));
 }
 
 /* Which field a key names. Escaped names are refused: what other readers of the same body make of

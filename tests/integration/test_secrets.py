@@ -102,6 +102,11 @@ class Secrets(case.Case):
         refusals.append(self.server.reload())
         for reply in replies:
             self.server.decision(reply)
+        # A text that went astray: its own sender alone hears it again.
+        astray = [self.ask(path, {"prompt": "x", name: "y"}) for name in (PROMPT, SYSTEM, PROVIDER_KEY)]
+        astray.append(self.ask(path, {"messages": [{"role": "user", "content": "x", PROMPT: 1}]}))
+        for reply, at in zip(astray, ["(unknown)"] * 3 + ["messages[0].(unknown)"]):
+            self.assertEqual(self.server.decision(reply)["param"], at)
         hits = []
         for place, text in self.everything().items():
             hits += [(place, canary) for canary in KEYS + TEXTS if canary in text]

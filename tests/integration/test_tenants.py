@@ -79,7 +79,9 @@ class Tenants(case.Case):
         self.assertEqual(refused["unknown"], refused["off"])
 
     def test_paths_and_models_are_only_those_allowed(self):
-        self.assertError(self.ask("one_path"), 403, "forbidden")
+        refused = self.ask("one_path")
+        self.assertError(refused, 403, "forbidden")
+        self.assertEqual(self.server.decision(refused)["tenant"], "one_path")
         self.assertError(self.ask("one_model"), 403, "forbidden")
 
     def test_requests_a_minute_end_with_what_was_exceeded_and_when_it_ends(self):

@@ -265,6 +265,30 @@ START_TEST(what_is_wrong_is_named_with_what_would_be_right)
 }
 END_TEST
 
+START_TEST(a_name_that_is_like_no_field_is_for_the_client_alone)
+{
+    static const struct {
+        const char *body, *param, *place;
+    } rows[] = {
+        {P "\"tell me a secret\":1}", "tell me a secret", "(unknown)"},
+        {P "\"\":1}", "\"\"", "(unknown)"},
+        {M("{\"role\":\"user\",\"content\":\"x\",\"Ada\":1}"), "messages[1].Ada",
+         "messages[1].(unknown)"},
+        {P "\"max_tokens\":1}", "max_tokens", NULL},
+        {P "\"tools\":[]}", "tools", NULL},
+        {M("{\"role\":\"user\",\"content\":\"x\",\"name\":\"Ada\"}"), "messages[1].name", NULL},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        ck_assert_int_eq(parse(rows[i].body), NP_E_INVALID);
+        ck_assert(np_span_is(refusal.param, rows[i].param));
+        if (rows[i].place)
+            ck_assert(np_span_is(refusal.place, rows[i].place));
+        else
+            ck_assert_ptr_null(refusal.place.p);
+    }
+}
+END_TEST
+
 /* A body with n of the same item in a list. */
 static struct np_span many(struct np_buf *b, const char *head, const char *fmt, int n)
 {
@@ -375,6 +399,7 @@ int main(void)
     tcase_add_test(t, a_single_stop_becomes_a_list);
     tcase_add_loop_test(t, what_is_wrong_is_named_with_what_would_be_right, 0,
                         (int)(sizeof wrong / sizeof wrong[0]));
+    tcase_add_test(t, a_name_that_is_like_no_field_is_for_the_client_alone);
     tcase_add_test(t, lists_are_bounded);
     tcase_add_test(t, names_and_metadata_are_bounded);
     tcase_add_test(t, without_room_in_the_arena_there_is_no_memory_and_no_half_request);
