@@ -107,7 +107,7 @@ class CommandLine(case.Case):
     # -- what is written, and where
 
     def test_output_that_is_closed_or_full_ends_with_3(self):
-        for args in ("--help", "version", "key new --tenant a", f"check {SHIPPED}", f"repl {SHIPPED} -e 1"):
+        for args in ("--help", "version", "key new --tenant a", f"check '{SHIPPED}'", f"repl '{SHIPPED}' -e 1"):
             for where in (">&-", ">/dev/full"):
                 done = subprocess.run(
                     ["sh", "-c", f'exec "$NEAP" {args} {where}'],

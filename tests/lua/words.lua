@@ -5,7 +5,7 @@ local harness = require "lib.harness"
 local words = require "neap.words"
 local test, equal = harness.test, harness.equal
 
-local neap = os.getenv("NEAP_BIN")
+local neap = "'" .. os.getenv("NEAP_BIN") .. "'"
 local top = os.getenv("NEAP_SOURCE") or "."
 local book = assert(loadfile(top .. "/lua/neap/wordbook.lua"))(words)
 local types = assert(loadfile(top .. "/lua/neap/types.lua"))(words)
