@@ -185,7 +185,7 @@ class Resend(Own):
             reply = self.server.ask("hello")
             self.assertGood(reply)
             self.assertEqual(self.classes(self.server.decision(reply)), ["ok"])
-            time.sleep(0.05)
+            self.assertTrue(procs.wait_for(lambda: not self.stub.open), "the stub does not close")
 
 
 class Elsewhere(Own):

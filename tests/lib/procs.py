@@ -54,7 +54,7 @@ def run(*args, env=(), timeout=30, **kw):
     return done.returncode, done.stdout, done.stderr
 
 
-def wait_for(what, seconds=5.0, pause=0.01):
+def wait_for(what, seconds=20.0, pause=0.01):
     """Calls what until it gives something true; that, or the last thing it gave."""
     end = time.monotonic() + seconds
     while True:
@@ -262,7 +262,7 @@ class Serve(Process):
     def log(self):
         return self.read("neap.log")
 
-    def decision(self, reply, seconds=5.0):
+    def decision(self, reply, seconds=20.0):
         """The decision record of a reply, or of a request id."""
         key = reply if isinstance(reply, str) else reply.get("X-Request-Id")
         record = wait_for(lambda: self.read_records().get(key), seconds)

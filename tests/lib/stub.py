@@ -115,10 +115,10 @@ class Stub:
             with self.lock:
                 self.faults.append(str(fault))
         finally:
-            with self.lock:
-                self.open.discard(raw)
             sock.close()
             raw.close()
+            with self.lock:  # what is not open any more is closed
+                self.open.discard(raw)
 
     def talk(self, client):
         on = 0
