@@ -41,7 +41,7 @@ static enum np_err step(struct np_stream_form *f, uint8_t *at, struct np_span pa
         }
     if (f->n_nodes == NP_STREAM_NODES)
         return NP_E_FULL;
-    if (part.n == 0 || f->nodes[*at].slot != NP_STREAM_SLOT_COUNT)
+    if (part.n == 0)
         return NP_E_INVALID;
     uint8_t made = (uint8_t)f->n_nodes;
     struct np_stream_node *node = &f->nodes[made];
@@ -70,10 +70,12 @@ enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot sl
         if (err)
             return err;
         size_t taken = part.n + (dot != NULL);
+        if (dot && taken == path.n)
+            return NP_E_INVALID;
         path = np_span_make(path.p + taken, path.n - taken);
     }
     struct np_stream_node *node = &f->nodes[at];
-    if (at == 0 || node->child || node->slot != NP_STREAM_SLOT_COUNT)
+    if (at == 0 || node->slot != NP_STREAM_SLOT_COUNT)
         return NP_E_INVALID;
     node->slot = (uint8_t)slot;
     return NP_OK;
@@ -117,13 +119,15 @@ static void visit(const struct np_stream_form *f, uint8_t at, struct np_span val
 {
     const struct np_stream_node *node = &f->nodes[at];
     struct np_span key, inner;
+    enum np_json_kind kind = np_json_kind(value);
     if (node->slot != NP_STREAM_SLOT_COUNT) {
         const char *end = value.p + value.n;
         out->last = !out->last || out->last < end ? end : out->last;
-        take(out, (enum np_stream_slot)node->slot, value);
-        return;
+        if (!node->child || (kind != NP_JSON_OBJECT && kind != NP_JSON_ARRAY)) {
+            take(out, (enum np_stream_slot)node->slot, value);
+            return;
+        }
     }
-    enum np_json_kind kind = np_json_kind(value);
     if (kind == NP_JSON_OBJECT) {
         struct np_json_walk w = np_json_walk(value);
         while (np_json_member(&w, &key, &inner))

@@ -79,8 +79,9 @@ struct np_stream_form {
 
 /* Empties it. */
 void np_stream_form_init(struct np_stream_form *f);
-/* Adds "choices.1.delta.content" for a slot; numbers are places in an array from 1. NP_E_FULL; NP_E_INVALID:
- * it is empty, there already, or goes through the end of another. */
+/* Adds "choices.1.delta.content" for a slot; numbers are places in an array from 1. A path may go on behind the
+ * end of another: it is for values there that are objects or arrays. NP_E_FULL; NP_E_INVALID: it is empty or there
+ * already. */
 enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot slot,
                                 struct np_span path) NP_MUST_CHECK;
 enum np_err np_stream_form_finish(struct np_stream_form *f, struct np_span said,

@@ -22,14 +22,19 @@ def delta(text=None, finish=None, **fields):
         {"choices": [{"index": 0, "delta": d, "finish_reason": finish}]}) + "\n\n"
 
 
+def parts(*content):
+    """An event whose text comes as a list of parts."""
+    return delta(content=list(content))
+
+
 USAGE = "data: " + json.dumps(
     {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 3}}) + "\n\n"
 GOOD = delta("good") + delta(" answer") + delta(finish="stop") + USAGE + DONE
 
 
 class Script:
-    """Steps of a provider: texts are sent as a chunk each, numbers are waited in seconds; END ends the
-    body in good order, nothing more closes the connection."""
+    """Steps of a provider: texts are sent as a chunk each, numbers are waited in seconds; END as the last ends the
+    body in good order, so that the connection goes on; nothing more closes it."""
 
     END = object()
     STAY = object()  # stays until the other side closes
@@ -51,6 +56,7 @@ class Script:
             else:
                 data = step.encode()
                 call.conn.send(b"%x\r\n%s\r\n" % (len(data), data))
+        return b"" if self.steps[-1:] == (self.END,) else None
 
 
 END, STAY = Script.END, Script.STAY
@@ -200,13 +206,9 @@ class Ends(case.Case):
                 self.assertLess(stream.ms, 1500)
 
     def test_a_connection_to_the_provider_is_used_again_after_a_stream(self):
-        def keep(call):
-            Script(GOOD, END)(call)
-            return b""
-
         before = self.stubs[0].connections
         for _ in range(5):
-            self.assertStreamed(self.stream("one", keep), "good answer")
+            self.assertStreamed(self.stream("one", Script(GOOD, END)), "good answer")
         self.assertEqual(self.stubs[0].connections - before, 1)
 
     def test_ends_that_are_none(self):
@@ -281,6 +283,10 @@ class Ends(case.Case):
                 'data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}\n\n', delta("good answer"),
                 delta(finish="stop"), 'data: {"choices":null}\n\n'),
             "tools beside it": (delta(tool_calls=[call]), delta("good answer"), delta(finish="stop")),
+            "parts in a list": (parts({"type": "thinking", "thinking": [{"type": "text", "text": "no"}]}),
+                                parts({"type": "thinking", "thinking": []}, {"type": "text", "text": "go"}),
+                                parts({"type": "text", "text": "od"}), parts(), parts({"type": "reference", "reference_ids": [1]}),
+                                delta(" answer"), delta(finish="stop")),
             "a refusal": (delta(refusal="good"), delta(content=None, refusal=" answer"), delta(finish="stop")),
             "thought by two names": (delta(reasoning_content="no", reasoning="no"), delta("good answer"),
                                      delta(finish="stop")),
