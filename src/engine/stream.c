@@ -9,9 +9,9 @@
 #include <strings.h>
 
 #define TEXT_MAX_BYTES (16u << 20)
-/* Of a text that nobody wants at the end: as much as an estimate of its tokens is made of at once. With one
- * more piece it seldom takes more than 2 KB. */
-#define TEXT_WINDOW_BYTES 1792
+/* Of a text that nobody wants at the end: as much as an estimate of its tokens is made of at once, in which a word that
+ * is cut in two may count for one more. With one more piece it seldom takes more than half a KB. */
+#define TEXT_WINDOW_BYTES 448
 /* What may come before the first text or thought, beside the time for it. */
 #define IDLE_EVENTS_MAX 1000
 #define SAID_EVENTS 4 /* the first, in which providers say what they are */
@@ -149,6 +149,26 @@ static void take_said(const struct reading *r, struct np_flow *f, const struct n
         (void)np_identity_read(data, r->x->arena, &f->said);
 }
 
+struct parts {
+    const struct reading *r;
+    struct np_flow *flow;
+    bool text, thought; /* there was some */
+};
+
+static void take_part(void *ctx, struct np_span string, bool thought)
+{
+    struct parts *p = ctx;
+    if (!says_something(string))
+        return;
+    if (thought) {
+        p->flow->thought_tokens += np_tokens_estimate(np_json_inner(string), true);
+        p->thought = true;
+    } else {
+        take_text(p->r->env->delta, p->flow, string);
+        p->text = true;
+    }
+}
+
 static void take_event(const struct reading *r, struct np_flow *f, struct np_stream_event *e,
                        struct np_span data)
 {
@@ -170,6 +190,12 @@ static void take_event(const struct reading *r, struct np_flow *f, struct np_str
         take_text(r->env->delta, f, e->at[NP_STREAM_text]);
     if (thought)
         f->thought_tokens += np_tokens_estimate(np_json_inner(e->at[NP_STREAM_thought]), true);
+    if (e->parts.p) {
+        struct parts parts = {r, f, text, thought};
+        np_stream_parts(e->parts, false, take_part, &parts);
+        text = parts.text;
+        thought = parts.thought;
+    }
     f->alive = f->alive || text || thought;
     f->ended = f->ended || e->ends;
     if (!text && !thought && f->text_bytes == 0) {

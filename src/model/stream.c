@@ -41,7 +41,7 @@ static enum np_err step(struct np_stream_form *f, uint8_t *at, struct np_span pa
         }
     if (f->n_nodes == NP_STREAM_NODES)
         return NP_E_FULL;
-    if (part.n == 0)
+    if (part.n == 0 || f->nodes[*at].slot != NP_STREAM_SLOT_COUNT)
         return NP_E_INVALID;
     uint8_t made = (uint8_t)f->n_nodes;
     struct np_stream_node *node = &f->nodes[made];
@@ -70,12 +70,10 @@ enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot sl
         if (err)
             return err;
         size_t taken = part.n + (dot != NULL);
-        if (dot && taken == path.n)
-            return NP_E_INVALID;
         path = np_span_make(path.p + taken, path.n - taken);
     }
     struct np_stream_node *node = &f->nodes[at];
-    if (at == 0 || node->slot != NP_STREAM_SLOT_COUNT)
+    if (at == 0 || node->child || node->slot != NP_STREAM_SLOT_COUNT)
         return NP_E_INVALID;
     node->slot = (uint8_t)slot;
     return NP_OK;
@@ -104,6 +102,8 @@ static void take(struct np_stream_event *out, enum np_stream_slot slot, struct n
 {
     enum np_json_kind kind = np_json_kind(value);
     bool text = slot == NP_STREAM_text || slot == NP_STREAM_thought;
+    if (slot == NP_STREAM_text && kind == NP_JSON_ARRAY)
+        out->parts = value;
     if (kind == NP_JSON_NULL || (text && kind != NP_JSON_STRING))
         return;
     /* Some say with every event that nothing has ended it. */
@@ -119,15 +119,13 @@ static void visit(const struct np_stream_form *f, uint8_t at, struct np_span val
 {
     const struct np_stream_node *node = &f->nodes[at];
     struct np_span key, inner;
-    enum np_json_kind kind = np_json_kind(value);
     if (node->slot != NP_STREAM_SLOT_COUNT) {
         const char *end = value.p + value.n;
         out->last = !out->last || out->last < end ? end : out->last;
-        if (!node->child || (kind != NP_JSON_OBJECT && kind != NP_JSON_ARRAY)) {
-            take(out, (enum np_stream_slot)node->slot, value);
-            return;
-        }
+        take(out, (enum np_stream_slot)node->slot, value);
+        return;
     }
+    enum np_json_kind kind = np_json_kind(value);
     if (kind == NP_JSON_OBJECT) {
         struct np_json_walk w = np_json_walk(value);
         while (np_json_member(&w, &key, &inner))
@@ -172,6 +170,12 @@ static bool says_one_of(struct np_span value, const struct np_stream_words *word
     return words->n == 0;
 }
 
+static void passed_over(struct np_stream_event *out)
+{
+    memset(out->at, 0, sizeof out->at);
+    out->parts = NP_SPAN_NONE;
+}
+
 enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, struct np_span data,
                            struct np_stream_event *out)
 {
@@ -193,8 +197,35 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
     out->failed =
         error || np_span_is(name, "error") || says(out->at[NP_STREAM_kind], f->error_kind);
     if (out->at[NP_STREAM_kind].p && !says_one_of(out->at[NP_STREAM_kind], &f->kinds))
-        memset(out->at, 0, sizeof out->at);
+        passed_over(out);
     return NP_OK;
+}
+
+void np_stream_parts(struct np_span list, bool thought, np_stream_part_fn *each, void *ctx)
+{
+    struct np_json_walk w = np_json_walk(list);
+    struct np_span part, key, value;
+    while (np_json_item(&w, &part)) {
+        struct np_span type = NP_SPAN_NONE, text = NP_SPAN_NONE, thinking = NP_SPAN_NONE;
+        if (np_json_kind(part) != NP_JSON_OBJECT)
+            continue;
+        struct np_json_walk members = np_json_walk(part);
+        while (np_json_member(&members, &key, &value)) {
+            if (np_span_is(key, "type"))
+                type = value;
+            else if (np_span_is(key, "text"))
+                text = value;
+            else if (np_span_is(key, "thinking"))
+                thinking = value;
+        }
+        if (text.p && np_json_kind(text) == NP_JSON_STRING &&
+            (!type.p || says(type, NP_SPAN("text"))))
+            each(ctx, text, thought);
+        if (thinking.p && np_json_kind(thinking) == NP_JSON_STRING)
+            each(ctx, thinking, true);
+        else if (thinking.p && np_json_kind(thinking) == NP_JSON_ARRAY && !thought)
+            np_stream_parts(thinking, true, each, ctx);
+    }
 }
 
 static bool is_zero(struct np_span value)
@@ -223,6 +254,8 @@ void np_stream_sort(const struct np_stream_form *f, uint64_t *others, struct np_
                 (!part.p || says_one_of(part, &f->text_parts)) && !(*others & bit);
     if (other_answer)
         e->at[NP_STREAM_finish] = NP_SPAN_NONE;
+    if (!text)
+        e->parts = NP_SPAN_NONE;
     if (text || !e->at[NP_STREAM_text].p)
         return;
     if (!e->at[NP_STREAM_thought].p)

@@ -79,9 +79,8 @@ struct np_stream_form {
 
 /* Empties it. */
 void np_stream_form_init(struct np_stream_form *f);
-/* Adds "choices.1.delta.content" for a slot; numbers are places in an array from 1. A path may go on behind the
- * end of another: it is for values there that are objects or arrays. NP_E_FULL; NP_E_INVALID: it is empty or there
- * already. */
+/* Adds "choices.1.delta.content" for a slot; numbers are places in an array from 1. NP_E_FULL; NP_E_INVALID:
+ * it is empty, there already, or goes through the end of another. */
 enum np_err np_stream_form_path(struct np_stream_form *f, enum np_stream_slot slot,
                                 struct np_span path) NP_MUST_CHECK;
 enum np_err np_stream_form_finish(struct np_stream_form *f, struct np_span said,
@@ -96,10 +95,11 @@ enum np_err np_stream_form_text(struct np_stream_form *f, struct np_span text,
 /* One event, read. Values are raw JSON, null left out; p NULL: not there. */
 struct np_stream_event {
     struct np_span at[NP_STREAM_SLOT_COUNT];
-    const char *last; /* the end of the last value that a path leads to; NULL: none does */
-    bool read;        /* data is an object, which was checked */
-    bool ends;        /* it says that the stream is whole */
-    bool failed;      /* it is an error */
+    struct np_span parts; /* a list where the text should be, as some send it; p NULL: none */
+    const char *last;     /* the end of the last value that a path leads to; NULL: none does */
+    bool read;            /* data is an object, which was checked */
+    bool ends;            /* it says that the stream is whole */
+    bool failed;          /* it is an error */
 };
 
 /* NP_E_SYNTAX: the data is not a JSON object. The values are views of data. Blank data says nothing. */
@@ -108,6 +108,11 @@ enum np_err np_stream_read(const struct np_stream_form *f, struct np_span name, 
 /* Text that is not the answer's becomes a thought, and another answer's finish none. *others has a bit for
  * each part of the answer, of the first 64, that is no text; 0 at the stream's begin. */
 void np_stream_sort(const struct np_stream_form *f, uint64_t *others, struct np_stream_event *e);
+/* Each text of a list of parts, in their order; thought: it is no part of the answer, as what stands in a part's
+ * `thinking`, a string or a list again. Parts of other types are passed over. */
+typedef void np_stream_part_fn(void *ctx, struct np_span string, bool thought);
+void np_stream_parts(struct np_span list, bool thought, np_stream_part_fn *each, void *ctx);
+
 /* What stood around the text of the event before, if that brought text and nothing else. Most streams say
  * the same around each text, but for one more string that no path leads to: padding. */
 struct np_stream_frame {

@@ -44,7 +44,7 @@ bool np_stream_frame_read(const struct np_stream_frame *f, struct np_span name, 
 /* Whether it brings text of the answer and nothing else that changes how later events are taken. */
 static bool is_plain(const struct np_stream_event *e)
 {
-    if (e->ends || e->failed || !e->at[NP_STREAM_text].p ||
+    if (e->ends || e->failed || e->parts.p || !e->at[NP_STREAM_text].p ||
         np_json_inner(e->at[NP_STREAM_text]).n == 0)
         return false;
     for (int i = 0; i < NP_STREAM_SLOT_COUNT; i++) {

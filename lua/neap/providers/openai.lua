@@ -158,13 +158,8 @@ local finishes = {
 
 M.stream = {
   reads = {
-    -- Mistral's models send parts in a list while they think, and strings then.
-    text = {
-      "choices.1.delta.content", "choices.1.delta.content.1.text", "choices.1.delta.content.2.text",
-      "choices.1.delta.refusal",
-    },
+    text = { "choices.1.delta.content", "choices.1.delta.refusal" },
     thought = {
-      "choices.1.delta.content.1.thinking.1.text",
       "choices.1.delta.reasoning_content", "choices.1.delta.reasoning",
       "choices.1.delta.tool_calls.1.function.arguments",
     },

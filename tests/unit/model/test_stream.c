@@ -266,36 +266,13 @@ START_TEST(halves_that_nothing_completes_stay_what_they_are)
 }
 END_TEST
 
-START_TEST(a_path_is_there_once)
+START_TEST(a_path_is_there_once_and_ends_where_no_other_goes_on)
 {
-    static const char *const bad[] = {"", "type", "usage..more", "usage.", ".type"};
+    static const char *const bad[] = {"",       "type", "type.more", "choices.1", "usage..more",
+                                      "usage.", ".type"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_int_eq(np_stream_form_path(&form, NP_STREAM_text, np_span_of(bad[i])),
                          NP_E_INVALID);
-}
-END_TEST
-
-START_TEST(a_path_may_go_on_where_another_ends)
-{
-    static const struct {
-        const char *data, *text;
-    } rows[] = {
-        {"{\"said\":\"a\"}", "\"a\""},
-        {"{\"said\":[{\"text\":\"b\"}]}", "\"b\""},
-        {"{\"said\":{\"text\":\"c\"}}", NULL},
-        {"{\"said\":[]}", NULL},
-        {"{\"said\":null}", NULL},
-    };
-    ck_assert_int_eq(np_stream_form_path(&form, NP_STREAM_text, NP_SPAN("said")), NP_OK);
-    ck_assert_int_eq(np_stream_form_path(&form, NP_STREAM_text, NP_SPAN("said.1.text")), NP_OK);
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        struct np_stream_event e;
-        ck_assert_int_eq(np_stream_read(&form, NP_SPAN_NONE, np_span_of(rows[i].data), &e), NP_OK);
-        if (rows[i].text)
-            ck_assert(np_span_is(e.at[NP_STREAM_text], rows[i].text));
-        else
-            ck_assert_ptr_null(e.at[NP_STREAM_text].p);
-    }
 }
 END_TEST
 
@@ -417,8 +394,7 @@ int main(void)
     tcase_add_test(t, what_parts_say_that_are_no_text_is_a_thought);
     tcase_add_test(t, a_character_that_two_events_share_is_made_whole);
     tcase_add_test(t, halves_that_nothing_completes_stay_what_they_are);
-    tcase_add_test(t, a_path_is_there_once);
-    tcase_add_test(t, a_path_may_go_on_where_another_ends);
+    tcase_add_test(t, a_path_is_there_once_and_ends_where_no_other_goes_on);
     tcase_add_test(t, a_form_has_its_bounds);
     tcase_add_test(t, later_counts_replace_earlier_ones_and_caches_may_stand_apart);
     tcase_add_test(t, what_was_written_for_an_hour_is_taken_out_of_all_that_was_written);
